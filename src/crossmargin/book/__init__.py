@@ -1,0 +1,46 @@
+"""Who holds what: accounts as columns, their files, readers and writers."""
+
+from __future__ import annotations
+
+from crossmargin.book._account import (
+    ACCOUNT_FORMAT,
+    AccountFile,
+    BalanceEntry,
+    OrderEntry,
+    OrderLeg,
+    PoolEntry,
+    PositionEntry,
+    Quote,
+    QuoteGroup,
+    account_schema,
+    decode_json,
+    parse_account,
+    read_account,
+    read_bytes,
+    to_float,
+    write_account,
+)
+from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
+
+__all__ = [
+    "ACCOUNT_FORMAT",
+    "LEGS",
+    "POOL_MODES",
+    "AccountFile",
+    "BalanceEntry",
+    "Book",
+    "OrderEntry",
+    "OrderLeg",
+    "PoolEntry",
+    "PositionEntry",
+    "Quote",
+    "QuoteGroup",
+    "account_schema",
+    "book_from_accounts",
+    "decode_json",
+    "parse_account",
+    "read_account",
+    "read_bytes",
+    "to_float",
+    "write_account",
+]

@@ -1,0 +1,196 @@
+"""Arranging a book for a rule-set: pots, groups and segments, once, before any price is read.
+
+A *pot* is margined by itself. Inside it, a *group* holds what may net in one scan (an
+underlying); inside a group, a *segment* holds what is paid in one settlement asset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.book import Book
+from crossmargin.margin.ruleset import Ruleset
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Stands for US dollars where a numeraire is an index of an asset.
+USD = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """A book seen through a rule-set.
+
+    Attributes
+    ----------
+    pot_pool : int64[P]
+        The declared pool each pot belongs to.
+    pot_asset : int64[P]
+        Numeraire: index of an asset, or ``USD``.
+    pot_position : int64[P]
+        The position a fenced pot belongs to, else -1.
+    position_pot, position_group, position_segment : int64[N]
+        Where each position stands.
+    balance_pot, balance_segment : int64[B]
+        Where each balance stands; segment -1 when it takes no part in scenarios.
+    leg_group, leg_segment : int64[L]
+        Where each order leg stands.
+    group_pot, group_underlying : int64[G]
+        Underlying is the asset whose scenarios the group takes (after aliases).
+    segment_group, segment_asset : int64[K]
+        Settlement asset of each segment.
+    """
+
+    pot_pool: Ints
+    pot_asset: Ints
+    pot_position: Ints
+    position_pot: Ints
+    position_group: Ints
+    position_segment: Ints
+    balance_pot: Ints
+    balance_segment: Ints
+    leg_group: Ints
+    leg_segment: Ints
+    group_pot: Ints
+    group_underlying: Ints
+    segment_group: Ints
+    segment_asset: Ints
+
+    @property
+    def pots(self) -> int:
+        """Number of pots."""
+        return int(self.pot_pool.size)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return int(self.group_pot.size)
+
+    @property
+    def segments(self) -> int:
+        """Number of segments."""
+        return int(self.segment_group.size)
+
+
+def _unique_rows(*columns: Ints) -> tuple[tuple[Ints, ...], Ints]:
+    """Number the distinct rows of some columns in lexicographic order."""
+    if columns[0].size == 0:
+        empty = np.empty(0, dtype=np.int64)
+        return tuple(empty for _ in columns), empty
+    order = np.lexsort(columns[::-1])
+    ordered = [c[order] for c in columns]
+    new = np.ones(order.size, dtype=bool)
+    new[1:] = np.any([c[1:] != c[:-1] for c in ordered], axis=0)
+    inverse = np.empty(order.size, dtype=np.int64)
+    inverse[order] = np.cumsum(new) - 1
+    return tuple(c[new] for c in ordered), inverse
+
+
+def underlying_aliases(book: Book, ruleset: Ruleset) -> Ints:
+    """Return, for each asset of the registry, the asset whose scenarios it takes."""
+    registry = book.registry
+    alias = {registry.asset(k): registry.asset(v) for k, v in ruleset.data.groups.items()}
+    return np.array([alias.get(a, a) for a in range(len(registry.assets))], dtype=np.int64)
+
+
+def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
+    """Arrange a book; see :class:`Arrangement`."""
+    registry = book.registry
+    follow = underlying_aliases(book, ruleset)
+    terms = registry.terms
+    by = ruleset.data.pools.by
+    p_under = follow[terms.underlying[book.position_instrument]]
+    p_settle = terms.settlement[book.position_instrument].astype(np.int64)
+    leg_pool = book.order_pool[book.leg_order]
+    l_under = follow[terms.underlying[book.leg_instrument]]
+    l_settle = terms.settlement[book.leg_instrument].astype(np.int64)
+    none = np.full
+    if by == "settlement":
+        keys = (p_settle, book.balance_asset, l_settle)
+        marks = tuple(none(k.size, -1, dtype=np.int64) for k in keys)
+    elif by == "position":
+        keys = tuple(none(n, USD, dtype=np.int64) for n in _sizes(book))
+        marks = (
+            np.arange(book.position_pool.size, dtype=np.int64),
+            none(book.balance_pool.size, -1, dtype=np.int64),
+            _held_position(book, leg_pool),
+        )
+    else:
+        keys = tuple(none(n, USD, dtype=np.int64) for n in _sizes(book))
+        marks = tuple(none(n, -1, dtype=np.int64) for n in _sizes(book))
+    pools = np.concatenate([book.position_pool, book.balance_pool, leg_pool])
+    (pot_pool, pot_asset, pot_mark), pot = _unique_rows(
+        pools, np.concatenate(keys), np.concatenate(marks)
+    )
+    n, b = book.position_pool.size, book.balance_pool.size
+    p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b :]
+    stressed = _stressed(book, ruleset, pot_asset[b_pot])
+    s_pot = b_pot[stressed]
+    s_under = follow[book.balance_asset[stressed]]
+    s_settle = book.balance_asset[stressed]
+    (seg_pot, seg_under, seg_settle), segment = _unique_rows(
+        np.concatenate([p_pot, l_pot, s_pot]),
+        np.concatenate([p_under, l_under, s_under]),
+        np.concatenate([p_settle, l_settle, s_settle]),
+    )
+    (group_pot, group_under), segment_group = _unique_rows(seg_pot, seg_under)
+    p_seg, l_seg = segment[:n], segment[n : n + l_pot.size]
+    balance_segment = np.full(b, -1, dtype=np.int64)
+    balance_segment[stressed] = segment[n + l_pot.size :]
+    return Arrangement(
+        pot_pool=pot_pool,
+        pot_asset=pot_asset,
+        pot_position=pot_mark,
+        position_pot=p_pot,
+        position_group=segment_group[p_seg],
+        position_segment=p_seg,
+        balance_pot=b_pot,
+        balance_segment=balance_segment,
+        leg_group=segment_group[l_seg],
+        leg_segment=l_seg,
+        group_pot=group_pot,
+        group_underlying=group_under,
+        segment_group=segment_group,
+        segment_asset=seg_settle,
+    )
+
+
+def _held_position(book: Book, leg_pool: Ints) -> Ints:
+    """Return, for each order leg, the position in the same instrument and pool, else -1."""
+    held = {
+        (int(pool), int(instrument)): row
+        for row, (pool, instrument) in reversed(
+            list(enumerate(zip(book.position_pool, book.position_instrument)))
+        )
+    }
+    return np.array(
+        [held.get((int(p), int(i)), -1) for p, i in zip(leg_pool, book.leg_instrument)],
+        dtype=np.int64,
+    )
+
+
+def _sizes(book: Book) -> tuple[int, int, int]:
+    return book.position_pool.size, book.balance_pool.size, book.leg_order.size
+
+
+def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints) -> Ints:
+    """Return the balances whose price move enters the scenarios."""
+    if ruleset.scan is None:
+        return np.empty(0, dtype=np.int64)
+    assets = book.registry.assets
+    rules = ruleset.data.collateral.assets
+    rows = []
+    for row, (asset, numeraire) in enumerate(zip(book.balance_asset, pot_asset)):
+        rule = rules.get(assets[asset]) or rules.get("default")
+        covered = ruleset.data.scenarios is not None and (
+            ruleset.data.groups.get(assets[asset], assets[asset])
+            in ruleset.data.scenarios.underlyings
+            or "default" in ruleset.data.scenarios.underlyings
+        )
+        if rule is not None and rule.stress != "none" and asset != numeraire and covered:
+            rows.append(row)
+    return np.array(rows, dtype=np.int64)

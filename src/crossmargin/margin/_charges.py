@@ -1,0 +1,281 @@
+"""Charges beside the scan: roll, delta concentration, minimum delta, provisions, debt."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.errors import MarketDataError, RulesetError
+from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._formula import Part
+from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._scan import currency_rule
+from crossmargin.margin.components import (
+    Borrow,
+    CorrelationContingency,
+    DeltaConcentration,
+    FeeProvision,
+    FundingProvision,
+    MinDelta,
+    Roll,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def _same(value: Floats, share: Floats) -> Part:
+    """Return a component that is equal for initial and maintenance margin."""
+    return Part(im=value, mm=value, share_im=share, share_mm=share)
+
+
+def _leg_deltas(frame: Frame) -> Floats:
+    """Delta in coins that each order leg would add."""
+    book = frame.book
+    return book.leg_quantity * frame.unit_delta[book.leg_instrument]
+
+
+def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+    """Basis between expiries: Σ over expiries of |net delta| × max(floor, annual × years).
+
+    Coins are charged in coin where that is the settlement asset, else at the index price. A
+    perpetual takes the floor. With orders each expiry takes the worse of all its delta-adding
+    and all its delta-taking fills.
+
+    Source: Deribit, fields ``min_annualised_move`` and ``annualised_move_risk`` of
+    private/pme/simulate; that options enter by their Black delta is unconfirmed.
+    """
+    a, book = frame.arrangement, frame.book
+    terms = book.registry.terms
+    instrument = np.concatenate([book.position_instrument, book.leg_instrument])
+    segment = np.concatenate([a.position_segment, a.leg_segment])
+    expiry = terms.expiry_ns[instrument]
+    keys, bucket = np.unique(np.stack([segment, expiry], axis=1), axis=0, return_inverse=True)
+    bucket = bucket.reshape(-1)
+    count = keys.shape[0]
+    n = quantity.size
+    delta = quantity * frame.unit_delta[book.position_instrument]
+    net = sum_by(delta, bucket[:n], count)
+    years = np.full(count, np.inf)
+    years[bucket] = frame.view.years[instrument]
+    years = np.where(np.isinf(years), 0.0, years)
+    seg = keys[:, 0].astype(np.int64)
+    names = book.registry.assets
+    rate = np.empty(count)
+    for row in range(count):
+        rule = currency_rule(spec.currencies, names[a.segment_asset[seg[row]]])
+        if rule is None:
+            raise RulesetError(
+                f"rule-set {frame.ruleset.id!r} has no {spec.name} rates for "
+                f"{names[a.segment_asset[seg[row]]]}",
+                code="RUL-011",
+                field=f"components.{spec.name}.currencies",
+                hint="supply them with --set or --params",
+            )
+        rate[row] = max(rule.floor, rule.annual * years[row])
+    unit = np.zeros(count)
+    unit[bucket] = np.where(terms.inverse[instrument], 1.0, frame.index_quote[instrument])
+    unit *= rate * frame.segment_rate[seg]
+    size = np.abs(net)
+    if orders and book.leg_order.size:
+        extra = _leg_deltas(frame)
+        up = sum_by(np.maximum(extra, 0.0), bucket[n:], count)
+        down = sum_by(np.minimum(extra, 0.0), bucket[n:], count)
+        size = np.maximum(size, np.maximum(np.abs(net + up), np.abs(net + down)))
+    share = delta * (np.sign(net) * unit)[bucket[:n]]
+    return _same(sum_by(size * unit, a.segment_group[seg], a.groups), share)
+
+
+def _spot_numeraire(frame: Frame) -> Floats:
+    """Price of each group's underlying in its pot's numeraire."""
+    a = frame.arrangement
+    usd = frame.view.asset_usd[a.group_underlying]
+    return np.asarray(usd / frame.pot_usd[a.group_pot], dtype=np.float64)
+
+
+def _instrument_deltas(frame: Frame, quantity: Floats) -> tuple[Floats, Ints, Ints, Floats]:
+    """Net the deltas of each instrument within a group.
+
+    Returns
+    -------
+    net : float64[J]
+        Coins by (group, instrument).
+    group : int64[J]
+    row : int64[N]
+        Bucket of each position.
+    delta : float64[N]
+        Coins by position.
+    """
+    a, book = frame.arrangement, frame.book
+    delta = quantity * frame.unit_delta[book.position_instrument]
+    pair = a.position_group * len(book.registry) + book.position_instrument
+    keys, row = np.unique(pair, return_inverse=True)
+    return sum_by(delta, row, keys.size), keys // len(book.registry), row, delta
+
+
+def run_min_delta(spec: MinDelta, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+    """``(net_rate·|net| + hedged_rate·hedged) × spot``, hedged being the smaller side.
+
+    With long deltas L and short deltas S of the instruments: net = |L − S|, hedged =
+    min(L, S). With orders the worst corner of the box of fills is taken (the charge is convex
+    in L and S).
+
+    Source: docs.paradex.trade/risk/portfolio-margin, "Minimum delta requirement".
+    """
+    a, book = frame.arrangement, frame.book
+    net, group, row, delta = _instrument_deltas(frame, quantity)
+    long = sum_by(np.maximum(net, 0.0), group, a.groups)
+    short = sum_by(np.maximum(-net, 0.0), group, a.groups)
+
+    def charge(left: Floats, right: Floats) -> Floats:
+        return np.asarray(
+            spec.net_rate * np.abs(left - right) + spec.hedged_rate * np.minimum(left, right)
+        )
+
+    value = charge(long, short)
+    if orders and book.leg_order.size:
+        extra = _leg_deltas(frame)
+        more_long = sum_by(np.maximum(extra, 0.0), a.leg_group, a.groups)
+        more_short = sum_by(np.maximum(-extra, 0.0), a.leg_group, a.groups)
+        for dl in (np.zeros(a.groups), more_long):
+            for ds in (np.zeros(a.groups), more_short):
+                value = np.maximum(value, charge(long + dl, short + ds))
+    spot = _spot_numeraire(frame)
+    bigger_long = long >= short
+    slope_long = np.where(bigger_long, spec.net_rate, spec.hedged_rate - spec.net_rate) * spot
+    slope_short = np.where(bigger_long, spec.hedged_rate - spec.net_rate, spec.net_rate) * spot
+    side = net[row]
+    mine = group[row]
+    share = delta * np.where(side > 0, slope_long[mine], np.where(side < 0, -slope_short[mine], 0))
+    return _same(value * spot, share)
+
+
+def run_delta_concentration(
+    spec: DeltaConcentration, frame: Frame, quantity: Floats, *, orders: bool
+) -> Part:
+    """Charge on net delta beyond a threshold in US dollars.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-030`` when a group lies beyond the threshold and the law of growth is unknown.
+    """
+    a, book = frame.arrangement, frame.book
+    delta = quantity * frame.unit_delta[book.position_instrument]
+    net = sum_by(delta, a.position_group, a.groups)
+    size = np.abs(net)
+    if orders and book.leg_order.size:
+        extra = _leg_deltas(frame)
+        up = sum_by(np.maximum(extra, 0.0), a.leg_group, a.groups)
+        down = sum_by(np.minimum(extra, 0.0), a.leg_group, a.groups)
+        size = np.maximum(size, np.maximum(np.abs(net + up), np.abs(net + down)))
+    usd = frame.view.asset_usd[a.group_underlying]
+    spot = _spot_numeraire(frame)
+    value = np.zeros(a.groups)
+    slope = np.zeros(a.groups)
+    names = book.registry.assets
+    for g in range(a.groups):
+        name = names[a.group_underlying[g]]
+        rule = spec.underlyings.get(name) or spec.underlyings.get("default")
+        if rule is None or size[g] * usd[g] <= rule.threshold_usd:
+            continue
+        if spec.growth is None:
+            raise RulesetError(
+                f"net delta of {size[g]:,.4g} {name} ({size[g] * usd[g]:,.0f} USD) is beyond "
+                f"{rule.threshold_usd:,.0f} USD, where rule-set {frame.ruleset.id!r} charges for "
+                "concentration by a law that is not published",
+                code="RUL-030",
+                field=f"components.{spec.name}.growth",
+                hint=f"supply the law, for example --set components.{spec.name}.growth=linear",
+            )
+        beyond = size[g] - rule.threshold_usd / usd[g]
+        shock = min(rule.max_shock, rule.per_coin * beyond)
+        value[g] = shock * size[g] * spot[g]
+        grows = rule.per_coin * size[g] if shock < rule.max_shock else 0.0
+        slope[g] = np.sign(net[g]) * (shock + grows) * spot[g]
+    return _same(value, delta * slope[a.position_group])
+
+
+def run_correlation(
+    spec: CorrelationContingency, frame: Frame, quantity: Floats, scan: Part
+) -> Part:
+    """Charge for netting between flagged currencies: user-supplied, else refused when needed.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-031`` when a pot nets two flagged underlyings and no rate was supplied.
+    """
+    a = frame.arrangement
+    names = frame.book.registry.assets
+    flagged = np.array([names[u] in spec.flagged for u in a.group_underlying], dtype=bool)
+    counts = sum_by(flagged.astype(np.float64), a.group_pot, a.pots)
+    touched = flagged & (counts[a.group_pot] > 1)
+    if touched.any() and spec.rate is None:
+        raise RulesetError(
+            f"the account nets {', '.join(spec.flagged)}, for which rule-set "
+            f"{frame.ruleset.id!r} charges a correlation contingency that is not published",
+            code="RUL-031",
+            field=f"components.{spec.name}.rate",
+            hint=f"supply a rate, for example --set components.{spec.name}.rate=0.1",
+        )
+    factor = np.where(touched, spec.rate or 0.0, 0.0)
+    return Part(
+        im=scan.im * factor,
+        mm=scan.mm * factor,
+        share_im=scan.share_im * factor[a.position_group],
+        share_mm=scan.share_mm * factor[a.position_group],
+    )
+
+
+def run_funding(spec: FundingProvision, frame: Frame, quantity: Floats) -> Part:
+    """Funding expected over the next hours, netted within a group and never negative.
+
+    Source: docs.paradex.trade/risk/portfolio-margin ("expected funding PnL over the next 8
+    hours"); that positions of one underlying net is inferred.
+
+    Raises
+    ------
+    MarketDataError
+        ``MKT-008`` when a perpetual that is held has no funding rate.
+    """
+    a, book = frame.arrangement, frame.book
+    terms = book.registry.terms
+    instrument = book.position_instrument
+    perp = terms.kind[instrument] == KIND_CODE["perpetual"]
+    funding = frame.view.funding_rate_8h[instrument]
+    missing = np.flatnonzero(perp & np.isnan(funding))
+    if missing.size:
+        name = book.registry[int(instrument[missing[0]])].id
+        raise MarketDataError(
+            f"the market has no funding rate for {name}, which rule-set "
+            f"{frame.ruleset.id!r} provides for",
+            code="MKT-008",
+            instrument=name,
+            field="funding_rate_8h",
+            hint="add it to the market (0 is a rate)",
+        )
+    notional = frame.notional(instrument, quantity) * np.sign(quantity)
+    rate = np.where(perp, np.nan_to_num(funding), 0.0) * spec.hours / 8.0
+    pay = notional * rate * frame.position_rate
+    total = sum_by(pay, a.position_group, a.groups)
+    owed = total > 0
+    return _same(np.where(owed, total, 0.0), np.where(owed[a.position_group], pay, 0.0))
+
+
+def run_fees(spec: FeeProvision, frame: Frame, quantity: Floats) -> Part:
+    """Rate × |notional|; nothing when the rate is not known (the statement says so)."""
+    a, book = frame.arrangement, frame.book
+    fee = (spec.rate or 0.0) * frame.notional(book.position_instrument, quantity)
+    live = ~frame.view.settled[book.position_instrument]
+    share = np.where(live, fee, 0.0) * frame.position_rate
+    return _same(sum_by(share, a.position_group, a.groups), share)
+
+
+def run_borrow(spec: Borrow, frame: Frame) -> tuple[Floats, Floats]:
+    """Margin on debt by pot: rate × borrowed value, in the numeraire."""
+    a, book = frame.arrangement, frame.book
+    rate = frame.asset_usd_or_one[book.balance_asset] / frame.pot_usd[a.balance_pot]
+    debt = sum_by(np.maximum(-book.balance_amount, 0.0) * rate, a.balance_pot, a.pots)
+    return spec.im * debt, spec.mm * debt
+

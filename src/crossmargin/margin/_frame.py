@@ -1,0 +1,232 @@
+"""The priced frame: a book, arranged for a rule-set, in one market."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.book import Book
+from crossmargin.errors import RulesetError
+from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
+from crossmargin.margin.ruleset import Ruleset
+from crossmargin.market import MarketView
+from crossmargin.pricing import black76_greeks
+from crossmargin.scenarios import Kernel, RiskTable, build_scenarios, build_table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def sum_by(values: Floats, index: Ints, size: int) -> Floats:
+    """Add rows of `values` by `index`, in the order given: the same bytes every time.
+
+    Parameters
+    ----------
+    values : float64[N] or float64[N, S]
+        Rows.
+    index : int64[N]
+        Target of each row; negative rows are left out.
+    size : int
+        Number of targets.
+    """
+    if values.ndim == 1:
+        keep = index >= 0
+        return np.bincount(index[keep], weights=values[keep], minlength=size)
+    out = np.zeros((size, values.shape[1]))
+    if index.size:
+        order = np.argsort(index, kind="stable")
+        ordered = index[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+        sums = np.add.reduceat(values[order], starts, axis=0)
+        targets = ordered[starts]
+        out[targets[targets >= 0]] = sums[targets >= 0]
+    return out
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Everything a component may read.
+
+    Parameters
+    ----------
+    book, ruleset, arrangement
+        Who holds what, by which rules, arranged.
+    view : MarketView
+        The market aligned with the book's registry.
+    kernel : {"numpy", "numba"}
+        Pricing kernel of the risk table.
+    """
+
+    book: Book
+    ruleset: Ruleset
+    arrangement: Arrangement
+    view: MarketView
+    kernel: Kernel = "numpy"
+
+    def in_market(self, view: MarketView) -> Frame:
+        """Return the same arranged book in another market."""
+        return replace(self, view=view)
+
+    # ---- assets ------------------------------------------------------------------------
+
+    @cached_property
+    def follow(self) -> Ints:
+        """Asset whose scenarios each asset takes."""
+        return underlying_aliases(self.book, self.ruleset)
+
+    @cached_property
+    def pot_usd(self) -> Floats:
+        """US dollars per unit of each pot's numeraire."""
+        asset = self.arrangement.pot_asset
+        return np.where(asset == USD, 1.0, self.view.asset_usd[np.maximum(asset, 0)])
+
+    @cached_property
+    def segment_rate(self) -> Floats:
+        """Numeraire units per unit of each segment's settlement asset."""
+        a = self.arrangement
+        pot = a.group_pot[a.segment_group]
+        rate = self.view.asset_usd[a.segment_asset] / self.pot_usd[pot]
+        return np.where(a.segment_asset == a.pot_asset[pot], 1.0, rate)
+
+    @cached_property
+    def position_rate(self) -> Floats:
+        """Numeraire units per unit of each position's settlement asset."""
+        return self.segment_rate[self.arrangement.position_segment]
+
+    # ---- instruments -------------------------------------------------------------------
+
+    @cached_property
+    def used(self) -> Ints:
+        """Instruments held or ordered."""
+        return self.book.instruments_used()
+
+    @cached_property
+    def unit_coins(self) -> Floats:
+        """Coins per unit of quantity, by instrument (inverse futures: at the mark)."""
+        terms = self.book.registry.terms
+        usd_units = terms.inverse & (terms.kind != KIND_CODE["option"])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            coins: Floats = np.where(
+                usd_units, terms.contract_size / self.view.price, terms.contract_size
+            )
+        return coins
+
+    @cached_property
+    def unit_delta(self) -> Floats:
+        """Delta in coins per unit of quantity, by instrument (options: Black-76, forward)."""
+        terms = self.book.registry.terms
+        delta = self.unit_coins.copy()
+        used = self.used
+        opt = used[terms.kind[used] == KIND_CODE["option"]]
+        if opt.size:
+            forward = self.view.price[opt]
+            greeks = black76_greeks(
+                forward,
+                terms.strike[opt],
+                self.view.years[opt],
+                self.view.vol[opt],
+                terms.is_call[opt],
+            )
+            # Only the part of the forward that still moves carries delta.
+            moving = self.view.price_variable[opt] / forward
+            delta[opt] = greeks.delta * moving * terms.contract_size[opt]
+        return np.where(self.view.settled, 0.0, delta)
+
+    @cached_property
+    def index_quote(self) -> Floats:
+        """Index price of each instrument's underlying, in its quote currency."""
+        registry = self.book.registry
+        quote = np.array([registry.asset(i.quote) for i in registry], dtype=np.int64)
+        usd = self.asset_usd_or_one
+        return np.asarray(usd[registry.terms.underlying] / usd[quote], dtype=np.float64)
+
+    @cached_property
+    def asset_usd_or_one(self) -> Floats:
+        """Prices of assets with US dollars at 1."""
+        names = self.book.registry.assets
+        prices = self.view.asset_usd
+        extra = np.full(max(0, len(names) - prices.size), np.nan)
+        prices = np.concatenate([prices, extra])
+        return np.where([name == "USD" for name in names], 1.0, prices)
+
+    @cached_property
+    def table(self) -> RiskTable:
+        """The risk table over the instruments used."""
+        spec = self.ruleset.data.scenarios
+        if spec is None:
+            raise RulesetError(
+                f"rule-set {self.ruleset.id!r} has no scenarios", code="RUL-005", field="scenarios"
+            )
+        names = self.book.registry.assets
+        groups = np.unique(self.arrangement.group_underlying)
+        scenarios = build_scenarios(spec, [names[g] for g in groups])
+        return build_table(
+            self.book.registry,
+            self.view,
+            scenarios,
+            rows=self.used,
+            kernel=self.kernel,
+            underlying_alias=self.ruleset.data.groups,
+        )
+
+    @cached_property
+    def group_scenario_row(self) -> Ints:
+        """Row of each group's underlying in the scenario arrays."""
+        names = self.book.registry.assets
+        place = {name: row for row, name in enumerate(self.table.scenarios.underlyings)}
+        return np.array(
+            [place[names[u]] for u in self.arrangement.group_underlying], dtype=np.int64
+        )
+
+    @cached_property
+    def unit_value(self) -> Floats:
+        """Value of one unit of quantity in its settlement asset: options and spot; else NaN."""
+        terms = self.book.registry.terms
+        value = np.full(len(self.book.registry), np.nan)
+        used = self.used
+        opt = used[terms.kind[used] == KIND_CODE["option"]]
+        if opt.size:
+            from crossmargin.pricing import black76
+
+            forward = self.view.price[opt]
+            price = black76(
+                forward,
+                terms.strike[opt],
+                self.view.years[opt],
+                self.view.vol[opt],
+                terms.is_call[opt],
+            )
+            value[opt] = np.where(terms.inverse[opt], price / forward, price)
+        spot = used[terms.kind[used] == KIND_CODE["spot"]]
+        value[spot] = self.view.price[spot]
+        return value * terms.contract_size
+
+    def fill_gain(self, instrument: Ints, quantity: Floats, price: Floats) -> Floats:
+        """Profit in the settlement asset from having filled at `price` (NaN: at the mark)."""
+        terms = self.book.registry.terms
+        size = terms.contract_size[instrument]
+        mark = self.view.price[instrument]
+        has_value = (terms.kind[instrument] == KIND_CODE["option"]) | (
+            terms.kind[instrument] == KIND_CODE["spot"]
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gain = np.where(
+                has_value,
+                self.unit_value[instrument] - price * size,
+                np.where(
+                    terms.inverse[instrument],
+                    size * (1.0 / price - 1.0 / mark),
+                    size * (mark - price),
+                ),
+            )
+        return np.where(np.isnan(price), 0.0, quantity * gain)
+
+    def notional(self, instrument: Ints, quantity: Floats) -> Floats:
+        """Absolute notional in the settlement asset, by row."""
+        terms = self.book.registry.terms
+        coins = np.abs(quantity) * self.unit_coins[instrument]
+        return np.where(terms.inverse[instrument], coins, coins * self.view.price[instrument])

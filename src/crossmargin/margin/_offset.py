@@ -1,0 +1,82 @@
+"""Credit between groups: what opposite sides of two underlyings give back.
+
+Source
+------
+Inter-commodity spread credit in the manner of SPAN (paired risk = 2·min of the two scans), and
+the correlation form √(a² + b² − 2ρab) for opposite directions; requirements row A24.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.margin._frame import Frame, sum_by
+
+Floats = NDArray[np.float64]
+
+
+def apply_offset(frame: Frame, group: Floats, quantity: Floats) -> tuple[Floats, Floats, Floats]:
+    """Add groups up to pots, less credit between pairs that stand on opposite sides.
+
+    Parameters
+    ----------
+    frame : Frame
+        Book, rules and market.
+    group : float64[G]
+        Requirement of each group.
+    quantity : float64[N]
+        Quantities, whose net delta says on which side a group stands.
+
+    Returns
+    -------
+    pot : float64[P]
+        Requirement after credit.
+    credit : float64[P]
+        Credit given, at least 0.
+    passed : float64[G]
+        Derivative of the pot by each group's requirement, for shares.
+    """
+    a = frame.arrangement
+    spec = frame.ruleset.data.offset
+    gross = sum_by(group, a.group_pot, a.pots)
+    credit = np.zeros(a.pots)
+    passed = np.ones(a.groups)
+    if spec.method == "none" or not spec.active:
+        return gross, credit, passed
+    delta = quantity * frame.unit_delta[frame.book.position_instrument]
+    side = np.sign(sum_by(delta, a.position_group, a.groups))
+    names = frame.book.registry.assets
+    left = group.copy()
+    for pot in range(a.pots):
+        mine = np.flatnonzero(a.group_pot == pot)
+        place = {names[a.group_underlying[g]]: int(g) for g in mine}
+        for pair in spec.pairs:
+            first, second = (place.get(name) for name in pair.groups)
+            if first is None or second is None or side[first] * side[second] >= 0:
+                continue
+            x, y = left[first], left[second]
+            if spec.method == "pair-credit":
+                given = pair.value * 2.0 * min(x, y)
+                slope = (
+                    (2.0 * pair.value, 0.0) if x <= y else (0.0, 2.0 * pair.value)
+                )
+            else:
+                joint = float(np.sqrt(max(0.0, x * x + y * y - 2.0 * pair.value * x * y)))
+                given = x + y - joint
+                slope = (
+                    (1.0 - (x - pair.value * y) / joint, 1.0 - (y - pair.value * x) / joint)
+                    if joint > 0
+                    else (1.0, 1.0)
+                )
+            limit = np.inf if pair.max_credit_usd is None else pair.max_credit_usd
+            limit = limit / frame.pot_usd[pot]
+            if given > limit:
+                given, slope = limit, (0.0, 0.0)
+            credit[pot] += given
+            passed[first] -= slope[0]
+            passed[second] -= slope[1]
+            # What was paired cannot be paired again with a third group.
+            used = min(x, y)
+            left[first], left[second] = x - used, y - used
+    return gross - credit, credit, passed

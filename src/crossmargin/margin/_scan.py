@@ -1,0 +1,235 @@
+"""Positions × risk table, the per-segment map φ, sums by group, worst scenario.
+
+Source
+------
+The two steps of every scenario method (SPAN's risk array; Deribit support article
+25944756247837, "Portfolio Margin"). Order of the tail treatment: Deribit names first the
+fraction of the simulated profit and loss, then the dampener; its figures are inferred.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin.components import CurrencyOffset, Scan
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+T = TypeVar("T")
+Bools = NDArray[np.bool_]
+
+_STABLE = {"USD", "USDC", "USDT"}
+
+
+def currency_rule(table: dict[str, T], asset: str) -> T | None:
+    """Look a settlement asset up: its own name, ``USD`` for stablecoins, ``default``."""
+    found = table.get(asset)
+    if found is None and asset in _STABLE:
+        found = table.get("USD")
+    return found if found is not None else table.get("default")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """Outcome of the scan.
+
+    Attributes
+    ----------
+    margin : float64[G]
+        Worst loss, at least 0, in the pot's numeraire.
+    binding : int64[G]
+        Scenario that gave it (the first at a tie); -1 where nothing loses.
+    vector : float64[G, S]
+        Profit and loss that counts, per group and scenario, in the numeraire.
+    raw : float64[G, S]
+        The same before weights, offsets and dampeners.
+    position_share, balance_share : float64[N], float64[B]
+        ``q·∂margin/∂q`` of each row at the binding scenario.
+    """
+
+    margin: Floats
+    binding: Ints
+    vector: Floats
+    raw: Floats
+    position_share: Floats
+    balance_share: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Phi:
+    """Parameters of the map φ, by segment (rows) and scenario (columns)."""
+
+    weight: Floats
+    tail: Bools
+    offset: Floats
+    cap: Floats
+    dampener: Floats
+    tail_gains: bool
+
+    def value(self, v: Floats) -> Floats:
+        gain = np.maximum(v, 0.0) * self.weight * self.offset[:, None]
+        gain = np.minimum(gain, self.cap[:, None])
+        loss = np.maximum(-v, 0.0) * self.weight
+        if not self.tail_gains:
+            gain = np.where(self.tail, 0.0, gain)
+        loss = np.where(self.tail, np.maximum(loss - self.dampener[:, None], 0.0), loss)
+        return gain - loss
+
+    def slope(self, v: Floats, column: Ints) -> Floats:
+        """Return dφ/dv at one scenario per segment."""
+        row = np.arange(v.shape[0])
+        x, w, tail = v[row, column], self.weight[row, column], self.tail[column]
+        gain = np.where(x * w * self.offset < self.cap, w * self.offset, 0.0)
+        if not self.tail_gains:
+            gain = np.where(tail, 0.0, gain)
+        beyond = -x * w > np.where(tail, self.dampener, 0.0)
+        loss = np.where(tail & ~beyond, 0.0, w)
+        return np.where(x > 0, gain, loss)
+
+
+def _phi(spec: Scan, frame: Frame) -> _Phi:
+    a = frame.arrangement
+    names = frame.book.registry.assets
+    rules = [
+        currency_rule(spec.currencies, names[s]) or CurrencyOffset() for s in a.segment_asset
+    ]
+    usd = frame.pot_usd[a.group_pot[a.segment_group]]
+    scenarios = frame.table.scenarios
+    return _Phi(
+        weight=scenarios.weight[frame.group_scenario_row[a.segment_group]],
+        tail=scenarios.extended,
+        offset=np.array([r.pnl_offset for r in rules]),
+        cap=np.array([np.inf if r.max_offset_usd is None else r.max_offset_usd for r in rules])
+        / usd,
+        dampener=np.array([r.dampener_usd for r in rules]) / usd,
+        tail_gains=spec.tail_gains_count,
+    )
+
+
+def _rate(spec: Scan, frame: Frame) -> Floats:
+    """Numeraire per settlement unit, by segment and scenario."""
+    a = frame.arrangement
+    rate = frame.segment_rate[:, None]
+    if spec.conversion == "base":
+        return np.broadcast_to(rate, (a.segments, frame.table.scenarios.size))
+    pot = a.group_pot[a.segment_group]
+    moves = (frame.follow[a.segment_asset] == a.group_underlying[a.segment_group]) & (
+        a.segment_asset != a.pot_asset[pot]
+    )
+    row = frame.group_scenario_row[a.segment_group]
+    shock = frame.table.scenarios.move_linear[row]
+    return rate * np.where(moves[:, None], 1.0 + shock, 1.0)
+
+
+def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
+    """Profit and loss of stressed balances in the pot's numeraire, ``[B, S]``."""
+    a = frame.arrangement
+    size = frame.table.scenarios.size
+    out = np.zeros((amount.size, size))
+    rows = np.flatnonzero(a.balance_segment >= 0)
+    if not rows.size:
+        return out
+    names = frame.book.registry.assets
+    rules = frame.ruleset.data.collateral.assets
+    segment = a.balance_segment[rows]
+    move = frame.table.scenarios.move_linear[frame.group_scenario_row[a.segment_group[segment]]]
+    low = np.empty(rows.size)
+    high = np.empty(rows.size)
+    for place, row in enumerate(rows):
+        rule = rules.get(names[frame.book.balance_asset[row]]) or rules["default"]
+        low[place] = -np.inf if rule.stress in ("down", "both") else 0.0
+        high[place] = np.inf if rule.stress in ("up", "both") else 0.0
+    clipped = np.clip(move, low[:, None], high[:, None])
+    out[rows] = (amount[rows] * frame.segment_rate[segment])[:, None] * clipped
+    return out
+
+
+def order_losses(frame: Frame) -> Floats:
+    """Worst loss that fills can add, by segment and scenario, in the settlement asset.
+
+    Every order is filled where filling it hurts, and left alone where it helps:
+    ``Σ_o max(0, ℓ_{o,s})``, where ℓ is the loss of the fill itself (price and fee) and of what
+    it would leave in the book. A multi-leg order is one ℓ. The sum of a quote group is capped
+    by its protection limit. Exact for orders within one segment; for an order whose legs are
+    settled in several assets the parts are bounded apart, which is never less.
+
+    Returns
+    -------
+    float64[K, S]
+        At least 0.
+    """
+    book, a = frame.book, frame.arrangement
+    table = frame.table
+    gain = frame.fill_gain(book.leg_instrument, book.leg_quantity, book.leg_price)
+    fee_rate = frame.ruleset.data.orders.fee_rate
+    fee = fee_rate * frame.notional(book.leg_instrument, book.leg_quantity)
+    pnl = book.leg_quantity[:, None] * table.pnl[book.leg_instrument] + (gain - fee)[:, None]
+    pair = book.leg_order * a.segments + a.leg_segment
+    keys, inverse = np.unique(pair, return_inverse=True)
+    loss = np.maximum(0.0, -sum_by(pnl, inverse, keys.size))
+    order, segment = keys // a.segments, keys % a.segments
+    group = book.order_group[order]
+    out = sum_by(loss[group < 0], segment[group < 0], a.segments)
+    for number in np.unique(group[group >= 0]):
+        mine = group == number
+        total = sum_by(loss[mine], segment[mine], a.segments)
+        usd = frame.view.asset_usd[a.segment_asset]
+        limit = book.group_limit_usd[number] / usd
+        out += np.minimum(total, limit[:, None])
+    return out
+
+
+def run_scan(
+    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
+) -> ScanResult:
+    """Scan all groups.
+
+    Parameters
+    ----------
+    spec : Scan
+        Parameters.
+    frame : Frame
+        Book and market.
+    quantity : float64[N]
+        Quantities of the positions (the book's own, or scaled).
+    amount : float64[B]
+        Amounts of the balances (the book's own, or scaled).
+    orders : bool
+        Whether to add the worst fills of open orders.
+    """
+    a = frame.arrangement
+    table = frame.table
+    rows = quantity[:, None] * table.pnl[frame.book.position_instrument]
+    settled = sum_by(rows, a.position_segment, a.segments)
+    if orders and frame.book.leg_order.size:
+        settled = settled - order_losses(frame)
+    rate = _rate(spec, frame)
+    held = _balance_pnl(frame, amount)
+    v = settled * rate + sum_by(held, a.balance_segment, a.segments)
+    phi = _phi(spec, frame)
+    vector = sum_by(phi.value(v), a.segment_group, a.groups)
+    binding = np.argmin(vector, axis=1) if a.groups else np.empty(0, dtype=np.int64)
+    margin = np.maximum(0.0, -vector[np.arange(a.groups), binding])
+    loses = margin > 0
+    column = np.where(loses, binding, 0)[a.segment_group]
+    slope = np.where(loses[a.segment_group], phi.slope(v, column), 0.0)
+    p, b = a.position_segment, np.flatnonzero(a.balance_segment >= 0)
+    pick = column[p]
+    n = np.arange(p.size)
+    share = -slope[p] * rows[n, pick] * rate[p, pick]
+    balance_share = np.zeros(amount.size)
+    seg = a.balance_segment[b]
+    balance_share[b] = -slope[seg] * held[b, column[seg]]
+    return ScanResult(
+        margin=margin,
+        binding=np.where(loses, binding, -1),
+        vector=vector,
+        raw=sum_by(v, a.segment_group, a.groups),
+        position_share=share,
+        balance_share=balance_share,
+    )

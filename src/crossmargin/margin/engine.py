@@ -1,0 +1,437 @@
+"""The engine: requirement and equity of every pot of a book, stage by stage.
+
+One engine serves one account and a whole book. Each stage returns its parts, so that a number
+can be taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.book import Book
+from crossmargin.errors import CrossmarginError, RulesetError
+from crossmargin.instruments import KIND_CODE
+from crossmargin.margin import _charges as charges
+from crossmargin.margin._arrange import USD, arrange
+from crossmargin.margin._formula import Part, run_options, run_rate
+from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._offset import apply_offset
+from crossmargin.margin._scan import ScanResult, run_scan
+from crossmargin.margin.components import (
+    AssetRule,
+    Borrow,
+    Component,
+    CorrelationContingency,
+    DeltaConcentration,
+    FeeProvision,
+    FundingProvision,
+    MinDelta,
+    OptionFormula,
+    RateMargin,
+    Roll,
+    Scan,
+)
+from crossmargin.margin.expression import Dual
+from crossmargin.margin.ruleset import Ruleset
+from crossmargin.market import Snapshot
+from crossmargin.scenarios import Kernel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """What must be held, by pot and group, in each pot's numeraire.
+
+    Attributes
+    ----------
+    im, mm : float64[P]
+        Initial and maintenance requirement of each pot.
+    group_im, group_mm : float64[G]
+        Before credit between groups.
+    parts : dict of str to Part
+        Every component, by group.
+    pool_parts : dict of str to (float64[P], float64[P])
+        Components that belong to a pot as a whole (debt): IM and MM.
+    credit_im, credit_mm : float64[P]
+        Credit between groups, subtracted.
+    scan : ScanResult or None
+        The scan, when the rule-set has one.
+    share_im, share_mm : float64[N]
+        ``q·∂/∂q`` of each position, through combination and credit.
+    balance_share_im, balance_share_mm : float64[B]
+        The same for balances whose price enters the scan.
+    """
+
+    im: Floats
+    mm: Floats
+    group_im: Floats
+    group_mm: Floats
+    parts: dict[str, Part]
+    pool_parts: dict[str, tuple[Floats, Floats]]
+    credit_im: Floats
+    credit_mm: Floats
+    scan: ScanResult | None
+    share_im: Floats
+    share_mm: Floats
+    balance_share_im: Floats
+    balance_share_mm: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equity:
+    """What stands behind it, by pot, in each pot's numeraire.
+
+    Attributes
+    ----------
+    im, mm : float64[P]
+        Equity that counts at each level.
+    balances : float64[P]
+        Balances at market, before haircuts.
+    haircut : float64[P]
+        What haircuts cut from balances (at the levels they touch).
+    unrealised : float64[P]
+        Unrealised profit of futures and perpetuals.
+    option_value : float64[P]
+        Market value of options and spot held.
+    fence : float64[P]
+        Margin moved into (+) or out of (−) the pot.
+    position_unrealised, position_value : float64[N]
+        By position, in its settlement asset.
+    """
+
+    im: Floats
+    mm: Floats
+    balances: Floats
+    haircut: Floats
+    unrealised: Floats
+    option_value: Floats
+    fence: Floats
+    position_unrealised: Floats
+    position_value: Floats
+
+
+def frame_for(
+    book: Book, snapshot: Snapshot, ruleset: Ruleset, *, kernel: Kernel = "numpy"
+) -> Frame:
+    """Arrange a book and price it; the entry to everything else.
+
+    Raises
+    ------
+    CrossmarginError
+        A price, forward, volatility or parameter that an account needs is missing.
+    """
+    arrangement = arrange(book, ruleset)
+    _require_orders_known(book, ruleset)
+    view = snapshot.view(book.registry, book.instruments_used().tolist())
+    for row, asset in enumerate(book.balance_asset):
+        if book.balance_amount[row] != 0.0:
+            snapshot.asset_usd(book.registry.assets[asset])
+    return Frame(book, ruleset, arrangement, view, kernel)
+
+
+def _require_orders_known(book: Book, ruleset: Ruleset) -> None:
+    if book.leg_order.size and ruleset.data.orders.method == "refuse":
+        raise RulesetError(
+            f"the account has open orders, and the open-order margin of rule-set {ruleset.id!r} "
+            "is not published",
+            code="RUL-032",
+            field="orders.method",
+            hint="use --set orders.method=worst-fill for the house formula, or remove the orders",
+        )
+
+
+def _run(
+    spec: Component,
+    frame: Frame,
+    quantity: Floats,
+    parts: Mapping[str, Part],
+    scan: ScanResult | None,
+    orders: bool,
+) -> Part:
+    match spec:
+        case Scan():
+            assert scan is not None
+            return Part(scan.margin, scan.margin, scan.position_share, scan.position_share)
+        case RateMargin():
+            return run_rate(spec, frame, quantity, orders=orders)
+        case OptionFormula():
+            return run_options(spec, frame, quantity, orders=orders)
+        case Roll():
+            return charges.run_roll(spec, frame, quantity, orders=orders)
+        case MinDelta():
+            return charges.run_min_delta(spec, frame, quantity, orders=orders)
+        case DeltaConcentration():
+            return charges.run_delta_concentration(spec, frame, quantity, orders=orders)
+        case CorrelationContingency():
+            name = frame.ruleset.scan.name if frame.ruleset.scan else ""
+            return charges.run_correlation(spec, frame, quantity, parts[name])
+        case FundingProvision():
+            return charges.run_funding(spec, frame, quantity)
+        case FeeProvision():
+            return charges.run_fees(spec, frame, quantity)
+        case _:
+            raise AssertionError(f"component {spec.name} belongs to a pool")
+
+
+def requirement(
+    frame: Frame,
+    *,
+    orders: bool = False,
+    quantity: Floats | None = None,
+    amount: Floats | None = None,
+) -> Requirement:
+    """Compute the requirement of every pot.
+
+    Parameters
+    ----------
+    frame : Frame
+        Book, rules and market.
+    orders : bool
+        Whether to take the worst fills of open orders into account.
+    quantity : float64[N], optional
+        Quantities to use instead of the book's.
+    amount : float64[B], optional
+        Balances to use in the scan instead of the book's.
+    """
+    book, a, ruleset = frame.book, frame.arrangement, frame.ruleset
+    q = book.position_quantity if quantity is None else quantity
+    b = book.balance_amount if amount is None else amount
+    scan = None
+    if ruleset.scan is not None:
+        scan = run_scan(ruleset.scan, frame, q, b, orders=orders)
+    parts: dict[str, Part] = {}
+    pool_parts: dict[str, tuple[Floats, Floats]] = {}
+    for spec in ruleset.data.components:
+        if isinstance(spec, Borrow):
+            pool_parts[spec.name] = charges.run_borrow(spec, frame)
+        else:
+            parts[spec.name] = _run(spec, frame, q, parts, scan, orders)
+    levels = {}
+    for level in ("im", "mm"):
+        values = {
+            name: Dual(
+                part.im if level == "im" else part.mm, {name: np.ones(a.groups)}
+            )
+            for name, part in parts.items()
+        }
+        for step in ruleset.data.combine.steps:
+            values[step] = ruleset.expressions[step].dual(values)
+        result = ruleset.expressions[level].dual(values)
+        group = np.broadcast_to(result.value, (a.groups,)).astype(np.float64)
+        pot, credit, passed = apply_offset(frame, group, q)
+        share = np.zeros(q.size)
+        for name, grad in result.grad.items():
+            part = parts[name]
+            mine = part.share_im if level == "im" else part.share_mm
+            share += (grad * passed)[a.position_group] * mine
+        balance_share = np.zeros(b.size)
+        if scan is not None and ruleset.scan is not None and ruleset.scan.name in result.grad:
+            keep = np.flatnonzero(a.balance_segment >= 0)
+            home = a.segment_group[a.balance_segment[keep]]
+            slope = (result.grad[ruleset.scan.name] * passed)[home]
+            balance_share[keep] = slope * scan.balance_share[keep]
+        for im, mm in pool_parts.values():
+            pot = pot + (im if level == "im" else mm)
+        levels[level] = (pot, group, credit, share, balance_share)
+    return Requirement(
+        im=levels["im"][0],
+        mm=levels["mm"][0],
+        group_im=levels["im"][1],
+        group_mm=levels["mm"][1],
+        parts=parts,
+        pool_parts=pool_parts,
+        credit_im=levels["im"][2],
+        credit_mm=levels["mm"][2],
+        scan=scan,
+        share_im=levels["im"][3],
+        share_mm=levels["mm"][3],
+        balance_share_im=levels["im"][4],
+        balance_share_mm=levels["mm"][4],
+    )
+
+
+def asset_rule(ruleset: Ruleset, asset: str) -> AssetRule | None:
+    """Return how a balance of an asset counts, or None when the rule-set does not say."""
+    rules = ruleset.data.collateral.assets
+    return rules.get(asset) or rules.get("default")
+
+
+def _haircuts(frame: Frame) -> Floats:
+    """Haircut of each balance; 0 for debts and for a pot's own numeraire."""
+    book, a = frame.book, frame.arrangement
+    out = np.zeros(book.balance_amount.size)
+    for row, amount in enumerate(book.balance_amount):
+        asset = int(book.balance_asset[row])
+        if amount <= 0 or asset == a.pot_asset[a.balance_pot[row]]:
+            continue
+        name = book.registry.assets[asset]
+        rule = asset_rule(frame.ruleset, name)
+        if rule is None:
+            raise RulesetError(
+                f"rule-set {frame.ruleset.id!r} has no haircut for {name}",
+                code="RUL-020",
+                field=f"collateral.assets.{name}",
+                hint=f"supply it, for example --set collateral.assets.{name}.haircut=0.1",
+            )
+        out[row] = rule.haircut
+    return out
+
+
+def position_values(frame: Frame) -> tuple[Floats, Floats]:
+    """Return unrealised profit and market value of each position in its settlement asset.
+
+    Futures and perpetuals have profit and no value; options and spot have value and no profit
+    (their premium has left the balance). A NaN entry price means: settled at the mark.
+    """
+    book = frame.book
+    terms = book.registry.terms
+    index, quantity, entry = (
+        book.position_instrument,
+        book.position_quantity,
+        book.position_entry,
+    )
+    valued = np.isin(terms.kind[index], [KIND_CODE["option"], KIND_CODE["spot"]])
+    value = np.where(valued, quantity * frame.unit_value[index], 0.0)
+    profit = np.where(valued, 0.0, frame.fill_gain(index, quantity, entry))
+    return profit, value
+
+
+def equity(frame: Frame, need: Requirement) -> Equity:
+    """Compute the equity of every pot.
+
+    Parameters
+    ----------
+    frame : Frame
+        Book, rules and market.
+    need : Requirement
+        Needed where fenced pots take their initial margin from the wallet.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-020`` when a balance has no haircut in the rule-set.
+    """
+    book, a = frame.book, frame.arrangement
+    usd = frame.asset_usd_or_one[book.balance_asset]
+    per = np.where(
+        book.balance_asset == a.pot_asset[a.balance_pot], 1.0, usd / frame.pot_usd[a.balance_pot]
+    )
+    at_market = np.where(book.balance_amount == 0.0, 0.0, book.balance_amount * per)
+    cut = at_market * _haircuts(frame)
+    balances = sum_by(at_market, a.balance_pot, a.pots)
+    haircut = sum_by(cut, a.balance_pot, a.pots)
+    profit, value = position_values(frame)
+    unrealised = sum_by(profit * frame.position_rate, a.position_pot, a.pots)
+    held = sum_by(value * frame.position_rate, a.position_pot, a.pots)
+    fence = _fences(frame, need) if (a.pot_position >= 0).any() else np.zeros(a.pots)
+    whole = balances + unrealised + held + fence
+    levels = frame.ruleset.data.collateral.haircut_levels
+    return Equity(
+        im=whole - (haircut if "im" in levels else 0.0),
+        mm=whole - (haircut if "mm" in levels else 0.0),
+        balances=balances,
+        haircut=haircut,
+        unrealised=unrealised,
+        option_value=held,
+        fence=fence,
+        position_unrealised=profit,
+        position_value=value,
+    )
+
+
+def _fences(frame: Frame, need: Requirement) -> Floats:
+    """Move margin from each pool's wallet into its fenced pots (US dollars).
+
+    A position's own ``fenced_margin`` counts; without one, its entry notional over its leverage;
+    without that, its initial margin. Option and spot value stays with its own pot.
+    """
+    book, a = frame.book, frame.arrangement
+    move = np.zeros(a.pots)
+    wallet = {
+        int(pool): pot
+        for pot, (pool, mark) in enumerate(zip(a.pot_pool, a.pot_position))
+        if mark < 0
+    }
+    profit, value = position_values(frame)
+    for pot in np.flatnonzero(a.pot_position >= 0):
+        row = int(a.pot_position[pot])
+        rate = float(frame.position_rate[row])
+        fence = book.position_fence[row]
+        leverage = book.position_leverage[row]
+        if not np.isnan(fence):
+            amount = float(fence) * rate
+        elif not np.isnan(leverage):
+            entry = _entry_notional(frame, row)
+            amount = entry * rate / float(leverage)
+        else:
+            amount = max(0.0, float(need.im[pot]) - float(profit[row] + value[row]) * rate)
+        move[pot] += amount
+        home = wallet.get(int(a.pot_pool[pot]))
+        if home is not None:
+            move[home] -= amount
+    return move
+
+
+def _entry_notional(frame: Frame, row: int) -> float:
+    book = frame.book
+    instrument = np.array([book.position_instrument[row]])
+    quantity = np.array([book.position_quantity[row]])
+    now = float(frame.notional(instrument, quantity)[0])
+    entry = float(book.position_entry[row])
+    if np.isnan(entry):
+        return now
+    mark = float(frame.view.price[instrument[0]])
+    inverse = bool(book.registry.terms.inverse[instrument[0]])
+    return now * (mark / entry if inverse else entry / mark)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookResult:
+    """Requirement and equity of every account of a book, in US dollars.
+
+    Attributes
+    ----------
+    account_ids : list of str
+        Accounts that were computed.
+    equity, im, mm : float64[A]
+        Sums over the pots of each account; `equity` at the maintenance level.
+    health : float64[A]
+        Smallest equity / MM over the pots; ``inf`` where nothing is required.
+    failures : dict of str to CrossmarginError
+        Accounts that could not be computed, with the reason.
+    """
+
+    account_ids: list[str]
+    equity: Floats
+    im: Floats
+    mm: Floats
+    health: Floats
+    failures: dict[str, CrossmarginError]
+
+
+def account_totals(frame: Frame, need: Requirement, have: Equity) -> dict[str, Floats]:
+    """Sum pots to accounts in US dollars, with the health of each account's worst pot."""
+    book, a = frame.book, frame.arrangement
+    account = book.pool_account[a.pot_pool]
+    usd = frame.pot_usd
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(need.mm > 0, have.mm / need.mm, np.inf)
+    health = np.full(book.size, np.inf)
+    np.minimum.at(health, account, ratio)
+    return {
+        "equity": sum_by(have.mm * usd, account, book.size),
+        "equity_im": sum_by(have.im * usd, account, book.size),
+        "im": sum_by(need.im * usd, account, book.size),
+        "mm": sum_by(need.mm * usd, account, book.size),
+        "health": health,
+    }
+
+
+def usd_of(asset: int, frame: Frame) -> float:
+    """US dollars per unit of a numeraire."""
+    return 1.0 if asset == USD else float(frame.view.asset_usd[asset])

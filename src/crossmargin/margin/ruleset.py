@@ -1,0 +1,316 @@
+"""Rule-sets: reading, checking, extending and overriding them.
+
+A rule-set is data. It is refused when a key is unknown or a figure out of range; it says of
+itself which components have no source; and its hash covers everything that enters a number.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crossmargin.errors import RulesetError
+from crossmargin.margin.components import (
+    CorrelationContingency,
+    DeltaConcentration,
+    FeeProvision,
+    RulesetData,
+    Scan,
+)
+from crossmargin.margin.expression import Expression
+
+_FORMAT = "crossmargin-ruleset/1"
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """A validated rule-set.
+
+    Parameters
+    ----------
+    data : RulesetData
+        The content after extension and overrides.
+    overrides : tuple of str
+        Paths of parameters that the user supplied.
+    """
+
+    data: RulesetData
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Identifier, for example ``deribit-pm``."""
+        return self.data.id
+
+    @cached_property
+    def expressions(self) -> dict[str, Expression]:
+        """Compiled steps in order, then ``im`` and ``mm``."""
+        combine = self.data.combine
+        return {
+            **{name: Expression(text) for name, text in combine.steps.items()},
+            "im": Expression(combine.im),
+            "mm": Expression(combine.mm),
+        }
+
+    @cached_property
+    def scan(self) -> Scan | None:
+        """The scenario component, when there is one."""
+        found = [c for c in self.data.components if isinstance(c, Scan)]
+        return found[0] if found else None
+
+    @cached_property
+    def gaps(self) -> list[str]:
+        """Components that have no source: left out, refused when needed, or user-supplied."""
+        found = []
+        for c in self.data.components:
+            unknown = (
+                (isinstance(c, FeeProvision) and c.rate is None)
+                or (isinstance(c, DeltaConcentration) and c.growth is None)
+                or (isinstance(c, CorrelationContingency) and c.rate is None)
+            )
+            if unknown:
+                found.append(f"{c.name}: {c.note or 'not published'}")
+        if self.data.orders.method == "refuse":
+            found.append(f"open_orders: {self.data.orders.note or 'not published'}")
+        elif self.data.orders.confidence in ("house", "user"):
+            found.append(f"open_orders: {self.data.orders.note or 'house formula'}")
+        if self.data.collateral.confidence == "unconfirmed":
+            found.append(f"collateral: {self.data.collateral.note or 'haircuts incomplete'}")
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether every component has a source."""
+        return not self.gaps
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over everything that enters a number."""
+        return hashlib.sha256(msgspec.json.encode(self.data, order="sorted")).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content as plain data; :func:`ruleset_from_dict` reads it back."""
+        data: dict[str, Any] = msgspec.to_builtins(self.data)
+        return data
+
+
+def ruleset_from_dict(
+    raw: Mapping[str, Any],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    what: str = "rule-set",
+    _open: tuple[str, ...] = (),
+) -> Ruleset:
+    """Check a rule-set given as plain data, and apply overrides.
+
+    Parameters
+    ----------
+    raw : mapping
+        As in a rule-set file; ``extends`` names a base whose tables it refines.
+    overrides : mapping of str to value, optional
+        Dotted paths to user-supplied values, for example
+        ``{"components.delta_shock.growth": "linear"}``; components are addressed by name.
+    what : str
+        Name used in errors.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-001`` malformed, ``RUL-002`` unknown base or path, ``RUL-004`` bad expression,
+        ``RUL-005`` a name used twice or a source that is not listed.
+    """
+    content = _extended(dict(raw), what, _open)
+    for path, value in (overrides or {}).items():
+        _assign(content, path, value, what)
+    try:
+        data = msgspec.convert(content, RulesetData, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `")
+        raise RulesetError(
+            f"{what}: {message[0].lower()}{message[1:]}",
+            code="RUL-001",
+            field=place.rstrip("`").removeprefix("$").lstrip(".") or None,
+            hint="correct the rule-set file; unknown keys are refused on purpose",
+        ) from None
+    ruleset = Ruleset(data, tuple(sorted(overrides or ())))
+    _check(ruleset, what)
+    return ruleset
+
+
+def _extended(raw: dict[str, Any], what: str, open_: tuple[str, ...]) -> dict[str, Any]:
+    base_id = raw.get("extends")
+    if base_id is None:
+        return copy.deepcopy(raw)
+    if base_id in open_:
+        raise RulesetError(f"{what} extends itself", code="RUL-002", field="extends")
+    base = _extended(_shipped_dict(str(base_id)), str(base_id), (*open_, str(base_id)))
+    return _merged(base, raw)
+
+
+def _merged(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Refine `base` by `top`: tables merge, components merge by name, the rest is replaced."""
+    result = copy.deepcopy(base)
+    for key, value in top.items():
+        known = result.get(key)
+        if key == "components" and isinstance(known, list):
+            by_name = {c["name"]: c for c in known}
+            for component in value:
+                name = component.get("name")
+                by_name[name] = _merged(by_name.get(name, {}), component)
+            result[key] = list(by_name.values())
+        elif isinstance(known, dict) and isinstance(value, Mapping):
+            result[key] = _merged(known, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def _assign(content: dict[str, Any], path: str, value: Any, what: str) -> None:
+    node: Any = content
+    parts = path.split(".")
+    for depth, part in enumerate(parts[:-1]):
+        if isinstance(node, list):
+            found = [c for c in node if isinstance(c, dict) and c.get("name") == part]
+            if not found and part.isdigit() and int(part) < len(node):
+                found = [node[int(part)]]
+            nxt = found[0] if found else None
+        else:
+            nxt = node.setdefault(part, {}) if depth else node.get(part)
+        if not isinstance(nxt, dict | list):
+            raise RulesetError(
+                f"{what} has no parameter {path!r}",
+                code="RUL-002",
+                field=".".join(parts[: depth + 1]),
+                hint="crossmargin rulesets show ID --json lists the parameters",
+            )
+        node = nxt
+    if not isinstance(node, dict):
+        raise RulesetError(f"{what} has no parameter {path!r}", code="RUL-002", field=path)
+    node[parts[-1]] = value
+
+
+def _check(ruleset: Ruleset, what: str) -> None:
+    data = ruleset.data
+    names = [c.name for c in data.components]
+    repeated = {n for n in names if names.count(n) > 1}
+    if repeated:
+        raise RulesetError(
+            f"{what} has two components called {min(repeated)!r}", code="RUL-005", field="components"
+        )
+    cited = {c.source for c in data.components} | {data.collateral.source, data.orders.source}
+    if data.offset.method != "none":
+        cited.add(data.offset.source)
+    unlisted = sorted(cited - set(data.sources))
+    if unlisted:
+        raise RulesetError(
+            f"{what} cites the source {unlisted[0]!r}, which it does not list",
+            code="RUL-005",
+            field="sources",
+        )
+    known = set(names)
+    for step, expression in ruleset.expressions.items():
+        missing = sorted(set(expression.names) - known)
+        if missing:
+            raise RulesetError(
+                f"{what} combines {missing[0]!r}, which is no component or earlier step",
+                code="RUL-004",
+                field=f"combine.{step}",
+            )
+        known.add(step)
+    used = {n for e in ruleset.expressions.values() for n in e.names}
+    unused = sorted(set(names) - used)
+    pool_level = {c.name for c in data.components if c.__struct_config__.tag == "borrow"}
+    if set(unused) - pool_level:
+        raise RulesetError(
+            f"{what} has the component {min(set(unused) - pool_level)!r}, which is never combined",
+            code="RUL-005",
+            field="combine",
+        )
+    if ruleset.scan is not None and data.scenarios is None:
+        raise RulesetError(f"{what} scans without scenarios", code="RUL-005", field="scenarios")
+
+
+def ruleset_from_toml(
+    text: str, *, overrides: Mapping[str, Any] | None = None, what: str = "rule-set"
+) -> Ruleset:
+    """Read a rule-set from TOML text; see :func:`ruleset_from_dict`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RulesetError(f"{what} is not TOML: {error}", code="RUL-001") from None
+    return ruleset_from_dict(raw, overrides=overrides, what=what)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, str]:
+    folder = files("crossmargin.margin") / "rulesets"
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".toml")
+    }
+
+
+def _shipped_dict(ruleset_id: str, on: str | None = None) -> dict[str, Any]:
+    """Return the shipped file of an id: of several dated versions the one in force `on`."""
+    versions = []
+    for text in _shipped().values():
+        raw = tomllib.loads(text)
+        if raw.get("id") == ruleset_id:
+            versions.append(raw)
+    if not versions:
+        known = ", ".join(sorted({tomllib.loads(t)["id"] for t in _shipped().values()}))
+        raise RulesetError(
+            f"unknown rule-set {ruleset_id!r}", code="RUL-002", hint=f"known are {known}"
+        )
+    versions.sort(key=lambda raw: str(raw.get("effective_from", "")))
+    if on is not None:
+        past = [raw for raw in versions if str(raw.get("effective_from", "")) <= on]
+        return past[-1] if past else versions[0]
+    return versions[-1]
+
+
+def ruleset_ids() -> list[str]:
+    """Return the ids of the shipped rule-sets, sorted."""
+    return sorted({tomllib.loads(text)["id"] for text in _shipped().values()})
+
+
+def load_ruleset(
+    name: str, *, overrides: Mapping[str, Any] | None = None, on: str | None = None
+) -> Ruleset:
+    """Load a rule-set by id, or from a file.
+
+    Parameters
+    ----------
+    name : str
+        An id of the catalogue, or a path ending in ``.toml``.
+    overrides : mapping, optional
+        See :func:`ruleset_from_dict`.
+    on : str, optional
+        ISO date that chooses among dated versions; default the newest.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-002`` unknown id or unreadable file, and as :func:`ruleset_from_dict`.
+    """
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise RulesetError(
+                f"cannot read rule-set {name!r}: {str(why).lower()}", code="RUL-002"
+            ) from None
+        return ruleset_from_toml(text, overrides=overrides, what=f"rule-set {name!r}")
+    raw = _shipped_dict(name, on)
+    return ruleset_from_dict(raw, overrides=overrides, what=f"rule-set {name!r}")

@@ -1,0 +1,183 @@
+"""Aligning a snapshot with a registry: which price, forward and volatility each row takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossmargin.errors import MarketDataError
+from crossmargin.instruments import Future, Instrument, Option, Registry
+from crossmargin.pricing import settlement_parts
+from crossmargin.units import NS_PER_SECOND, format_time, year_fraction
+
+if TYPE_CHECKING:
+    from crossmargin.market.snapshot import MarketView, Snapshot
+
+_WINDOW_S = 1_800.0
+
+
+def build_view(
+    snapshot: Snapshot, registry: Registry, needed: Iterable[int] | None = None
+) -> MarketView:
+    """Build the columns; see :meth:`Snapshot.view`."""
+    from crossmargin.market.snapshot import MarketView
+
+    required = set(range(len(registry)) if needed is None else needed)
+    size = len(registry)
+    fixed = np.full(size, np.nan)
+    variable = np.full(size, np.nan)
+    vol = np.full(size, np.nan)
+    years = np.full(size, np.inf)
+    funding = np.full(size, np.nan)
+    settled = np.zeros(size, dtype=np.bool_)
+    asset_usd = np.array([_asset_or_nan(snapshot, name) for name in registry.assets])
+    for index, instrument in enumerate(registry):
+        try:
+            row = _row(snapshot, instrument)
+        except MarketDataError as error:
+            if index in required:
+                raise error.located(instrument=instrument.id) from None
+            continue
+        fixed[index], variable[index], vol[index], years[index] = row[:4]
+        funding[index], settled[index] = row[4], row[5]
+    return MarketView(
+        as_of_ns=snapshot.moment_ns,
+        asset_usd=asset_usd,
+        price_fixed=fixed,
+        price_variable=variable,
+        vol=vol,
+        years=years,
+        funding_rate_8h=funding,
+        settled=settled,
+    )
+
+
+def _asset_or_nan(snapshot: Snapshot, name: str) -> float:
+    try:
+        return snapshot.asset_usd(name)
+    except MarketDataError as error:
+        if error.code == "MKT-002":
+            raise
+        return math.nan
+
+
+def _row(
+    snapshot: Snapshot, instrument: Instrument
+) -> tuple[float, float, float, float, float, bool]:
+    """Return fixed, variable, vol, years, funding, settled for one instrument."""
+    snapshot.asset_usd(instrument.underlying)
+    snapshot.asset_usd(instrument.settlement)
+    if isinstance(instrument, Future | Option):
+        return _dated_row(snapshot, instrument)
+    quote = snapshot.quotes.get(instrument.id)
+    price = None if quote is None else quote.price_mark
+    if price is None and instrument.kind == "spot":
+        price = snapshot.asset_usd(instrument.underlying) / snapshot.asset_usd(instrument.quote)
+    if price is None:
+        raise MarketDataError(
+            f"the market has no mark price for {instrument.id}",
+            code="MKT-003",
+            instrument=instrument.id,
+            field="price_mark",
+            hint=f"add {instrument.id} with its price_mark to the market's instruments",
+        )
+    if quote is not None:
+        snapshot._fresh(quote.time_ns, instrument.id)
+    rate = quote.funding_rate_8h if quote is not None else None
+    return 0.0, price, math.nan, math.inf, math.nan if rate is None else rate, False
+
+
+def _dated_row(
+    snapshot: Snapshot, instrument: Future | Option
+) -> tuple[float, float, float, float, float, bool]:
+    key = (instrument.underlying, instrument.expiry_ns)
+    years = year_fraction(snapshot.moment_ns, instrument.expiry_ns)
+    per_usd = 1.0 / snapshot.asset_usd(instrument.quote)
+    if years <= 0:
+        price = _settlement_price(snapshot, instrument)
+        return price * per_usd, 0.0, 0.0, 0.0, math.nan, True
+    fixed, variable = _forward_parts(snapshot, instrument)
+    quote = snapshot.quotes.get(instrument.id)
+    vol = math.nan
+    if isinstance(instrument, Option):
+        vol = _vol(snapshot, instrument)
+    elif quote is not None and quote.price_mark is not None and fixed == 0.0:
+        # A listed future's own mark is the better price; inside the settlement window the
+        # average already collected decides.
+        snapshot._fresh(quote.time_ns, instrument.id)
+        return 0.0, quote.price_mark, vol, years, math.nan, False
+    elif key not in snapshot.forwards:
+        raise _no_forward(instrument)
+    return fixed * per_usd, variable * per_usd, vol, years, math.nan, False
+
+
+def _no_forward(instrument: Future | Option) -> MarketDataError:
+    return MarketDataError(
+        f"the market has no forward of {instrument.underlying} for "
+        f"{format_time(instrument.expiry_ns)}",
+        code="MKT-004",
+        instrument=instrument.id,
+        field="forwards",
+        hint="add the forward of that expiry to the market, or use an expiry it lists",
+    )
+
+
+def _settlement_price(snapshot: Snapshot, instrument: Future | Option) -> float:
+    key = (instrument.underlying, instrument.expiry_ns)
+    known = snapshot.settlements.get(key)
+    if known is not None:
+        return known
+    if instrument.expiry_ns <= snapshot.as_of_ns:
+        raise MarketDataError(
+            f"{instrument.id} expired on {format_time(instrument.expiry_ns)}, before the market "
+            f"of {format_time(snapshot.as_of_ns)}, and the market has no settlement price for it",
+            code="MKT-007",
+            instrument=instrument.id,
+            field="settlements",
+            hint="remove the position, or add the settlement price to the market",
+        )
+    # Time was moved past the expiry on an unchanged market: it settles at today's index.
+    return snapshot.asset_usd(instrument.underlying)
+
+
+def _forward_parts(snapshot: Snapshot, instrument: Future | Option) -> tuple[float, float]:
+    key = (instrument.underlying, instrument.expiry_ns)
+    forward = snapshot.forwards.get(key)
+    index = snapshot.asset_usd(instrument.underlying)
+    if forward is None:
+        quote = snapshot.quotes.get(instrument.id)
+        if isinstance(instrument, Future) and quote is not None and quote.price_mark is not None:
+            price = quote.price_mark * snapshot.asset_usd(instrument.quote)
+        else:
+            raise _no_forward(instrument)
+        average = None
+    else:
+        snapshot._fresh(forward.time_ns or snapshot.as_of_ns, f"the forward of {instrument.id}")
+        price, average = forward.price_usd, forward.average_usd
+    left_s = (instrument.expiry_ns - snapshot.moment_ns) / NS_PER_SECOND
+    if left_s >= _WINDOW_S:
+        return 0.0, price
+    # No average given: the index is taken to have stood where it stands now.
+    return settlement_parts(
+        index, price - index, index if average is None else average, _WINDOW_S - left_s, _WINDOW_S
+    )
+
+
+def _vol(snapshot: Snapshot, option: Option) -> float:
+    quote = snapshot.quotes.get(option.id)
+    if quote is not None and quote.vol is not None:
+        snapshot._fresh(quote.time_ns, option.id)
+        return quote.vol
+    surface = snapshot.surfaces.get((option.underlying, option.expiry_ns))
+    if surface is None:
+        raise MarketDataError(
+            f"the market has no volatility for {option.id}",
+            code="MKT-005",
+            instrument=option.id,
+            field="vol",
+            hint="add its vol to the market's instruments, or a surface for that expiry",
+        )
+    return float(surface.vol(option.strike))

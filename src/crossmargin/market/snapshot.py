@@ -1,0 +1,284 @@
+"""A snapshot: one moment's market, every price with its age, source and confidence.
+
+Missing is missing: a price that is not there is absent from the columns (NaN), never 0, and
+whoever needs it gets a :class:`~crossmargin.errors.MarketDataError` that names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.errors import MarketDataError
+from crossmargin.instruments import Registry
+from crossmargin.market.svi import SviSlice
+from crossmargin.units import NS_PER_SECOND, format_time
+
+#: Confidence is kept exact: this integer stands for 1.0.
+CONFIDENCE_ONE = 10**18
+
+#: Deribit's delivery price is the average of the index over the last half hour; the same
+#: window is used by Derive (``derive-v2`` §1.2, 1800 s).
+SETTLEMENT_WINDOW_NS = 1_800 * NS_PER_SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetPrice:
+    """Price of an asset in US dollars: a coin's index, or a stablecoin's rate.
+
+    Attributes
+    ----------
+    price_usd : float
+        Positive.
+    time_ns : int
+        When it was observed.
+    source : str
+        Who said so.
+    confidence : int
+        1e-18 units; ``CONFIDENCE_ONE`` is full confidence.
+    """
+
+    price_usd: float
+    time_ns: int
+    source: str = ""
+    confidence: int = CONFIDENCE_ONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Forward of one underlying at one expiry, in US dollars.
+
+    Attributes
+    ----------
+    price_usd : float
+        Forward price.
+    average_usd : float or None
+        Average of the index collected so far in the settlement window; None when the window has
+        not begun or the feed does not say.
+    time_ns, source
+        As for :class:`AssetPrice`.
+    """
+
+    price_usd: float
+    average_usd: float | None = None
+    time_ns: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentQuote:
+    """What the market says of one instrument.
+
+    Attributes
+    ----------
+    price_mark : float or None
+        Mark price: quote currency for futures, perpetuals, spot and linear options; coins for
+        inverse options.
+    vol : float or None
+        Mark volatility of an option, per year, as a decimal.
+    funding_rate_8h : float or None
+        Funding of a perpetual over the next eight hours as a fraction; > 0 when longs pay.
+    bid, ask : float or None
+        Best quotes, same unit as the mark.
+    time_ns, source, confidence
+        As for :class:`AssetPrice`.
+    """
+
+    price_mark: float | None = None
+    vol: float | None = None
+    funding_rate_8h: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    time_ns: int = 0
+    source: str = ""
+    confidence: int = CONFIDENCE_ONE
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """The market as columns aligned with one registry: what pricing and margin read.
+
+    All prices are per unit of the underlying coin, in the instrument's quote currency.
+
+    Attributes
+    ----------
+    as_of_ns : int
+        Moment of valuation.
+    asset_usd : float64[A]
+        US dollars per unit of each asset of the registry.
+    price_fixed, price_variable : float64[n]
+        Mark price of spot, perpetuals and futures, or the forward of an option, split into the
+        part that is already settled and the part that still moves with the index.
+    vol : float64[n]
+        Volatility of options; NaN elsewhere.
+    years : float64[n]
+        ACT/365 years to expiry, at least 0; ``inf`` where there is no expiry.
+    funding_rate_8h : float64[n]
+        NaN where the market says nothing.
+    settled : bool[n]
+        Expired by `as_of_ns`: worth its settlement value, without risk.
+    """
+
+    as_of_ns: int
+    asset_usd: NDArray[np.float64]
+    price_fixed: NDArray[np.float64]
+    price_variable: NDArray[np.float64]
+    vol: NDArray[np.float64]
+    years: NDArray[np.float64]
+    funding_rate_8h: NDArray[np.float64]
+    settled: NDArray[np.bool_]
+
+    @property
+    def price(self) -> NDArray[np.float64]:
+        """Mark price, or forward of an option: both parts together, shape ``[n]``."""
+        return self.price_fixed + self.price_variable
+
+    def shocked(self, ratio: NDArray[np.float64], registry: Registry) -> MarketView:
+        """Return the market with each asset's price multiplied by a ratio.
+
+        Marks and forwards move in proportion (the basis is kept as a ratio), volatilities stay
+        with their strikes, and what has already been averaged into a settlement stays.
+
+        Parameters
+        ----------
+        ratio : float64[A]
+            Multiplier of each asset of the registry; 1 leaves it alone.
+        registry : Registry
+            The registry this view is aligned with.
+        """
+        return replace(
+            self,
+            asset_usd=self.asset_usd * ratio,
+            price_variable=self.price_variable * ratio[registry.terms.underlying],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One moment's market.
+
+    Attributes
+    ----------
+    as_of_ns : int
+        Moment the prices belong to.
+    assets : mapping of str to AssetPrice
+        By asset name. US dollars need no entry.
+    forwards : mapping of (str, int) to Forward
+        By underlying and expiry (ns).
+    surfaces : mapping of (str, int) to SviSlice
+        Volatility slices by underlying and expiry.
+    quotes : mapping of str to InstrumentQuote
+        By instrument id.
+    settlements : mapping of (str, int) to float
+        Settlement prices (USD) of expiries that are past.
+    source : str
+        Where it came from, for people.
+    stale_after_s : float
+        Prices older than this at `as_of_ns` are refused.
+    valued_at_ns : int or None
+        Moment of valuation when it differs from `as_of_ns` (see :meth:`at`).
+    """
+
+    as_of_ns: int
+    assets: Mapping[str, AssetPrice]
+    forwards: Mapping[tuple[str, int], Forward] = field(default_factory=dict)
+    surfaces: Mapping[tuple[str, int], SviSlice] = field(default_factory=dict)
+    quotes: Mapping[str, InstrumentQuote] = field(default_factory=dict)
+    settlements: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    source: str = ""
+    stale_after_s: float = 3_600.0
+    valued_at_ns: int | None = None
+
+    @property
+    def moment_ns(self) -> int:
+        """Moment of valuation."""
+        return self.as_of_ns if self.valued_at_ns is None else self.valued_at_ns
+
+    def at(self, moment_ns: int) -> Snapshot:
+        """Return the same market, valued at a later moment.
+
+        Prices and volatilities stay as they are; only time passes. Contracts that expire by
+        then settle at today's index price.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-006`` when the moment lies before the snapshot.
+        """
+        if moment_ns < self.as_of_ns:
+            raise MarketDataError(
+                f"{format_time(moment_ns)} lies before the market of {format_time(self.as_of_ns)}",
+                code="MKT-006",
+                field="at",
+                hint="give a later time",
+            )
+        return replace(self, valued_at_ns=moment_ns)
+
+    def asset_usd(self, asset: str) -> float:
+        """Return US dollars per unit of `asset`.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-001`` missing, ``MKT-002`` stale.
+        """
+        if asset == "USD":
+            return 1.0
+        quote = self.assets.get(asset)
+        if quote is None:
+            raise MarketDataError(
+                f"the market has no price for {asset}",
+                code="MKT-001",
+                field=f"assets.{asset}",
+                hint=f"add {asset} with its price in US dollars to the market",
+            )
+        self._fresh(quote.time_ns, asset)
+        return quote.price_usd
+
+    def _fresh(self, time_ns: int, what: str) -> None:
+        age_s = (self.as_of_ns - time_ns) / NS_PER_SECOND
+        if age_s > self.stale_after_s:
+            raise MarketDataError(
+                f"the price of {what} is {age_s:,.0f} s old, older than {self.stale_after_s:,.0f} s",
+                code="MKT-002",
+                field="time",
+                hint="refresh the market, or raise stale_after_s in the market file",
+            )
+
+    def underlyings(self) -> list[str]:
+        """Return the underlyings that have forwards or quotes, sorted."""
+        return sorted({name for name, _ in self.forwards} | {name for name, _ in self.surfaces})
+
+    def view(self, registry: Registry, needed: Iterable[int] | None = None) -> MarketView:
+        """Arrange the market as columns aligned with `registry`.
+
+        Parameters
+        ----------
+        registry : Registry
+            Instruments to price.
+        needed : iterable of int, optional
+            Indices that must be priced; by default all. Others are filled when possible.
+
+        Raises
+        ------
+        MarketDataError
+            The first missing, stale or impossible price among the needed instruments.
+        """
+        from crossmargin.market._view import build_view
+
+        return build_view(self, registry, needed)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over the whole content, independent of the order of entries."""
+        digest = hashlib.sha256()
+        digest.update(repr((self.as_of_ns, self.moment_ns, self.stale_after_s)).encode())
+        for table in (self.assets, self.forwards, self.surfaces, self.quotes, self.settlements):
+            for key in sorted(table):  # type: ignore[type-var]
+                digest.update(repr((key, table[key])).encode())  # type: ignore[index]
+            digest.update(b"|")
+        return digest.hexdigest()

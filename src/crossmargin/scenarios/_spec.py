@@ -1,0 +1,235 @@
+"""The scenario section of a rule-set: which moves, which volatility states, what counts.
+
+This room validates its own section; the numbers come from the rule-set file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from crossmargin.errors import RulesetError
+
+VolState = Literal["up", "same", "down"]
+#: Columns of the volatility array of a risk table.
+VOL_STATES: tuple[VolState, ...] = ("same", "up", "down")
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A cartesian block of scenarios: every move with every volatility state.
+
+    Attributes
+    ----------
+    moves : list of float
+        Moves of the underlying: fractions of the price (``unit = "ratio"``) or multiples of the
+        underlying's ``price_range`` (``unit = "range"``).
+    vols : list of {"up", "same", "down"}
+        Volatility states; in the file's order they vary fastest.
+    weight : float, list of float or "range/move"
+        Share of the profit and loss that counts: one number, one per move, or
+        ``price_range / |move| × extended_factor``.
+    extended : bool
+        Tail scenarios: linear legs are capped at the price range when `cap_linear` says so, the
+        dampener applies and gains do not count.
+    """
+
+    moves: list[float]
+    vols: list[VolState]
+    unit: Literal["ratio", "range"] = "ratio"
+    weight: float | list[float] | Literal["range/move"] = 1.0
+    extended: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse empty blocks, impossible moves and weights that do not fit."""
+        if not self.moves or not self.vols:
+            raise ValueError("a block needs at least one move and one volatility state")
+        if self.unit == "ratio" and min(self.moves) <= -1:
+            raise ValueError("a price cannot fall by 100 % or more")
+        if isinstance(self.weight, list) and len(self.weight) != len(self.moves):
+            raise ValueError("weight needs one number for each move")
+
+
+class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sizes of the shocks of one underlying.
+
+    Attributes
+    ----------
+    price_range : float
+        Largest ordinary move, as a fraction.
+    vol_up, vol_down : float
+        Relative change of volatility at the reference tenor.
+    vol_floor_up : float
+        Shocked-up volatility is at least this, per year.
+    short_power, long_power : float
+        Exponent of (reference / days) below, and from, the reference tenor on.
+    days_floor : float
+        Days to expiry are taken to be at least this in the power law.
+    extended_factor : float
+        Multiplies the weight of ``range/move`` blocks.
+    """
+
+    price_range: Annotated[float, Meta(gt=0, lt=1)]
+    vol_up: NonNegative = 0.0
+    vol_down: Fraction = 0.0
+    vol_floor_up: NonNegative = 0.0
+    short_power: NonNegative = 0.30
+    long_power: NonNegative = 0.13
+    days_floor: NonNegative = 0.0
+    extended_factor: NonNegative = 1.0
+
+
+class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole scenario section.
+
+    Attributes
+    ----------
+    blocks : list of Block
+        In the order of the table's columns.
+    underlyings : dict of str to UnderlyingShocks
+        Sizes by underlying; the key ``default`` serves the ones not named, when present.
+    reference_days : float
+        Tenor at which the volatility shocks are stated.
+    cap_linear : bool
+        Whether linear and inverse futures legs are capped at the price range in extended
+        scenarios.
+    """
+
+    blocks: list[Block]
+    underlyings: dict[str, UnderlyingShocks]
+    reference_days: Positive = 30.0
+    cap_linear: bool = False
+
+    def shocks_for(self, underlying: str) -> UnderlyingShocks:
+        """Return the sizes for an underlying.
+
+        Raises
+        ------
+        RulesetError
+            ``RUL-010`` when the file has neither the underlying nor a default.
+        """
+        found = self.underlyings.get(underlying) or self.underlyings.get("default")
+        if found is None:
+            raise RulesetError(
+                f"the rule-set has no scenario parameters for {underlying}",
+                code="RUL-010",
+                field=f"scenarios.underlyings.{underlying}",
+                hint=f"supply them with --params, or use a rule-set that covers {underlying}",
+            )
+        return found
+
+
+class ScenarioSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The scenarios of several underlyings, column by column.
+
+    Scenario ``s`` has the same label and volatility state for every underlying; its move differs
+    with the underlying's range.
+
+    Attributes
+    ----------
+    underlyings : tuple of str
+        Rows of `move` and `weight`.
+    move : float64[U, S]
+        Move of the underlying as a fraction of its price.
+    move_linear : float64[U, S]
+        The same, capped for linear legs in extended scenarios.
+    vol_state : int64[S]
+        Index into ``VOL_STATES``.
+    weight : float64[U, S]
+        Share of the profit and loss that counts.
+    extended : bool[S]
+        Tail scenarios.
+    labels : tuple of tuple of str
+        For people, ``labels[u][s]``.
+    shocks : tuple of UnderlyingShocks
+        By underlying.
+    reference_days : float
+        See :class:`ScenarioSpec`.
+    """
+
+    underlyings: tuple[str, ...]
+    move: NDArray[np.float64]
+    move_linear: NDArray[np.float64]
+    vol_state: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    extended: NDArray[np.bool_]
+    labels: tuple[tuple[str, ...], ...]
+    shocks: tuple[UnderlyingShocks, ...]
+    reference_days: float
+
+    @property
+    def size(self) -> int:
+        """Number of scenarios S."""
+        return int(self.vol_state.size)
+
+
+def build_scenarios(spec: ScenarioSpec, underlyings: list[str]) -> ScenarioSet:
+    """Lay the blocks out as columns for the given underlyings.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-010`` for an underlying without parameters.
+    """
+    shocks = tuple(spec.shocks_for(name) for name in underlyings)
+    states: list[int] = []
+    extended: list[bool] = []
+    for block in spec.blocks:
+        for _ in block.moves:
+            states += [VOL_STATES.index(vol) for vol in block.vols]
+            extended += [block.extended] * len(block.vols)
+    rows = [_rows(spec, shock) for shock in shocks]
+    size = len(states)
+    move = np.array([r[0] for r in rows], dtype=np.float64).reshape(len(rows), size)
+    weight = np.array([r[1] for r in rows], dtype=np.float64).reshape(len(rows), size)
+    tail = np.array(extended, dtype=np.bool_)
+    reach = np.array([s.price_range for s in shocks])[:, None]
+    capped = np.clip(move, -reach, reach) if spec.cap_linear else move
+    state = np.array(states, dtype=np.int64)
+    return ScenarioSet(
+        underlyings=tuple(underlyings),
+        move=move,
+        move_linear=np.where(tail, capped, move),
+        vol_state=state,
+        weight=weight,
+        extended=tail,
+        labels=tuple(_labels(row, state, tail) for row in move),
+        shocks=shocks,
+        reference_days=spec.reference_days,
+    )
+
+
+def _rows(spec: ScenarioSpec, shock: UnderlyingShocks) -> tuple[list[float], list[float]]:
+    moves: list[float] = []
+    weights: list[float] = []
+    for block in spec.blocks:
+        for index, raw in enumerate(block.moves):
+            move = raw * shock.price_range if block.unit == "range" else raw
+            if isinstance(block.weight, list):
+                weight = block.weight[index]
+            elif block.weight == "range/move":
+                weight = shock.price_range / abs(move) * shock.extended_factor if move else 1.0
+            else:
+                weight = block.weight
+            moves += [move] * len(block.vols)
+            weights += [weight] * len(block.vols)
+    return moves, weights
+
+
+def _labels(
+    moves: NDArray[np.float64], states: NDArray[np.int64], tail: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    words = {"same": "vol same", "up": "vol up", "down": "vol down"}
+    return tuple(
+        f"{move:+.4g}% price, {words[VOL_STATES[state]]}{' (tail)' if far else ''}".replace(
+            "+0% price", "0% price"
+        )
+        for move, state, far in zip(np.round(moves * 100, 6), states, tail)
+    )

@@ -1,0 +1,193 @@
+"""The risk table: profit and loss of one unit of each instrument in each scenario.
+
+It is computed once for a market and a set of scenarios, and does not know who holds what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.instruments import KIND_CODE, Registry
+from crossmargin.market import MarketView
+from crossmargin.pricing import black76, price_grid
+from crossmargin.scenarios._spec import ScenarioSet, UnderlyingShocks
+
+Kernel = Literal["numpy", "numba"]
+Floats = NDArray[np.float64]
+
+#: Rows are padded to a multiple of this many float64 lanes (one AVX-512 register).
+LANES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RiskTable:
+    """Profit and loss ``[instrument, scenario]``.
+
+    Attributes
+    ----------
+    pnl : float64[n, S]
+        Profit and loss of one unit (contract size included) in its **settlement asset**;
+        > 0 is a gain for a long. A view of rows padded to SIMD lanes.
+    base : float64[n]
+        Value of one unit now, in its settlement asset. For futures and perpetuals this is the
+        notional, not what was paid.
+    scenarios : ScenarioSet
+        What the columns mean.
+    """
+
+    pnl: Floats
+    base: Floats
+    scenarios: ScenarioSet
+
+
+def vol_multiplier(shock: UnderlyingShocks, years: Floats, reference_days: float) -> Floats:
+    """Relative volatility shocks by tenor: the two-segment power law.
+
+    ``x = (reference / max(days, floor)) ^ p`` with ``p = short_power`` below the reference and
+    ``long_power`` from it on; up ``1 + vol_up·x``, down ``max(0, 1 − vol_down·x)``.
+
+    Parameters
+    ----------
+    shock : UnderlyingShocks
+        Sizes.
+    years : float64[n]
+        ACT/365 years to expiry.
+    reference_days : float
+        Tenor at which the sizes are stated.
+
+    Returns
+    -------
+    float64[n, 3]
+        Multipliers in the order of ``VOL_STATES`` (same, up, down).
+
+    Notes
+    -----
+    Source: Deribit, portfolio margin parameters ``short_term_vega_power`` and
+    ``long_term_vega_power``; Paradex, docs.paradex.trade/risk/portfolio-margin, which states the
+    exponents 0.30 below 30 days and 0.13 from 30 days on.
+    """
+    days = np.maximum(np.asarray(years, dtype=np.float64) * 365.0, max(shock.days_floor, 1e-9))
+    power = np.where(days < reference_days, shock.short_power, shock.long_power)
+    scale = (reference_days / days) ** power
+    up = 1.0 + shock.vol_up * scale
+    down = np.maximum(0.0, 1.0 - shock.vol_down * scale)
+    return np.stack([np.ones_like(scale), up, down], axis=-1)
+
+
+def build_table(
+    registry: Registry,
+    view: MarketView,
+    scenarios: ScenarioSet,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    kernel: Kernel = "numpy",
+    underlying_alias: dict[str, str] | None = None,
+) -> RiskTable:
+    """Build the risk table for the instruments of a registry.
+
+    Parameters
+    ----------
+    registry : Registry
+        Instruments.
+    view : MarketView
+        The market aligned with it.
+    scenarios : ScenarioSet
+        Covers every underlying among the rows.
+    rows : int64[m], optional
+        Indices of instruments to compute; other rows are left at 0. Default all.
+    kernel : {"numpy", "numba"}
+        The reference kernel, or the compiled one (equal to it; worth its start-up time in
+        long-running programs).
+    underlying_alias : dict, optional
+        Underlyings that take another's scenarios (``{"STETH": "ETH"}``).
+
+    Returns
+    -------
+    RiskTable
+        In settlement assets.
+
+    Notes
+    -----
+    Linear: ``cs·(P(1+m) − P)`` in the quote. Inverse futures: ``cs·(1/P − 1/(P(1+m)))`` in
+    coin, that is ``q_coin·m/(1+m)``. Inverse options: ``V(F')/F' − V(F)/F`` in coin, each
+    scenario converted at its own price. Volatility is held per strike (sticky strike).
+    """
+    terms = registry.terms
+    size, columns = len(registry), scenarios.size
+    padded = np.zeros((size, -(-columns // LANES) * LANES))
+    pnl = padded[:, :columns]
+    base = np.zeros(size)
+    chosen = np.arange(size) if rows is None else np.asarray(rows, dtype=np.int64)
+    alias = underlying_alias or {}
+    names = [alias.get(registry.assets[u], registry.assets[u]) for u in range(len(registry.assets))]
+    is_option = terms.kind == KIND_CODE["option"]
+    for u, name in enumerate(scenarios.underlyings):
+        mine = chosen[[names[a] == name for a in terms.underlying[chosen]]]
+        linear = mine[~is_option[mine]]
+        options = mine[is_option[mine]]
+        if linear.size:
+            _linear_rows(terms.inverse[linear], linear, view, scenarios.move_linear[u], pnl, base)
+        if options.size:
+            _option_rows(registry, options, view, scenarios, u, kernel, pnl, base)
+    pnl *= terms.contract_size[:, None]
+    base *= terms.contract_size
+    return RiskTable(pnl=pnl, base=base, scenarios=scenarios)
+
+
+def _linear_rows(
+    inverse: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    view: MarketView,
+    move: Floats,
+    pnl: Floats,
+    base: Floats,
+) -> None:
+    fixed = view.price_fixed[rows][:, None]
+    variable = view.price_variable[rows][:, None]
+    now = fixed + variable
+    then = fixed + variable * (1.0 + move)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inv = inverse[:, None]
+        pnl[rows] = np.where(inv, 1.0 / now - 1.0 / then, then - now)
+        base[rows] = np.where(inverse, 1.0 / now[:, 0], now[:, 0])
+
+
+def _option_rows(
+    registry: Registry,
+    rows: NDArray[np.int64],
+    view: MarketView,
+    scenarios: ScenarioSet,
+    u: int,
+    kernel: Kernel,
+    pnl: Floats,
+    base: Floats,
+) -> None:
+    terms = registry.terms
+    shock = scenarios.shocks[u]
+    fixed, variable = view.price_fixed[rows], view.price_variable[rows]
+    strike, years, sigma = terms.strike[rows], view.years[rows], view.vol[rows]
+    multiplier = vol_multiplier(shock, years, scenarios.reference_days)
+    vols = sigma[:, None] * multiplier
+    vols[:, 1] = np.maximum(vols[:, 1], shock.vol_floor_up)
+    move = scenarios.move[u]
+    then = price_grid(
+        fixed,
+        variable,
+        strike,
+        years,
+        terms.is_call[rows],
+        move,
+        vols,
+        scenarios.vol_state,
+        kernel=kernel,
+    )
+    forward = fixed + variable
+    now = black76(forward, strike, years, sigma, terms.is_call[rows])
+    shocked = fixed[:, None] + variable[:, None] * (1.0 + move)
+    inverse = terms.inverse[rows]
+    base[rows] = np.where(inverse, now / forward, now)
+    pnl[rows] = np.where(inverse[:, None], then / shocked, then) - base[rows][:, None]
