@@ -301,7 +301,7 @@ def position_values(frame: Frame) -> tuple[Floats, Floats]:
     return profit, value
 
 
-def equity(frame: Frame, need: Requirement) -> Equity:
+def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equity:
     """Compute the equity of every pot.
 
     Parameters
@@ -310,6 +310,9 @@ def equity(frame: Frame, need: Requirement) -> Equity:
         Book, rules and market.
     need : Requirement
         Needed where fenced pots take their initial margin from the wallet.
+    fences : float64[N], optional
+        Margin pledged to each position, in its settlement asset, as returned by
+        :func:`fenced_margins` when it was pledged; by default as of now.
 
     Raises
     ------
@@ -328,7 +331,10 @@ def equity(frame: Frame, need: Requirement) -> Equity:
     profit, value = position_values(frame)
     unrealised = sum_by(profit * frame.position_rate, a.position_pot, a.pots)
     held = sum_by(value * frame.position_rate, a.position_pot, a.pots)
-    fence = _fences(frame, need) if (a.pot_position >= 0).any() else np.zeros(a.pots)
+    fence = np.zeros(a.pots)
+    if (a.pot_position >= 0).any():
+        pledged = fenced_margins(frame, need) if fences is None else fences
+        fence = _move_fences(frame, pledged)
     whole = balances + unrealised + held + fence
     levels = frame.ruleset.data.collateral.haircut_levels
     return Equity(
@@ -344,32 +350,40 @@ def equity(frame: Frame, need: Requirement) -> Equity:
     )
 
 
-def _fences(frame: Frame, need: Requirement) -> Floats:
-    """Move margin from each pool's wallet into its fenced pots (US dollars).
+def fenced_margins(frame: Frame, need: Requirement) -> Floats:
+    """Return the margin pledged to each position, in its settlement asset.
 
     A position's own ``fenced_margin`` counts; without one, its entry notional over its leverage;
-    without that, its initial margin. Option and spot value stays with its own pot.
+    without that, what its initial margin lacks beside its own value and profit. Zero where a
+    rule-set does not fence positions.
     """
     book, a = frame.book, frame.arrangement
+    pledged = np.zeros(book.position_quantity.size)
+    profit, value = position_values(frame)
+    for pot in np.flatnonzero(a.pot_position >= 0):
+        row = int(a.pot_position[pot])
+        if not np.isnan(book.position_fence[row]):
+            pledged[row] = book.position_fence[row]
+        elif not np.isnan(book.position_leverage[row]):
+            pledged[row] = _entry_notional(frame, row) / book.position_leverage[row]
+        else:
+            lacking = need.im[pot] / frame.position_rate[row] - profit[row] - value[row]
+            pledged[row] = max(0.0, lacking)
+    return pledged
+
+
+def _move_fences(frame: Frame, pledged: Floats) -> Floats:
+    """Move pledged margin from each pool's wallet into its fenced pots, in US dollars."""
+    a = frame.arrangement
     move = np.zeros(a.pots)
     wallet = {
         int(pool): pot
         for pot, (pool, mark) in enumerate(zip(a.pot_pool, a.pot_position))
         if mark < 0
     }
-    profit, value = position_values(frame)
     for pot in np.flatnonzero(a.pot_position >= 0):
         row = int(a.pot_position[pot])
-        rate = float(frame.position_rate[row])
-        fence = book.position_fence[row]
-        leverage = book.position_leverage[row]
-        if not np.isnan(fence):
-            amount = float(fence) * rate
-        elif not np.isnan(leverage):
-            entry = _entry_notional(frame, row)
-            amount = entry * rate / float(leverage)
-        else:
-            amount = max(0.0, float(need.im[pot]) - float(profit[row] + value[row]) * rate)
+        amount = float(pledged[row] * frame.position_rate[row])
         move[pot] += amount
         home = wallet.get(int(a.pot_pool[pot]))
         if home is not None:

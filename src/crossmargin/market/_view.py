@@ -103,7 +103,7 @@ def _dated_row(
     quote = snapshot.quotes.get(instrument.id)
     vol = math.nan
     if isinstance(instrument, Option):
-        vol = _vol(snapshot, instrument)
+        vol = option_vol(snapshot, instrument)
     elif quote is not None and quote.price_mark is not None and fixed == 0.0:
         # A listed future's own mark is the better price; inside the settlement window the
         # average already collected decides.
@@ -166,7 +166,8 @@ def _forward_parts(snapshot: Snapshot, instrument: Future | Option) -> tuple[flo
     )
 
 
-def _vol(snapshot: Snapshot, option: Option) -> float:
+def option_vol(snapshot: Snapshot, option: Option) -> float:
+    """Return an option's volatility: its own, else its expiry's surface at the strike."""
     quote = snapshot.quotes.get(option.id)
     if quote is not None and quote.vol is not None:
         snapshot._fresh(quote.time_ns, option.id)

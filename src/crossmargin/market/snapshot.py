@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError
-from crossmargin.instruments import Registry
+from crossmargin.instruments import Option, Registry, expiry_of
 from crossmargin.market.svi import SviSlice
 from crossmargin.units import NS_PER_SECOND, format_time
 
@@ -271,6 +271,49 @@ class Snapshot:
         from crossmargin.market._view import build_view
 
         return build_view(self, registry, needed)
+
+    def restricted_to(self, registry: Registry, used: Iterable[int], extra: Iterable[str]) -> Snapshot:
+        """Return only what the given instruments and assets need, volatilities read off.
+
+        A surface becomes the volatility of each option, so that the result stands by itself.
+
+        Parameters
+        ----------
+        registry : Registry
+            Names the instruments.
+        used : iterable of int
+            Indices of instruments that must be priced.
+        extra : iterable of str
+            Further assets whose price is needed.
+        """
+        from crossmargin.market._view import option_vol
+
+        assets = set(extra)
+        forwards, quotes, settlements = {}, {}, {}
+        for index in used:
+            item = registry[index]
+            assets |= {item.underlying, item.settlement, item.quote}
+            expiry = expiry_of(item)
+            if expiry is not None:
+                key = (item.underlying, expiry)
+                if key in self.forwards:
+                    forwards[key] = self.forwards[key]
+                if key in self.settlements:
+                    settlements[key] = self.settlements[key]
+            quote = self.quotes.get(item.id)
+            if isinstance(item, Option) and expiry is not None and expiry > self.moment_ns:
+                base = quote or InstrumentQuote(time_ns=self.as_of_ns, source=self.source)
+                quote = replace(base, vol=option_vol(self, item))
+            if quote is not None:
+                quotes[item.id] = quote
+        return replace(
+            self,
+            assets={k: v for k, v in self.assets.items() if k in assets},
+            forwards=forwards,
+            surfaces={},
+            quotes=quotes,
+            settlements=settlements,
+        )
 
     @property
     def content_hash(self) -> str:

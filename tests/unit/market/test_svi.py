@@ -200,7 +200,7 @@ class TestFit:
         data = SmileData.of(strike, bad.vol(strike), FORWARD, 1.0, np.ones(31))
         fit = _flattened(data, (to_vector(bad), 0.0, True))
         assert fit.butterfly_free
-        assert 0.7 * bad.b < fit.slice.b < bad.b
+        assert fit.slice.b < bad.b and fit.min_g < 1e-6, "no further than to the edge"
 
     def test_same_input_same_bytes_and_any_order(self) -> None:
         rng = np.random.default_rng(5)

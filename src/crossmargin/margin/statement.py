@@ -1,0 +1,411 @@
+"""Building the statement: evaluate once, then explain every part of the number."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin import __version__
+from crossmargin.book import LEGS, AccountFile, Book, book_from_accounts
+from crossmargin.errors import CrossmarginError, InputError
+from crossmargin.instruments import Option
+from crossmargin.margin import _explain as explain
+from crossmargin.margin._arrange import USD
+from crossmargin.margin._frame import Frame
+from crossmargin.margin.engine import (
+    Equity,
+    Requirement,
+    asset_rule,
+    equity,
+    frame_for,
+    requirement,
+)
+from crossmargin.margin.liquidation_price import Crossing, liquidation_prices
+from crossmargin.margin.ruleset import Ruleset, ruleset_from_dict
+from crossmargin.margin.shares import Shares, shares
+from crossmargin.margin.statement_types import (
+    STATEMENT_FORMAT,
+    BalanceLine,
+    Hashes,
+    Inputs,
+    LiquidationLine,
+    OrdersLine,
+    PositionLine,
+    PotLine,
+    RulesetInfo,
+    SideLine,
+    Statement,
+    Totals,
+)
+from crossmargin.market import Snapshot, file_from_snapshot, snapshot_from_file
+from crossmargin.scenarios import Kernel
+from crossmargin.units import format_time, parse_time
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One account evaluated: the numbers before they are explained.
+
+    Attributes
+    ----------
+    frame : Frame
+        Book, rules, market.
+    need : Requirement
+        Without open orders (maintenance, shares).
+    need_orders : Requirement
+        With the worst fills of open orders (initial).
+    have : Equity
+        What stands behind it.
+    """
+
+    frame: Frame
+    need: Requirement
+    need_orders: Requirement
+    have: Equity
+
+    @property
+    def im_usd(self) -> float:
+        """Initial requirement, US dollars, open orders included."""
+        return float(self.need_orders.im @ self.frame.pot_usd)
+
+    @property
+    def mm_usd(self) -> float:
+        """Maintenance requirement, US dollars."""
+        return float(self.need.mm @ self.frame.pot_usd)
+
+
+def evaluate(
+    book: Book, snapshot: Snapshot, ruleset: Ruleset, *, kernel: Kernel = "numpy"
+) -> Evaluation:
+    """Evaluate a book without explaining it: the fast path for one account.
+
+    Raises
+    ------
+    CrossmarginError
+        Naming account, instrument and field of what is missing or not covered.
+    """
+    try:
+        frame = frame_for(book, snapshot, ruleset, kernel=kernel)
+        need = requirement(frame)
+        with_orders = requirement(frame, orders=True) if book.leg_order.size else need
+        return Evaluation(
+            frame=frame, need=need, need_orders=with_orders, have=equity(frame, need)
+        )
+    except CrossmarginError as error:
+        raise error.located(account=book.account_ids[0] if book.size == 1 else None) from None
+
+
+def make_statement(
+    account: AccountFile,
+    snapshot: Snapshot,
+    ruleset: Ruleset,
+    *,
+    at_ns: int | None = None,
+    kernel: Kernel = "numpy",
+    solve: bool = True,
+) -> Statement:
+    """Compute and explain the margin of one account.
+
+    Parameters
+    ----------
+    account : AccountFile
+        What it holds.
+    snapshot : Snapshot
+        The market.
+    ruleset : Ruleset
+        The rules.
+    at_ns : int, optional
+        Moment of valuation; default the market's own.
+    kernel : {"numpy", "numba"}
+        Pricing kernel.
+    solve : bool
+        Whether to solve liquidation prices.
+
+    Returns
+    -------
+    Statement
+        In US dollars, with each pot also in its own numeraire.
+
+    Raises
+    ------
+    CrossmarginError
+        One sentence naming account, instrument and field.
+    """
+    market = snapshot if at_ns is None else snapshot.at(at_ns)
+    book = book_from_accounts([account])
+    done = evaluate(book, market, ruleset, kernel=kernel)
+    frame = done.frame
+    split = shares(frame)
+    alone = explain.standalone_margins(frame)
+    solved = liquidation_prices(frame) if solve else []
+    used = frame.used.tolist()
+    names = [book.registry.assets[a] for a in book.balance_asset]
+    inputs = Inputs(
+        account=account,
+        market=file_from_snapshot(market.restricted_to(book.registry, used, names)),
+        ruleset=ruleset.as_dict(),
+        overrides=list(ruleset.overrides),
+        at=format_time(market.moment_ns),
+    )
+    return Statement(
+        format=STATEMENT_FORMAT,
+        account=account.account,
+        description=account.description,
+        as_of=format_time(market.as_of_ns),
+        at=format_time(market.moment_ns),
+        market_source=market.source,
+        ruleset=_ruleset_info(ruleset),
+        totals=_totals(done),
+        pots=_pots(done),
+        components=explain.component_lines(frame, done.need),
+        groups=explain.group_lines(frame, done.need, alone),
+        positions=_positions(done, split, alone),
+        balances=_balances(done, split),
+        waterfall=explain.waterfall(frame, done.need, done.need_orders, alone),
+        share_fixed_usd=split.fixed,
+        share_jumps_usd=split.jumps,
+        orders=_orders(done),
+        liquidation=[
+            LiquidationLine(
+                underlying=line.underlying,
+                price_usd=None if np.isnan(line.price_usd) else line.price_usd,
+                breached=line.breached,
+                down=_side(frame, line.down),
+                up=_side(frame, line.up),
+            )
+            for line in solved
+        ],
+        notes=explain.notes(frame, account, market),
+        hashes=_hashes(inputs, ruleset),
+        inputs=inputs,
+    )
+
+
+def recompute(statement: Statement, *, kernel: Kernel = "numpy") -> Statement:
+    """Compute a statement again from its own inputs: the result equals the statement.
+
+    Raises
+    ------
+    InputError
+        ``INP-012`` when it was written by another version of the code.
+    """
+    if statement.hashes.code_version != __version__:
+        raise InputError(
+            f"the statement was made by version {statement.hashes.code_version}, this is "
+            f"{__version__}",
+            code="INP-012",
+            field="hashes.code_version",
+        )
+    rules = ruleset_from_dict({**statement.inputs.ruleset, "extends": None})
+    data = replace(
+        rules,
+        data=msgspec.structs.replace(rules.data, extends=statement.inputs.ruleset.get("extends")),
+        overrides=tuple(statement.inputs.overrides),
+    )
+    return make_statement(
+        statement.inputs.account,
+        snapshot_from_file(statement.inputs.market),
+        data,
+        at_ns=parse_time(statement.inputs.at, field="inputs.at"),
+        kernel=kernel,
+        solve=bool(statement.liquidation),
+    )
+
+
+def encode_statement(statement: Statement) -> bytes:
+    """Encode as indented JSON; the same statement gives the same bytes."""
+    return msgspec.json.format(msgspec.json.encode(statement), indent=2) + b"\n"
+
+
+def decode_statement(raw: bytes) -> Statement:
+    """Decode a statement from JSON."""
+    from crossmargin.book import decode_json
+
+    return decode_json(raw, Statement, what="statement")
+
+
+def _hashes(inputs: Inputs, ruleset: Ruleset) -> Hashes:
+    def digest(part: object) -> str:
+        return hashlib.sha256(msgspec.json.encode(part)).hexdigest()
+
+    return Hashes(
+        account=digest(inputs.account),
+        market=digest([inputs.market, inputs.at]),
+        ruleset=ruleset.content_hash,
+        code_version=__version__,
+    )
+
+
+def _ruleset_info(ruleset: Ruleset) -> RulesetInfo:
+    data = ruleset.data
+    return RulesetInfo(
+        id=data.id,
+        title=data.title,
+        venue=data.venue,
+        effective_from=data.effective_from,
+        complete=ruleset.complete,
+        gaps=list(ruleset.gaps),
+        overrides=list(ruleset.overrides),
+        limits=list(data.limits),
+    )
+
+
+def state_of(equity_im: float, equity_mm: float, im: float, mm: float) -> str:
+    """Return the state of a pot: healthy, reduce-only, liquidation or bankrupt.
+
+    At equality the better state holds: an order whose fill leaves IM = equity passes.
+    """
+    if equity_mm < 0:
+        return "bankrupt"
+    if equity_mm < mm:
+        return "liquidation"
+    return "reduce-only" if equity_im < im else "healthy"
+
+
+_WORST = ("healthy", "reduce-only", "liquidation", "bankrupt")
+
+
+def _pots(done: Evaluation) -> list[PotLine]:
+    frame, a, book = done.frame, done.frame.arrangement, done.frame.book
+    lines = []
+    for pot in range(a.pots):
+        asset = int(a.pot_asset[pot])
+        pool = book.pool_names[a.pot_pool[pot]]
+        im, mm = float(done.need_orders.im[pot]), float(done.need.mm[pot])
+        e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
+        lines.append(
+            PotLine(
+                name=explain.pot_name(frame, pot),
+                pool=pool,
+                numeraire="USD" if asset == USD else book.registry.assets[asset],
+                numeraire_usd=float(frame.pot_usd[pot]),
+                equity_im=e_im,
+                equity_mm=e_mm,
+                im=im,
+                mm=mm,
+                available=e_im - im,
+                health=e_mm / mm if mm > 0 else None,
+                state=state_of(e_im, e_mm, im, mm),
+            )
+        )
+    return lines
+
+
+def _totals(done: Evaluation) -> Totals:
+    frame, have = done.frame, done.have
+    usd = frame.pot_usd
+    pots = _pots(done)
+    ratios = [p.health for p in pots if p.health is not None]
+    e_im, e_mm = float(have.im @ usd), float(have.mm @ usd)
+    health = min(ratios) if ratios else None
+    balances, haircut = float(have.balances @ usd), float(have.haircut @ usd)
+    return Totals(
+        equity=e_mm,
+        equity_im=e_im,
+        balances=balances,
+        haircut=haircut,
+        collateral=balances - haircut,
+        unrealised=float(have.unrealised @ usd),
+        option_value=float(have.option_value @ usd),
+        im=done.im_usd,
+        mm=done.mm_usd,
+        available=e_im - done.im_usd,
+        health=health,
+        margin_used=done.mm_usd / e_mm if e_mm > 0 else None,
+        state=max((p.state for p in pots), key=_WORST.index, default="healthy"),
+    )
+
+
+def _positions(done: Evaluation, split: Shares, alone: Floats) -> list[PositionLine]:
+    frame, book = done.frame, done.frame.book
+    a, view, registry = frame.arrangement, frame.view, done.frame.book.registry
+    greeks = explain.position_greeks(frame)
+    settle_usd = view.asset_usd[registry.terms.settlement]
+    notional = frame.notional(book.position_instrument, book.position_quantity)
+    lines = []
+    for row, index in enumerate(book.position_instrument):
+        item = registry[int(index)]
+        option = isinstance(item, Option)
+        mark = frame.unit_value[index] / item.contract_size if option else view.price[index]
+        rate = float(settle_usd[index])
+        entry = float(book.position_entry[row])
+        years = float(view.years[index])
+        lines.append(
+            PositionLine(
+                instrument=item.id,
+                pool=book.pool_names[book.position_pool[row]],
+                leg=LEGS[book.position_leg[row]],
+                quantity=float(book.position_quantity[row]),
+                unit=item.quantity_unit,
+                entry_price=None if np.isnan(entry) else entry,
+                mark_price=float(mark),
+                mark_unit=item.settlement if option else item.quote,
+                vol=float(view.vol[index]) if option else None,
+                days=None if np.isinf(years) else years * 365.0,
+                notional_usd=float(notional[row]) * rate,
+                value_usd=float(done.have.position_value[row]) * rate,
+                unrealised_usd=float(done.have.position_unrealised[row]) * rate,
+                delta=float(greeks.delta[row]),
+                gamma=float(greeks.gamma[row]),
+                vega_usd=float(greeks.vega_usd[row]),
+                theta_usd=float(greeks.theta_usd[row]),
+                standalone_im_usd=float(alone[row]),
+                share_im_usd=float(split.position[row]),
+                settled=bool(view.settled[index]),
+            )
+        )
+    del a
+    return lines
+
+
+def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
+    frame, book, a = done.frame, done.frame.book, done.frame.arrangement
+    lines = []
+    for row, asset in enumerate(book.balance_asset):
+        name = book.registry.assets[asset]
+        amount = float(book.balance_amount[row])
+        price = float(frame.asset_usd_or_one[asset])
+        own = asset == a.pot_asset[a.balance_pot[row]]
+        rule = None if own else asset_rule(frame.ruleset, name)
+        cut = rule.haircut if rule is not None and amount > 0 else 0.0
+        value = 0.0 if amount == 0 else amount * price
+        lines.append(
+            BalanceLine(
+                asset=name,
+                pool=book.pool_names[book.balance_pool[row]],
+                amount=amount,
+                price_usd=price if np.isfinite(price) else 0.0,
+                value_usd=value,
+                haircut=cut,
+                collateral_usd=value * (1.0 - cut),
+                stress=rule.stress if rule is not None and a.balance_segment[row] >= 0 else "none",
+                share_im_usd=float(split.balance[row]),
+            )
+        )
+    return lines
+
+
+def _orders(done: Evaluation) -> OrdersLine | None:
+    book, orders = done.frame.book, done.frame.ruleset.data.orders
+    if not book.order_pool.size:
+        return None
+    return OrdersLine(
+        count=int(book.order_pool.size),
+        method=orders.method,
+        confidence=orders.confidence,
+        im_usd=float((done.need_orders.im - done.need.im) @ done.frame.pot_usd),
+    )
+
+
+def _side(frame: Frame, crossing: Crossing) -> SideLine:
+    return SideLine(
+        price_usd=crossing.price_usd,
+        distance=crossing.distance,
+        pot=None if crossing.pot is None else explain.pot_name(frame, crossing.pot),
+    )
