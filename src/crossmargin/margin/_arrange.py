@@ -128,7 +128,9 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     )
     n, b = book.position_pool.size, book.balance_pool.size
     p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b :]
-    stressed = _stressed(book, ruleset, pot_asset[b_pot])
+    busy = np.zeros(pot_pool.size, dtype=bool)
+    busy[p_pot] = busy[l_pot] = True
+    stressed = _stressed(book, ruleset, pot_asset[b_pot], busy[b_pot])
     s_pot = b_pot[stressed]
     s_under = follow[book.balance_asset[stressed]]
     s_settle = book.balance_asset[stressed]
@@ -177,8 +179,14 @@ def _sizes(book: Book) -> tuple[int, int, int]:
     return book.position_pool.size, book.balance_pool.size, book.leg_order.size
 
 
-def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints) -> Ints:
-    """Return the balances whose price move enters the scenarios."""
+def _stressed(
+    book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bool_]
+) -> Ints:
+    """Return the balances whose price move enters the scenarios.
+
+    A pot without positions or orders owes nothing for what it owns; its debts are stressed all
+    the same.
+    """
     if ruleset.scan is None:
         return np.empty(0, dtype=np.int64)
     assets = book.registry.assets
@@ -191,6 +199,9 @@ def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints) -> Ints:
             in ruleset.data.scenarios.underlyings
             or "default" in ruleset.data.scenarios.underlyings
         )
-        if rule is not None and rule.stress != "none" and asset != numeraire and covered:
+        counts = busy[row] or book.balance_amount[row] < 0
+        if rule is None or rule.stress == "none" or asset == numeraire:
+            continue
+        if covered and counts:
             rows.append(row)
     return np.array(rows, dtype=np.int64)

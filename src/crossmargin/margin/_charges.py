@@ -35,6 +35,15 @@ def _leg_deltas(frame: Frame) -> Floats:
     return book.leg_quantity * frame.unit_delta[book.leg_instrument]
 
 
+def _expiry_buckets(frame: Frame, instrument: Ints) -> tuple[Ints, Ints]:
+    """Number the (segment, expiry) pairs of positions and legs: segment of each, and rows."""
+    a = frame.arrangement
+    segment = np.concatenate([a.position_segment, a.leg_segment])
+    expiry = frame.book.registry.terms.expiry_ns[instrument]
+    keys, bucket = np.unique(np.stack([segment, expiry], axis=1), axis=0, return_inverse=True)
+    return keys[:, 0].astype(np.int64), bucket.reshape(-1)
+
+
 def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
     """Basis between expiries: Σ over expiries of |net delta| × max(floor, annual × years).
 
@@ -48,18 +57,14 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
     a, book = frame.arrangement, frame.book
     terms = book.registry.terms
     instrument = np.concatenate([book.position_instrument, book.leg_instrument])
-    segment = np.concatenate([a.position_segment, a.leg_segment])
-    expiry = terms.expiry_ns[instrument]
-    keys, bucket = np.unique(np.stack([segment, expiry], axis=1), axis=0, return_inverse=True)
-    bucket = bucket.reshape(-1)
-    count = keys.shape[0]
+    seg, bucket = frame.once("roll_buckets", lambda: _expiry_buckets(frame, instrument))
+    count = seg.size
     n = quantity.size
     delta = quantity * frame.unit_delta[book.position_instrument]
     net = sum_by(delta, bucket[:n], count)
     years = np.full(count, np.inf)
     years[bucket] = frame.view.years[instrument]
     years = np.where(np.isinf(years), 0.0, years)
-    seg = keys[:, 0].astype(np.int64)
     names = book.registry.assets
     rate = np.empty(count)
     for row in range(count):

@@ -11,6 +11,7 @@ from crossmargin.book import AccountFile, Book
 from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._scan import run_scan
 from crossmargin.margin.engine import Requirement, requirement
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
 from crossmargin.market import Snapshot
@@ -73,63 +74,89 @@ def position_greeks(frame: Frame) -> PositionGreeks:
     return PositionGreeks(delta, out[0], out[1], out[2], out[3])
 
 
-def one_each(book: Book, *, balances: bool = False) -> Book:
-    """Return the positions of a book, each in an account of its own, without orders.
-
-    Parameters
-    ----------
-    book : Book
-        Any book.
-    balances : bool
-        Whether each balance also becomes an account, after the positions.
-    """
+def one_each(book: Book) -> Book:
+    """Return the positions of a book, each in an account of its own, without the rest."""
     n = book.position_pool.size
-    b = book.balance_pool.size if balances else 0
     none = np.empty(0, dtype=np.int64)
-    ids = [str(k) for k in range(n + b)]
-    keep = slice(0, b)
+    nothing = np.empty(0)
+    ids = [str(k) for k in range(n)]
     return replace(
         book,
         account_ids=ids,
         owners=ids,
-        pool_account=np.arange(n + b, dtype=np.int64),
-        pool_names=["cross"] * (n + b),
-        pool_mode=np.zeros(n + b, dtype=np.int64),
-        balance_pool=np.arange(n, n + b, dtype=np.int64),
-        balance_asset=book.balance_asset[keep],
-        balance_amount=book.balance_amount[keep],
+        pool_account=np.arange(n, dtype=np.int64),
+        pool_names=["cross"] * n,
+        pool_mode=np.zeros(n, dtype=np.int64),
+        balance_pool=none,
+        balance_asset=none,
+        balance_amount=nothing,
         position_pool=np.arange(n, dtype=np.int64),
         order_pool=none,
         order_ids=[],
         order_group=none,
         leg_order=none,
         leg_instrument=none,
-        leg_quantity=np.empty(0),
-        leg_price=np.empty(0),
+        leg_quantity=nothing,
+        leg_price=nothing,
         group_pool=none,
-        group_limit_usd=np.empty(0),
+        group_limit_usd=nothing,
         group_ids=[],
     )
 
 
-def standalone_margins(frame: Frame) -> Floats:
-    """Initial margin of each position (then each stressed balance) alone, US dollars.
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """Margins of rows held alone, US dollars: positions first, then balances.
 
-    Returns
-    -------
-    float64[N + B]
-        Balances that take no part in the scenarios have 0.
+    Attributes
+    ----------
+    im : float64[N + B]
+        Whole initial margin; balances that take no part in the scenarios have 0.
+    main : float64[N + B]
+        The scan alone, or everything where a rule-set has no scan.
     """
-    book = one_each(frame.book, balances=True)
+
+    im: Floats
+    main: Floats
+
+
+def standalone_margins(frame: Frame) -> Standalone:
+    """Margin of each position in an account of its own, and of each stressed coin balance.
+
+    Coin balances count because they enter the account's scan too: leaving them out would
+    compare a margin with coins against margins without.
+    """
+    book = one_each(frame.book)
     alone = Frame(book, frame.ruleset, arrange(book, frame.ruleset), frame.view, frame.kernel)
-    need = requirement(alone)
+    need = requirement(alone, levels=("im",))
     a = alone.arrangement
     account = book.pool_account[a.pot_pool]
-    # Debt is charged once for the account, not as a position.
-    debt = sum(
-        (im for im, _ in need.pool_parts.values()), start=np.zeros(a.pots)
+    im = sum_by(need.im * alone.pot_usd, account, book.size)
+    if alone.ruleset.scan is None:
+        idle = np.zeros(frame.book.balance_amount.size)
+        both = np.concatenate([im, idle])
+        return Standalone(both, both)
+    scan = need.parts[alone.ruleset.scan.name].im * alone.pot_usd[a.group_pot]
+    coins = _standalone_balances(frame)
+    return Standalone(
+        np.concatenate([im, coins]),
+        np.concatenate([sum_by(scan, account[a.group_pot], book.size), coins]),
     )
-    return sum_by((need.im - debt) * alone.pot_usd, account, book.size)
+
+
+def _standalone_balances(frame: Frame) -> Floats:
+    """Scan of each stressed balance with nothing beside it, US dollars."""
+    a, amount = frame.arrangement, frame.book.balance_amount
+    scan = frame.ruleset.scan
+    out = np.zeros(amount.size)
+    for row in np.flatnonzero(a.balance_segment >= 0):
+        only = np.where(np.arange(amount.size) == row, amount, 0.0)
+        assert scan is not None
+        found = run_scan(
+            scan, frame, np.zeros(a.position_pot.size), only, orders=False
+        )
+        out[row] = float(found.margin @ frame.pot_usd[a.group_pot])
+    return out
 
 
 def pot_name(frame: Frame, pot: int) -> str:
@@ -194,12 +221,10 @@ def _confidence(frame: Frame, name: str, stated: str) -> str:
     return "user" if touched else stated
 
 
-def group_lines(frame: Frame, need: Requirement, alone: Floats) -> list[GroupLine]:
+def group_lines(frame: Frame, need: Requirement, alone: Standalone) -> list[GroupLine]:
     """Describe every group: scenarios, binding cell, sensitivities."""
     a, book = frame.arrangement, frame.book
     greeks = position_greeks(frame)
-    n = book.position_quantity.size
-
     def total(values: Floats) -> Floats:
         return sum_by(values, a.position_group, a.groups)
 
@@ -213,11 +238,10 @@ def group_lines(frame: Frame, need: Requirement, alone: Floats) -> list[GroupLin
             greeks.theta_usd,
         )
     ]
-    standalone = total(alone[:n])
+    n = frame.book.position_quantity.size
+    standalone = total(alone.im[:n])
     held = np.flatnonzero(a.balance_segment >= 0)
-    standalone += sum_by(
-        alone[n:][held], a.segment_group[a.balance_segment[held]], a.groups
-    )
+    standalone += sum_by(alone.im[n:][held], a.segment_group[a.balance_segment[held]], a.groups)
     lines = []
     for g in range(a.groups):
         usd = float(frame.pot_usd[a.group_pot[g]])
@@ -259,24 +283,27 @@ def group_lines(frame: Frame, need: Requirement, alone: Floats) -> list[GroupLin
 
 
 def waterfall(
-    frame: Frame, need: Requirement, with_orders: Requirement, alone: Floats
+    frame: Frame, need: Requirement, with_orders: Requirement, alone: Standalone
 ) -> list[Step]:
-    """Walk from the sum of standalone margins to the initial margin.
+    """Walk from standalone margins to the initial margin.
 
-    Standalone margins include each position's own add-ons. Netting is what the sum of all
-    groups' scans (or rates) saves; then come the add-ons of the netted book, what the combining
-    expression takes or gives, credit between groups, debt and open orders.
+    The first bar adds up what each position's scan (or rate margin) would be alone, and each coin
+    balance's where it is stressed with them; netting is what one scan over all saves on that;
+    then come the add-ons of the netted book, what the
+    combining expression takes or gives, credit between groups, debt and open orders.
     """
     a = frame.arrangement
     usd_group = frame.pot_usd[a.group_pot]
     scan = frame.ruleset.scan
-    steps = [Step(label="sum of standalone margins", kind="total", usd=float(alone.sum()))]
+    first = float(alone.main.sum())
+    what = "scans" if scan is not None else "margins"
+    steps = [Step(label=f"standalone {what}", kind="total", usd=first)]
     gross = float(need.group_im @ usd_group)
     parts = {name: float(part.im @ usd_group) for name, part in need.parts.items()}
-    main = parts[scan.name] if scan is not None else sum(parts.values())
-    label = "netting in the scan" if scan is not None else "netting"
-    steps.append(Step(label=label, kind="change", usd=main - float(alone.sum())))
-    running = main
+    running = sum(parts.values())
+    if scan is not None:
+        running = parts[scan.name]
+    steps.append(Step(label="netting", kind="change", usd=running - first))
     if scan is not None:
         for name, usd in parts.items():
             if name != scan.name and usd != 0.0 and _adds(frame, name):
@@ -284,9 +311,10 @@ def waterfall(
                 running += usd
     if abs(gross - running) > 1e-9 * max(1.0, abs(gross)):
         steps.append(Step(label="combination", kind="change", usd=gross - running))
+    debt = sum((float(im @ frame.pot_usd) for im, _ in need.pool_parts.values()), 0.0)
     for text, amount in (
         ("credit between groups", -float(need.credit_im @ frame.pot_usd)),
-        ("debt", float(sum((im @ frame.pot_usd for im, _ in need.pool_parts.values()), 0.0))),
+        ("debt", debt),
         ("open orders", float((with_orders.im - need.im) @ frame.pot_usd)),
     ):
         if amount != 0.0:

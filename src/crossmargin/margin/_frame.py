@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +16,19 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView
-from crossmargin.pricing import black76_greeks
-from crossmargin.scenarios import Kernel, RiskTable, build_scenarios, build_table
+from crossmargin.pricing import black76, black76_price_delta_vega
+from crossmargin.scenarios import (
+    Kernel,
+    RiskTable,
+    TablePlan,
+    build_scenarios,
+    build_table,
+    plan_table,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 
 def sum_by(values: Floats, index: Ints, size: int) -> Floats:
@@ -59,6 +69,9 @@ class Frame:
         The market aligned with the book's registry.
     kernel : {"numpy", "numba"}
         Pricing kernel of the risk table.
+    memo : dict
+        What depends on the arrangement alone, worked out once and shared by every market the
+        book is looked at in.
     """
 
     book: Book
@@ -66,6 +79,14 @@ class Frame:
     arrangement: Arrangement
     view: MarketView
     kernel: Kernel = "numpy"
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Return what `make` gave the first time; for what no price changes."""
+        if key not in self.memo:
+            self.memo[key] = make()
+        value: T = self.memo[key]
+        return value
 
     def in_market(self, view: MarketView) -> Frame:
         """Return the same arranged book in another market."""
@@ -73,10 +94,10 @@ class Frame:
 
     # ---- assets ------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def follow(self) -> Ints:
         """Asset whose scenarios each asset takes."""
-        return underlying_aliases(self.book, self.ruleset)
+        return self.once("follow", lambda: underlying_aliases(self.book, self.ruleset))
 
     @cached_property
     def pot_usd(self) -> Floats:
@@ -99,10 +120,10 @@ class Frame:
 
     # ---- instruments -------------------------------------------------------------------
 
-    @cached_property
+    @property
     def used(self) -> Ints:
         """Instruments held or ordered."""
-        return self.book.instruments_used()
+        return self.once("used", self.book.instruments_used)
 
     @cached_property
     def unit_coins(self) -> Floats:
@@ -124,7 +145,7 @@ class Frame:
         opt = used[terms.kind[used] == KIND_CODE["option"]]
         if opt.size:
             forward = self.view.price[opt]
-            greeks = black76_greeks(
+            _, slope, _ = black76_price_delta_vega(
                 forward,
                 terms.strike[opt],
                 self.view.years[opt],
@@ -133,14 +154,16 @@ class Frame:
             )
             # Only the part of the forward that still moves carries delta.
             moving = self.view.price_variable[opt] / forward
-            delta[opt] = greeks.delta * moving * terms.contract_size[opt]
+            delta[opt] = slope * moving * terms.contract_size[opt]
         return np.where(self.view.settled, 0.0, delta)
 
     @cached_property
     def index_quote(self) -> Floats:
         """Index price of each instrument's underlying, in its quote currency."""
         registry = self.book.registry
-        quote = np.array([registry.asset(i.quote) for i in registry], dtype=np.int64)
+        quote = self.once(
+            "quote", lambda: np.array([registry.asset(i.quote) for i in registry], dtype=np.int64)
+        )
         usd = self.asset_usd_or_one
         return np.asarray(usd[registry.terms.underlying] / usd[quote], dtype=np.float64)
 
@@ -153,9 +176,12 @@ class Frame:
         prices = np.concatenate([prices, extra])
         return np.where([name == "USD" for name in names], 1.0, prices)
 
-    @cached_property
-    def table(self) -> RiskTable:
-        """The risk table over the instruments used."""
+    @property
+    def plan(self) -> TablePlan:
+        """Plan of the risk table over the instruments used."""
+        return self.once("plan", self._plan)
+
+    def _plan(self) -> TablePlan:
         spec = self.ruleset.data.scenarios
         if spec is None:
             raise RulesetError(
@@ -163,21 +189,26 @@ class Frame:
             )
         names = self.book.registry.assets
         groups = np.unique(self.arrangement.group_underlying)
-        scenarios = build_scenarios(spec, [names[g] for g in groups])
-        return build_table(
+        return plan_table(
             self.book.registry,
-            self.view,
-            scenarios,
+            build_scenarios(spec, [names[g] for g in groups]),
             rows=self.used,
-            kernel=self.kernel,
             underlying_alias=self.ruleset.data.groups,
         )
 
     @cached_property
+    def table(self) -> RiskTable:
+        """The risk table over the instruments used."""
+        return build_table(self.plan, self.view, kernel=self.kernel)
+
+    @property
     def group_scenario_row(self) -> Ints:
         """Row of each group's underlying in the scenario arrays."""
+        return self.once("group_scenario_row", self._group_scenario_row)
+
+    def _group_scenario_row(self) -> Ints:
         names = self.book.registry.assets
-        place = {name: row for row, name in enumerate(self.table.scenarios.underlyings)}
+        place = {name: row for row, name in enumerate(self.plan.scenarios.underlyings)}
         return np.array(
             [place[names[u]] for u in self.arrangement.group_underlying], dtype=np.int64
         )
@@ -190,8 +221,6 @@ class Frame:
         used = self.used
         opt = used[terms.kind[used] == KIND_CODE["option"]]
         if opt.size:
-            from crossmargin.pricing import black76
-
             forward = self.view.price[opt]
             price = black76(
                 forward,

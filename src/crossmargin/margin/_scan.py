@@ -92,12 +92,17 @@ class _Phi:
         return np.where(x > 0, gain, loss)
 
 
+def _currency_rules(spec: Scan, frame: Frame) -> list[CurrencyOffset]:
+    names = frame.book.registry.assets
+    return [
+        currency_rule(spec.currencies, names[s]) or CurrencyOffset()
+        for s in frame.arrangement.segment_asset
+    ]
+
+
 def _phi(spec: Scan, frame: Frame) -> _Phi:
     a = frame.arrangement
-    names = frame.book.registry.assets
-    rules = [
-        currency_rule(spec.currencies, names[s]) or CurrencyOffset() for s in a.segment_asset
-    ]
+    rules = frame.once("currency_rules", lambda: _currency_rules(spec, frame))
     usd = frame.pot_usd[a.group_pot[a.segment_group]]
     scenarios = frame.table.scenarios
     return _Phi(

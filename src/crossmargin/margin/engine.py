@@ -184,6 +184,7 @@ def requirement(
     orders: bool = False,
     quantity: Floats | None = None,
     amount: Floats | None = None,
+    levels: tuple[str, ...] = ("im", "mm"),
 ) -> Requirement:
     """Compute the requirement of every pot.
 
@@ -197,6 +198,8 @@ def requirement(
         Quantities to use instead of the book's.
     amount : float64[B], optional
         Balances to use in the scan instead of the book's.
+    levels : tuple of {"im", "mm"}
+        Levels that are needed; the others are left at 0.
     """
     book, a, ruleset = frame.book, frame.arrangement, frame.ruleset
     q = book.position_quantity if quantity is None else quantity
@@ -211,12 +214,12 @@ def requirement(
             pool_parts[spec.name] = charges.run_borrow(spec, frame)
         else:
             parts[spec.name] = _run(spec, frame, q, parts, scan, orders)
-    levels = {}
-    for level in ("im", "mm"):
+    nothing = np.zeros(a.pots)
+    idle = (nothing, np.zeros(a.groups), nothing, np.zeros(q.size), np.zeros(b.size))
+    found = {"im": idle, "mm": idle}
+    for level in levels:
         values = {
-            name: Dual(
-                part.im if level == "im" else part.mm, {name: np.ones(a.groups)}
-            )
+            name: Dual(part.im if level == "im" else part.mm, {name: np.ones(a.groups)})
             for name, part in parts.items()
         }
         for step in ruleset.data.combine.steps:
@@ -237,21 +240,21 @@ def requirement(
             balance_share[keep] = slope * scan.balance_share[keep]
         for im, mm in pool_parts.values():
             pot = pot + (im if level == "im" else mm)
-        levels[level] = (pot, group, credit, share, balance_share)
+        found[level] = (pot, group, credit, share, balance_share)
     return Requirement(
-        im=levels["im"][0],
-        mm=levels["mm"][0],
-        group_im=levels["im"][1],
-        group_mm=levels["mm"][1],
+        im=found["im"][0],
+        mm=found["mm"][0],
+        group_im=found["im"][1],
+        group_mm=found["mm"][1],
         parts=parts,
         pool_parts=pool_parts,
-        credit_im=levels["im"][2],
-        credit_mm=levels["mm"][2],
+        credit_im=found["im"][2],
+        credit_mm=found["mm"][2],
         scan=scan,
-        share_im=levels["im"][3],
-        share_mm=levels["mm"][3],
-        balance_share_im=levels["im"][4],
-        balance_share_mm=levels["mm"][4],
+        share_im=found["im"][3],
+        share_mm=found["mm"][3],
+        balance_share_im=found["im"][4],
+        balance_share_mm=found["mm"][4],
     )
 
 

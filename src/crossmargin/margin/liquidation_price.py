@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 LOWEST_RATIO, HIGHEST_RATIO = 0.01, 20.0
 #: Step in log-price near today's price, and farther away. A gap narrower than a step, in which
 #: the account dies and recovers, may be missed.
-_FINE, _COARSE, _FINE_REACH = 0.02, 0.06, 0.6
+_FINE, _COARSE, _FINE_REACH = 0.03, 0.20, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,13 @@ def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: flo
     """
     factor = np.where(moves, ratio, 1.0)
     there = frame.in_market(frame.view.shocked(factor, frame.book.registry))
-    need = requirement(there)
+    need = requirement(there, levels=("mm",))
     have = equity(there, need, fences)
-    return np.asarray((have.mm - need.mm) * there.pot_usd, dtype=np.float64)
+    excess = (have.mm - need.mm) * there.pot_usd
+    if frame.ruleset.data.pools.by == "position":
+        # Where every position is fenced, the wallet holds none and cannot be liquidated.
+        excess = np.where(frame.arrangement.pot_position < 0, np.inf, excess)
+    return np.asarray(excess, dtype=np.float64)
 
 
 def liquidation_prices(frame: Frame, *, together: bool = True) -> list[LiquidationPrice]:
@@ -160,6 +164,8 @@ def _first_crossing(
     excess: Callable[[float], Floats], base: Floats, sign: float, limit: float
 ) -> tuple[float, int] | None:
     """Walk away from today's price until a pot breaches, then close in on the first breach."""
+    if not base.size:
+        return None
     safe, safe_value = 0.0, float(base.min())
     while abs(safe) < abs(limit):
         step = _FINE if abs(safe) < _FINE_REACH - 1e-9 else _COARSE

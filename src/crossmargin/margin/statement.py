@@ -161,7 +161,7 @@ def make_statement(
         at=format_time(market.moment_ns),
         market_source=market.source,
         ruleset=_ruleset_info(ruleset),
-        totals=_totals(done),
+        totals=_totals(done, float(alone.im.sum())),
         pots=_pots(done),
         components=explain.component_lines(frame, done.need),
         groups=explain.group_lines(frame, done.need, alone),
@@ -279,6 +279,10 @@ def _pots(done: Evaluation) -> list[PotLine]:
         pool = book.pool_names[a.pot_pool[pot]]
         im, mm = float(done.need_orders.im[pot]), float(done.need.mm[pot])
         e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
+        state = state_of(e_im, e_mm, im, mm)
+        if frame.ruleset.data.pools.by == "position" and a.pot_position[pot] < 0:
+            # The wallet of fenced positions holds none: it can lack money, not be liquidated.
+            state = "healthy" if e_im >= im else "reduce-only"
         lines.append(
             PotLine(
                 name=explain.pot_name(frame, pot),
@@ -291,13 +295,13 @@ def _pots(done: Evaluation) -> list[PotLine]:
                 mm=mm,
                 available=e_im - im,
                 health=e_mm / mm if mm > 0 else None,
-                state=state_of(e_im, e_mm, im, mm),
+                state=state,
             )
         )
     return lines
 
 
-def _totals(done: Evaluation) -> Totals:
+def _totals(done: Evaluation, standalone: float) -> Totals:
     frame, have = done.frame, done.have
     usd = frame.pot_usd
     pots = _pots(done)
@@ -315,6 +319,8 @@ def _totals(done: Evaluation) -> Totals:
         option_value=float(have.option_value @ usd),
         im=done.im_usd,
         mm=done.mm_usd,
+        standalone_im=standalone,
+        saving=1.0 - float(done.need.im @ usd) / standalone if standalone > 0 else None,
         available=e_im - done.im_usd,
         health=health,
         margin_used=done.mm_usd / e_mm if e_mm > 0 else None,
@@ -322,9 +328,11 @@ def _totals(done: Evaluation) -> Totals:
     )
 
 
-def _positions(done: Evaluation, split: Shares, alone: Floats) -> list[PositionLine]:
+def _positions(
+    done: Evaluation, split: Shares, alone: explain.Standalone
+) -> list[PositionLine]:
     frame, book = done.frame, done.frame.book
-    a, view, registry = frame.arrangement, frame.view, done.frame.book.registry
+    view, registry = frame.view, done.frame.book.registry
     greeks = explain.position_greeks(frame)
     settle_usd = view.asset_usd[registry.terms.settlement]
     notional = frame.notional(book.position_instrument, book.position_quantity)
@@ -355,12 +363,11 @@ def _positions(done: Evaluation, split: Shares, alone: Floats) -> list[PositionL
                 gamma=float(greeks.gamma[row]),
                 vega_usd=float(greeks.vega_usd[row]),
                 theta_usd=float(greeks.theta_usd[row]),
-                standalone_im_usd=float(alone[row]),
+                standalone_im_usd=float(alone.im[row]),
                 share_im_usd=float(split.position[row]),
                 settled=bool(view.settled[index]),
             )
         )
-    del a
     return lines
 
 

@@ -46,7 +46,8 @@ class Totals(_Data, frozen=True, kw_only=True):
     """The account in US dollars.
 
     `equity` is at market (maintenance level), `equity_im` after the haircuts that touch the
-    initial level; `available` is `equity_im − im`; `health` is the smallest equity / MM among
+    initial level; `standalone_im` adds up what each position would
+    need alone and `saving` is ``1 − im / standalone_im`` (open orders aside); `available` is `equity_im − im`; `health` is the smallest equity / MM among
     the pots, null where nothing is required.
     """
 
@@ -59,6 +60,8 @@ class Totals(_Data, frozen=True, kw_only=True):
     option_value: float
     im: float
     mm: float
+    standalone_im: float
+    saving: float | None
     available: float
     health: float | None
     margin_used: float | None

@@ -10,7 +10,15 @@ from crossmargin.scenarios._spec import (
     UnderlyingShocks,
     build_scenarios,
 )
-from crossmargin.scenarios._table import LANES, Kernel, RiskTable, build_table, vol_multiplier
+from crossmargin.scenarios._table import (
+    LANES,
+    Kernel,
+    RiskTable,
+    TablePlan,
+    build_table,
+    plan_table,
+    vol_multiplier,
+)
 
 __all__ = [
     "LANES",
@@ -20,8 +28,10 @@ __all__ = [
     "RiskTable",
     "ScenarioSet",
     "ScenarioSpec",
+    "TablePlan",
     "UnderlyingShocks",
     "build_scenarios",
     "build_table",
+    "plan_table",
     "vol_multiplier",
 ]

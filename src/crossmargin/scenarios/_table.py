@@ -78,32 +78,74 @@ def vol_multiplier(shock: UnderlyingShocks, years: Floats, reference_days: float
     return np.stack([np.ones_like(scale), up, down], axis=-1)
 
 
-def build_table(
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """Which rows take which underlying's scenarios: the part that no price changes.
+
+    Attributes
+    ----------
+    registry : Registry
+        Instruments.
+    scenarios : ScenarioSet
+        Scenarios.
+    linear, options : tuple of int64[m]
+        Rows by underlying of the scenario set.
+    """
+
+    registry: Registry
+    scenarios: ScenarioSet
+    linear: tuple[NDArray[np.int64], ...]
+    options: tuple[NDArray[np.int64], ...]
+
+
+def plan_table(
     registry: Registry,
-    view: MarketView,
     scenarios: ScenarioSet,
     *,
     rows: NDArray[np.int64] | None = None,
-    kernel: Kernel = "numpy",
     underlying_alias: dict[str, str] | None = None,
-) -> RiskTable:
-    """Build the risk table for the instruments of a registry.
+) -> TablePlan:
+    """Sort the rows of a risk table by underlying.
 
     Parameters
     ----------
     registry : Registry
         Instruments.
-    view : MarketView
-        The market aligned with it.
     scenarios : ScenarioSet
         Covers every underlying among the rows.
     rows : int64[m], optional
-        Indices of instruments to compute; other rows are left at 0. Default all.
+        Indices of instruments to compute; default all.
+    underlying_alias : dict, optional
+        Underlyings that take another's scenarios (``{"STETH": "ETH"}``).
+    """
+    terms = registry.terms
+    chosen = np.arange(len(registry)) if rows is None else np.asarray(rows, dtype=np.int64)
+    alias = underlying_alias or {}
+    place = {name: u for u, name in enumerate(scenarios.underlyings)}
+    home = np.array([place.get(alias.get(a, a), -1) for a in registry.assets], dtype=np.int64)
+    of_row = home[terms.underlying[chosen]]
+    is_option = terms.kind[chosen] == KIND_CODE["option"]
+    count = range(len(scenarios.underlyings))
+    return TablePlan(
+        registry=registry,
+        scenarios=scenarios,
+        linear=tuple(chosen[(of_row == u) & ~is_option] for u in count),
+        options=tuple(chosen[(of_row == u) & is_option] for u in count),
+    )
+
+
+def build_table(plan: TablePlan, view: MarketView, *, kernel: Kernel = "numpy") -> RiskTable:
+    """Build the risk table of a plan in one market.
+
+    Parameters
+    ----------
+    plan : TablePlan
+        Instruments and scenarios; rows outside it are left at 0.
+    view : MarketView
+        The market aligned with the plan's registry.
     kernel : {"numpy", "numba"}
         The reference kernel, or the compiled one (equal to it; worth its start-up time in
         long-running programs).
-    underlying_alias : dict, optional
-        Underlyings that take another's scenarios (``{"STETH": "ETH"}``).
 
     Returns
     -------
@@ -116,19 +158,13 @@ def build_table(
     coin, that is ``q_coin·m/(1+m)``. Inverse options: ``V(F')/F' − V(F)/F`` in coin, each
     scenario converted at its own price. Volatility is held per strike (sticky strike).
     """
+    registry, scenarios = plan.registry, plan.scenarios
     terms = registry.terms
     size, columns = len(registry), scenarios.size
     padded = np.zeros((size, -(-columns // LANES) * LANES))
     pnl = padded[:, :columns]
     base = np.zeros(size)
-    chosen = np.arange(size) if rows is None else np.asarray(rows, dtype=np.int64)
-    alias = underlying_alias or {}
-    names = [alias.get(registry.assets[u], registry.assets[u]) for u in range(len(registry.assets))]
-    is_option = terms.kind == KIND_CODE["option"]
-    for u, name in enumerate(scenarios.underlyings):
-        mine = chosen[[names[a] == name for a in terms.underlying[chosen]]]
-        linear = mine[~is_option[mine]]
-        options = mine[is_option[mine]]
+    for u, (linear, options) in enumerate(zip(plan.linear, plan.options)):
         if linear.size:
             _linear_rows(terms.inverse[linear], linear, view, scenarios.move_linear[u], pnl, base)
         if options.size:

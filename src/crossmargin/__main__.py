@@ -1,0 +1,5 @@
+"""Run the command line with ``python -m crossmargin``."""
+
+from crossmargin.cli import main
+
+main()

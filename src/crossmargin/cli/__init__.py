@@ -1,0 +1,38 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 for a check that failed, 2 for bad input."""
+    from cyclopts import CycloptsError
+
+    from crossmargin.cli._app import app
+    from crossmargin.errors import CrossmarginError
+
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = app(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        code = result if isinstance(result, int) else 0
+    except CrossmarginError as error:
+        sys.stderr.write(f"{error}\n")
+        code = 2
+    except CycloptsError as error:
+        text = " ".join(str(error).split())
+        sys.stderr.write(f"CLI-001: {text} See crossmargin --help.\n")
+        code = 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        code = 130
+    except BrokenPipeError:
+        # The reader has gone (``| head``): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    if arguments is None:
+        sys.exit(code)
+    return code

@@ -1,0 +1,323 @@
+"""The commands. Each reads its input, calls the library and prints; nothing is computed here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from crossmargin import __version__
+from crossmargin.cli import _io as io
+
+app = App(
+    name="crossmargin",
+    version=__version__,
+    help="""Cross margin for crypto derivatives: what an account must hold, and why.
+
+    Example: `crossmargin margin account.json --market market.json --ruleset deribit-pm`
+    """,
+)
+rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
+app.command(rulesets_app)
+
+AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
+MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]
+AtOpt = Annotated[
+    str | None, Parameter(help="Value the account at this later moment (ISO-8601, UTC).")
+]
+SetOpt = Annotated[
+    list[str] | None,
+    Parameter(name="--set", help="Supply a rule-set parameter: path=value. May be repeated."),
+]
+ParamsOpt = Annotated[str | None, Parameter(help="TOML file of supplied parameters.")]
+JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
+HtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML report here.")]
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    raw = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    sys.stdout.write(raw.decode() + "\n")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 150
+    return Console(width=width, highlight=False)
+
+
+def _moment(at: str | None) -> int | None:
+    from crossmargin.units import parse_time
+
+    return None if at is None else parse_time(at, field="--at")
+
+
+@app.command
+def margin(
+    account: AccountArg,
+    *,
+    market: MarketOpt = io.DEFAULT_MARKET,
+    ruleset: Annotated[list[str] | None, Parameter(help="Rule-set id or TOML file.")] = None,
+    at: AtOpt = None,
+    set_: SetOpt = None,
+    params: ParamsOpt = None,
+    json: JsonOpt = False,
+    html: HtmlOpt = None,
+) -> None:
+    """Compute and explain the margin of one account.
+
+    Examples
+    --------
+    crossmargin margin covered-call --market crash-2026-02-05
+
+    crossmargin margin my.json --market now.json --ruleset deribit-pm --ruleset paradex-pm
+
+    crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z --html report.html
+    """
+    from crossmargin.analytics import expiry_cliff
+    from crossmargin.margin import make_statement
+
+    who, world = io.load_account(account), io.load_market(market)
+    moment = _moment(at)
+    rules = io.load_rules(
+        ruleset or [io.DEFAULT_RULESET], io.parse_overrides(set_ or [], params), None
+    )
+    made = [make_statement(who, world, r, at_ns=moment) for r in rules]
+    cliffs = (
+        [expiry_cliff(who, world.at(moment), r) for r in rules] if moment is not None else []
+    )
+    if html is not None:
+        _write_report(html, who, world, rules, made, moment)
+    if json:
+        if cliffs:
+            _print_json([{"statement": s, "cliff": c} for s, c in zip(made, cliffs)])
+        else:
+            _print_json(made[0] if len(made) == 1 else made)
+        return
+    from crossmargin.reports.terminal import print_cliff, print_statement
+
+    console = _console()
+    for place, one in enumerate(made):
+        print_statement(console, one)
+        if cliffs and (cliff := cliffs[place]) is not None:
+            print_cliff(console, cliff)
+    if html is not None:
+        console.print(f"report written to {html}")
+
+
+def _write_report(
+    path: str, who: Any, world: Any, rules: list[Any], made: list[Any], moment: int | None
+) -> None:
+    from crossmargin.analytics import profiles
+    from crossmargin.book import book_from_accounts
+    from crossmargin.margin import evaluate
+    from crossmargin.reports import render_report
+
+    market = world if moment is None else world.at(moment)
+    done = evaluate(book_from_accounts([who]), market, rules[0])
+    text = render_report(
+        made[0], profiles(done), comparison=made if len(made) > 1 else ()
+    )
+    io.write_whole(path, text.encode())
+
+
+@app.command
+def compare(
+    account: AccountArg,
+    *,
+    market: MarketOpt = io.DEFAULT_MARKET,
+    ruleset: Annotated[list[str] | None, Parameter(help="Rule-sets; default all.")] = None,
+    at: AtOpt = None,
+    set_: SetOpt = None,
+    params: ParamsOpt = None,
+    json: JsonOpt = False,
+    html: HtmlOpt = None,
+) -> None:
+    """Put one account under several rule-sets side by side.
+
+    Saving and its tail cost are shown as a pair: what pooling frees, and what it puts at stake.
+
+    Example: `crossmargin compare short-vol-desk --market crash-2026-02-05`
+    """
+    from crossmargin.analytics import compare as compare_account
+    from crossmargin.margin import ruleset_ids
+
+    who, world = io.load_account(account), io.load_market(market)
+    overrides = io.parse_overrides(set_ or [], params)
+    names = ruleset or ruleset_ids()
+    rules = io.load_rules(names, overrides if ruleset else {}, None)
+    if overrides and not ruleset:
+        rules = _those_that_know(names, overrides)
+    moment = _moment(at)
+    rows = compare_account(who, world, rules, at_ns=moment)
+    if html is not None:
+        good = [r.statement for r in rows if r.statement is not None]
+        if good:
+            first = next(r for r in rules if r.id == good[0].ruleset.id)
+            _write_report(html, who, world, [first], good, moment)
+    if json:
+        _print_json(rows)
+        return
+    from crossmargin.reports.terminal import print_comparison
+
+    console = _console()
+    print_comparison(console, who.account, rows)
+    if html is not None:
+        console.print(f"report written to {html}")
+
+
+def _those_that_know(names: list[str], overrides: dict[str, Any]) -> list[Any]:
+    """Apply overrides to the rule-sets that have such parameters, and none to the others."""
+    from crossmargin.errors import RulesetError
+    from crossmargin.margin import load_ruleset
+
+    rules, used = [], False
+    for name in names:
+        try:
+            rules.append(load_ruleset(name, overrides=overrides))
+            used = True
+        except RulesetError:
+            rules.append(load_ruleset(name))
+    if not used:
+        load_ruleset(names[0], overrides=overrides)
+    return rules
+
+
+@rulesets_app.command(name="list")
+def rulesets_list(*, json: JsonOpt = False) -> None:
+    """List the rule-sets that are shipped.
+
+    Example: `crossmargin rulesets list`
+    """
+    from crossmargin.margin import load_ruleset, ruleset_ids
+
+    rules = [load_ruleset(name) for name in ruleset_ids()]
+    if json:
+        _print_json(
+            [
+                {
+                    "id": r.id,
+                    "venue": r.data.venue,
+                    "title": r.data.title,
+                    "effective_from": r.data.effective_from,
+                    "complete": r.complete,
+                    "gaps": r.gaps,
+                    "hash": r.content_hash,
+                }
+                for r in rules
+            ]
+        )
+        return
+    from crossmargin.reports.rulesets import print_ruleset_list
+
+    print_ruleset_list(_console(), rules)
+
+
+@rulesets_app.command(name="show")
+def rulesets_show(
+    name: Annotated[str, Parameter(help="Rule-set id or TOML file.")],
+    *,
+    set_: SetOpt = None,
+    params: ParamsOpt = None,
+    json: JsonOpt = False,
+) -> None:
+    """Show one rule-set: stages, parameters, sources, what is not known.
+
+    Example: `crossmargin rulesets show deribit-pm`
+    """
+    from crossmargin.margin import load_ruleset
+
+    rules = load_ruleset(name, overrides=io.parse_overrides(set_ or [], params))
+    if json:
+        _print_json({**rules.as_dict(), "hash": rules.content_hash, "gaps": rules.gaps})
+        return
+    from crossmargin.reports.rulesets import print_ruleset
+
+    print_ruleset(_console(), rules)
+
+
+@app.command
+def demo(*, json: JsonOpt = False, html: Annotated[str | None, Parameter(help="Folder for the reports.")] = None) -> None:
+    """Show four accounts in a calm market and in a crash.
+
+    Example: `crossmargin demo --html reports`
+    """
+    from crossmargin.cli._demo import run_demo
+
+    run_demo(json=json, html=html)
+
+
+@app.command
+def verify(statement: Annotated[str, Parameter(help="Statement as JSON.")]) -> int:
+    """Compute a statement again from its own inputs and compare, byte for byte.
+
+    Example: `crossmargin margin covered-call --json > s.json && crossmargin verify s.json`
+    """
+    from crossmargin.book import read_bytes
+    from crossmargin.margin import decode_statement, encode_statement, recompute
+
+    made = decode_statement(read_bytes(statement, what="statement"))
+    same = encode_statement(recompute(made)) == encode_statement(made)
+    print(
+        f"{made.account} under {made.ruleset.id}: "
+        + ("the same, byte for byte" if same else "DIFFERENT when computed again")
+    )
+    return 0 if same else 1
+
+
+@app.command
+def schema(kind: Annotated[str, Parameter(help="account, market or statement.")] = "account") -> None:
+    """Print the JSON Schema of a file format.
+
+    Example: `crossmargin schema account > account.schema.json`
+    """
+    from crossmargin.cli._schemas import schema_of
+
+    _print_json(schema_of(kind))
+
+
+@app.command
+def snapshot(
+    source: Annotated[
+        list[str],
+        Parameter(help="Deribit book-summary replies (JSON), or a recorded chain (Parquet)."),
+    ],
+    *,
+    out: Annotated[str, Parameter(help="Market file to write.")],
+    at: Annotated[
+        str | None, Parameter(help="Moment: of the reply, or the first recorded one from it on.")
+    ] = None,
+    price: Annotated[
+        list[str] | None, Parameter(help="Price in US dollars: USDC=0.9998. May be repeated.")
+    ] = None,
+    perps: Annotated[str | None, Parameter(help="Recorded perpetuals (Parquet).")] = None,
+    futures: Annotated[str | None, Parameter(help="Recorded dated futures (Parquet).")] = None,
+    fitted_only: Annotated[
+        bool, Parameter(help="Write forwards and surfaces without the quotes.")
+    ] = False,
+    json: JsonOpt = False,
+) -> None:
+    """Build a market from a venue's reply or a recorded chain, and say what was dropped.
+
+    Examples
+    --------
+    crossmargin snapshot summary.json --at 2026-11-22T10:00:00Z --price USDC=0.9998 --out now.json
+
+    crossmargin snapshot chain.parquet --at 2026-02-05T21:00:00Z --perps perps.parquet --out m.json
+    """
+    from crossmargin.cli._snapshot import run_snapshot
+
+    run_snapshot(
+        source=[Path(s) for s in source],
+        out=out,
+        at=at,
+        price=price or [],
+        perps=perps,
+        futures=futures,
+        keep_quotes=not fitted_only,
+        json=json,
+    )

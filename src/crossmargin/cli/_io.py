@@ -1,0 +1,143 @@
+"""What commands share: finding files, reading overrides, writing whole files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from crossmargin.book import AccountFile, parse_account, read_account
+from crossmargin.errors import InputError
+from crossmargin.margin import Ruleset, load_ruleset
+from crossmargin.market import Snapshot, decode_market, read_market, snapshot_from_file
+
+DEFAULT_MARKET = "calm-2026-02-03"
+DEFAULT_RULESET = "deribit-pm-cross"
+
+
+def shipped(kind: str) -> dict[str, bytes]:
+    """Return the shipped files of a kind (``accounts`` or ``markets``) by name."""
+    folder = files("crossmargin") / "_data" / kind
+    return {
+        entry.name.removesuffix(".json"): entry.read_bytes()
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".json")
+    }
+
+
+def load_account(name: str) -> AccountFile:
+    """Load an account: a file, or the name of a demo account."""
+    if not Path(name).exists():
+        known = shipped("accounts")
+        if name in known:
+            return parse_account(known[name], name)
+        if not name.endswith(".json") and "/" not in name:
+            raise InputError(
+                f"no account file and no demo account {name!r}",
+                code="INP-005",
+                hint=f"give a file, or one of {', '.join(known)}",
+            )
+    return read_account(name)
+
+
+def load_market(name: str) -> Snapshot:
+    """Load a market: a file, or the name of a shipped market."""
+    if not Path(name).exists():
+        known = shipped("markets")
+        if name in known:
+            return snapshot_from_file(decode_market(known[name], name))
+        if not name.endswith(".json") and "/" not in name:
+            raise InputError(
+                f"no market file and no shipped market {name!r}",
+                code="INP-005",
+                hint=f"give a file, or one of {', '.join(known)}",
+            )
+    return read_market(name)
+
+
+def parse_overrides(assignments: list[str], params: str | None) -> dict[str, Any]:
+    """Read ``--set path=value`` and a TOML file of dotted paths or tables.
+
+    Raises
+    ------
+    InputError
+        ``INP-013`` when an assignment has no ``=`` or the file is not TOML.
+    """
+    found: dict[str, Any] = {}
+    if params is not None:
+        try:
+            found.update(_flatten(tomllib.loads(Path(params).read_text(encoding="utf-8"))))
+        except OSError as error:
+            raise InputError(
+                f"cannot read parameter file {params!r}: {(error.strerror or '').lower()}",
+                code="INP-005",
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"parameter file {params!r} is not TOML: {error}", code="INP-013"
+            ) from None
+    for text in assignments:
+        path, sign, raw = text.partition("=")
+        if not sign or not path:
+            raise InputError(
+                f"{text!r} is not an assignment",
+                code="INP-013",
+                field="--set",
+                hint="write --set components.fee_provision.rate=0.0003",
+            )
+        found[path.strip()] = _value(raw.strip())
+    return found
+
+
+def _value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {raw}")["x"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict):
+            out.update(_flatten(value, path + "."))
+        else:
+            out[path] = value
+    return out
+
+
+def load_rules(names: list[str], overrides: dict[str, Any], on: str | None) -> list[Ruleset]:
+    """Load several rule-sets with the same overrides, chosen by date where versions exist."""
+    return [load_ruleset(name, overrides=overrides, on=on) for name in names]
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write a file so that a reader never sees half of it.
+
+    Raises
+    ------
+    InputError
+        ``INP-014`` when the place cannot be written.
+    """
+    target = Path(path)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent or Path(), prefix=f".{target.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise InputError(
+            f"cannot write {str(path)!r}: {(error.strerror or 'unknown reason').lower()}",
+            code="INP-014",
+            hint="check that the folder exists and may be written",
+        ) from None

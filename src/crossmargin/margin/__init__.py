@@ -1,0 +1,73 @@
+"""What must be held: rule-sets, the staged engine, the statement and the liquidation price."""
+
+from __future__ import annotations
+
+from crossmargin.margin._explain import Standalone, standalone_margins
+from crossmargin.margin._frame import Frame
+from crossmargin.margin.engine import (
+    BookResult,
+    Equity,
+    Requirement,
+    equity,
+    fenced_margins,
+    frame_for,
+    position_values,
+    requirement,
+)
+from crossmargin.margin.liquidation_price import (
+    Crossing,
+    LiquidationPrice,
+    excess_at,
+    liquidation_prices,
+    tick_size,
+)
+from crossmargin.margin.ruleset import (
+    Ruleset,
+    load_ruleset,
+    ruleset_from_dict,
+    ruleset_from_toml,
+    ruleset_ids,
+)
+from crossmargin.margin.shares import Shares, shares
+from crossmargin.margin.statement import (
+    Evaluation,
+    decode_statement,
+    encode_statement,
+    evaluate,
+    make_statement,
+    recompute,
+)
+from crossmargin.margin.statement_types import Statement
+
+__all__ = [
+    "BookResult",
+    "Crossing",
+    "Equity",
+    "Evaluation",
+    "Frame",
+    "LiquidationPrice",
+    "Requirement",
+    "Ruleset",
+    "Shares",
+    "Standalone",
+    "Statement",
+    "decode_statement",
+    "encode_statement",
+    "equity",
+    "evaluate",
+    "excess_at",
+    "fenced_margins",
+    "frame_for",
+    "liquidation_prices",
+    "load_ruleset",
+    "make_statement",
+    "position_values",
+    "recompute",
+    "requirement",
+    "ruleset_from_dict",
+    "ruleset_from_toml",
+    "ruleset_ids",
+    "shares",
+    "standalone_margins",
+    "tick_size",
+]

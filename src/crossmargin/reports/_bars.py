@@ -1,0 +1,152 @@
+"""Bars: what each position contributes to the requirement, and rule-sets side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crossmargin.margin.statement_types import Statement
+from crossmargin.reports._svg import Svg, span, tip
+from crossmargin.reports._table import Column, table
+from crossmargin.reports._text import DASH, Safe, amount, count, join, percent, quantity, usd
+
+#: Rows drawn; what is beyond is added up in one row, and listed in the table.
+MOST = 24
+_ROW = 44.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One line of the requirement.
+
+    Attributes
+    ----------
+    name, what : str
+        Instrument or charge, and what is held of it.
+    share : float
+        Part of the initial margin, US dollars; negative for a hedge.
+    alone : float or None
+        What it would need alone; None where that has no meaning.
+    """
+
+    name: str
+    what: str
+    share: float
+    alone: float | None
+
+
+def contributions(made: Statement) -> list[Contribution]:
+    """List what the initial margin is made of; the shares add up to it."""
+    legs = [
+        Contribution(
+            p.instrument + ("" if p.leg == "net" else f" {p.leg}"),
+            f"{quantity(p.quantity)} {p.unit}",
+            p.share_im_usd,
+            p.standalone_im_usd,
+        )
+        for p in made.positions
+    ]
+    legs += [
+        Contribution(f"balance {b.asset}", f"{quantity(b.amount)} {b.asset}", b.share_im_usd, None)
+        for b in made.balances
+        if b.share_im_usd != 0.0 or b.stress != "none"
+    ]
+    legs.sort(key=lambda c: (-c.share, c.name))
+    charges = (
+        ("debt and fixed charges", "do not scale with the account", made.share_fixed_usd),
+        ("jumps", "brackets and steps, of no one position", made.share_jumps_usd),
+        ("open orders", "their worst fills", made.orders.im_usd if made.orders else 0.0),
+    )
+    shown = [c for c in charges if c[2] != 0.0 or (c[0] == "open orders" and made.orders)]
+    return legs + [Contribution(name, what, value, None) for name, what, value in shown]
+
+
+def folded(lines: list[Contribution]) -> list[Contribution]:
+    """Keep the largest lines and add up the rest in one."""
+    if len(lines) <= MOST:
+        return lines
+    largest = sorted(range(len(lines)), key=lambda k: (-abs(lines[k].share), k))[: MOST - 1]
+    kept = set(largest)
+    rest = [line for k, line in enumerate(lines) if k not in kept]
+    alone = sum(line.alone or 0.0 for line in rest)
+    other = Contribution(
+        f"{len(rest)} smaller lines", "listed below", sum(c.share for c in rest), alone
+    )
+    return [line for k, line in enumerate(lines) if k in kept] + [other]
+
+
+def contribution_chart(made: Statement) -> Safe:
+    """Draw shares of the initial margin beside standalone margins, with the hidden table."""
+    every = contributions(made)
+    lines = folded(every)
+    low, high = span([v for c in lines for v in (c.share, c.alone or 0.0)])
+    scale = high - low
+    zero = -low / scale
+    largest = every[0] if every else None
+    summary = f"Contributions of {count(len(every), 'line')} to the initial margin of " + usd(
+        made.totals.im
+    )
+    if largest is not None:
+        summary += f"; largest {largest.name}, {usd(largest.share)}"
+    svg = Svg("bars", _ROW * len(lines), summary + ".")
+    for row, line in enumerate(lines):
+        top = row * _ROW
+        part = line.share / made.totals.im if made.totals.im > 0 else None
+        said = f"{line.name}\n{line.what}\nshare of IM {usd(line.share)}"
+        said += f" ({percent(part)})" if part is not None else ""
+        said += f"\nalone {usd(line.alone)}" if line.alone is not None else ""
+        svg.raw(f'<g class="mark {"fall" if line.share < 0 else "total"}"{tip(said)}>')
+        svg.rect(0, top, 1, _ROW - 2, cls="hit")
+        svg.text(0, top + 13, line.name, cls="lbl")
+        right = f"{amount(line.share)}"
+        if line.alone is not None:
+            svg.raw(
+                f'<text x="100%" y="{top + 13:g}" text-anchor="end" class="num">{right}'
+                f'<tspan class="soft"> of {amount(line.alone)}</tspan></text>'
+            )
+        else:
+            svg.text(1, top + 13, right, anchor="end", cls="num")
+        left, end = sorted((zero, (line.share - low) / scale))
+        svg.rect(left, top + 19, end - left, 11, cls="bar")
+        if line.alone is not None:
+            svg.rect(zero, top + 32, line.alone / scale, 4, cls="alone")
+        svg.raw("</g>")
+    if lines:
+        svg.line(zero, 18, zero, _ROW * len(lines) - 4, cls="zero")
+    twin = table(
+        "Contributions to the initial margin, US dollars",
+        [
+            Column("line", text=True),
+            Column("held", text=True),
+            Column("share of initial margin"),
+            Column("alone"),
+        ],
+        [
+            [c.name, c.what, amount(c.share), DASH if c.alone is None else amount(c.alone)]
+            for c in every
+        ],
+        hidden=True,
+    )
+    return join([svg.markup(), twin])
+
+
+def ruleset_chart(statements: Sequence[Statement]) -> Safe:
+    """Draw initial and maintenance margin of several rule-sets on one scale."""
+    _, high = span([t for s in statements for t in (s.totals.im, s.totals.mm)])
+    said = ", ".join(f"{s.ruleset.id} {usd(s.totals.im)}" for s in statements)
+    svg = Svg("bars", _ROW * len(statements), f"Initial margin by rule-set: {said}.")
+    for row, made in enumerate(statements):
+        top = row * _ROW
+        t = made.totals
+        words = f"{made.ruleset.id}\nIM {usd(t.im)}\nMM {usd(t.mm)}\nequity {usd(t.equity)}"
+        svg.raw(f'<g class="mark total"{tip(words)}>')
+        svg.rect(0, top, 1, _ROW - 2, cls="hit")
+        svg.text(0, top + 13, made.ruleset.id, cls="lbl")
+        svg.raw(
+            f'<text x="100%" y="{top + 13:g}" text-anchor="end" class="num">{amount(t.im)}'
+            f'<tspan class="soft"> MM {amount(t.mm)}</tspan></text>'
+        )
+        svg.rect(0, top + 19, t.im / high, 11, cls="bar")
+        svg.rect(0, top + 32, t.mm / high, 4, cls="alone")
+        svg.raw("</g>")
+    return svg.markup()

@@ -1,0 +1,296 @@
+"""Statements as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from crossmargin.analytics import ComparisonRow, ExpiryCliff
+from crossmargin.margin import Statement
+from crossmargin.margin.statement_types import LiquidationLine, SideLine
+
+STATE_STYLE = {
+    "healthy": "bold green",
+    "reduce-only": "bold yellow",
+    "liquidation": "bold red",
+    "bankrupt": "bold white on red",
+}
+
+
+def usd(value: float | None, digits: int = 2) -> str:
+    """Write US dollars with separators; a dash for nothing."""
+    if value is None:
+        return "–"
+    text = f"{value:,.{digits}f}"
+    return f"{0:,.{digits}f}" if float(text.replace(",", "")) == 0 else text
+
+
+def ratio(value: float | None, digits: int = 1) -> str:
+    """Write a share as a percentage; a dash for nothing."""
+    return "–" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def amount(value: float) -> str:
+    """Write a quantity with the digits it needs, at most eight."""
+    text = f"{value:,.8f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def health(value: float | None) -> str:
+    """Write equity / MM; words where nothing is required."""
+    return "nothing required" if value is None else f"{value:,.2f}"
+
+
+def _table(*columns: str, left: int = 1, title: str | None = None) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
+    )
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < left else "right", no_wrap=place == 0)
+    return table
+
+
+def side_text(side: SideLine, *, up: bool) -> str:
+    """Say where the account is liquidated on one side."""
+    if side.distance is None:
+        return "none up to 20× the price" if up else "none down to 1 % of the price"
+    where = "" if side.price_usd is None else f"{usd(side.price_usd)} USD  "
+    return f"{where}({side.distance * 100:+.2f} %)"
+
+
+def _header(made: Statement) -> RenderableType:
+    state = made.totals.state
+    title = Text.assemble((made.account, "bold"), "  ")
+    if made.description:
+        title.append(made.description, "dim")
+    lines = [
+        title,
+        Text.assemble("rule-set  ", (made.ruleset.id, "bold"), f"  {made.ruleset.title}"),
+        Text(f"market    {made.as_of}" + (f", valued at {made.at}" if made.at != made.as_of else "")),
+        Text.assemble("state     ", (state, STATE_STYLE[state])),
+    ]
+    return Panel(Group(*lines), box=box.ROUNDED, expand=False, padding=(0, 1))
+
+
+def _totals(made: Statement) -> RenderableType:
+    t = made.totals
+    table = _table("account, USD", "", left=1)
+    for name, value in (
+        ("balances at market", usd(t.balances)),
+        ("haircut", usd(-t.haircut)),
+        ("unrealised profit", usd(t.unrealised)),
+        ("option value", usd(t.option_value)),
+        ("equity", usd(t.equity)),
+        ("initial margin (IM)", usd(t.im)),
+        ("maintenance margin (MM)", usd(t.mm)),
+        ("available (equity − IM)", usd(t.available)),
+        ("health (equity / MM, 1.0 is the line)", health(t.health)),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _waterfall(made: Statement) -> RenderableType:
+    table = _table("why, USD", "", "", left=1)
+    top = max((abs(s.usd) for s in made.waterfall), default=0.0) or 1.0
+    running = 0.0
+    for step in made.waterfall:
+        start = 0.0 if step.kind == "total" else running
+        end = step.usd if step.kind == "total" else running + step.usd
+        running = end
+        low, high = sorted((start, end))
+        pad, size = round(low / top * 28), max(1, round((high - low) / top * 28))
+        mark = "█" if step.kind == "total" else ("▒" if step.usd > 0 else "░")
+        table.add_row(step.label, usd(step.usd), Text(" " * max(pad, 0) + mark * size))
+    table.columns[2].justify = "left"
+    saved = made.totals.saving
+    table.caption = (
+        f"alone its parts would need {usd(made.totals.standalone_im)} USD; "
+        f"pooling saves {ratio(saved)}"
+        if saved is not None
+        else None
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _positions(made: Statement) -> RenderableType:
+    table = _table(
+        "position", "quantity", "mark", "value + P&L, USD", "delta, coin", "alone IM, USD",
+        "share of IM, USD",
+    )
+    for line in sorted(made.positions, key=lambda p: -p.share_im_usd):
+        note = " (expired)" if line.settled else ""
+        leg = "" if line.leg == "net" else f" {line.leg}"
+        mark = f"{line.mark_price:,.6f}" if line.mark_price < 10 else f"{line.mark_price:,.2f}"
+        table.add_row(
+            line.instrument + leg + note,
+            f"{amount(line.quantity)} {line.unit}",
+            f"{mark} {line.mark_unit}",
+            usd(line.value_usd + line.unrealised_usd),
+            f"{line.delta:,.4f}",
+            usd(line.standalone_im_usd),
+            usd(line.share_im_usd),
+        )
+    for balance in made.balances:
+        if balance.stress != "none":
+            table.add_row(
+                f"balance {balance.asset}", f"{amount(balance.amount)} {balance.asset}", "",
+                usd(balance.value_usd), f"{balance.amount:,.4f}", "", usd(balance.share_im_usd),
+            )
+    for name, value in (
+        ("debt and fixed charges", made.share_fixed_usd),
+        ("jumps (brackets)", made.share_jumps_usd),
+        ("open orders", made.orders.im_usd if made.orders else 0.0),
+    ):
+        if value:
+            table.add_row(name, "", "", "", "", "", usd(value))
+    return table
+
+
+def _balances(made: Statement) -> RenderableType:
+    table = _table("balance", "amount", "price, USD", "value, USD", "haircut", "collateral, USD")
+    for line in made.balances:
+        table.add_row(
+            line.asset, amount(line.amount), f"{line.price_usd:,.4f}", usd(line.value_usd),
+            ratio(line.haircut), usd(line.collateral_usd),
+        )
+    return table
+
+
+def _groups(made: Statement) -> RenderableType:
+    table = _table(
+        "group", "binding scenario", "IM, USD", "MM, USD", "delta, coin", "gamma per 1 %",
+        "vega, USD/pt", "theta, USD/day", left=2,
+    )
+    for line in made.groups:
+        table.add_row(
+            f"{line.group} in {line.pot}", line.binding or "–", usd(line.im_usd), usd(line.mm_usd),
+            f"{line.delta:,.4f}", f"{line.gamma:,.4f}", usd(line.vega_usd), usd(line.theta_usd),
+        )
+    return table
+
+
+def _components(made: Statement) -> RenderableType:
+    table = _table("component", "group", "IM, USD", "MM, USD", "source", left=2)
+    table.columns[4].justify = "left"
+    for line in made.components:
+        table.add_row(
+            line.name.replace("_", " "), f"{line.group} in {line.pot}", usd(line.im_usd),
+            usd(line.mm_usd), f"{line.source} ({line.confidence})",
+        )
+    return table
+
+
+def _pots(made: Statement) -> RenderableType:
+    table = _table("pot", "equity", "IM", "MM", "available", "health", "state")
+    for pot in made.pots:
+        digits = 2 if pot.numeraire_usd < 10 else 6
+        table.add_row(
+            pot.name,
+            *(
+                f"{usd(v, digits)} {pot.numeraire}"
+                for v in (pot.equity_mm, pot.im, pot.mm, pot.available)
+            ),
+            health(pot.health),
+            Text(pot.state, STATE_STYLE[pot.state]),
+        )
+    return table
+
+
+def liquidation_table(lines: Sequence[LiquidationLine]) -> RenderableType:
+    """Tabulate liquidation prices: both sides, "none" said plainly."""
+    table = _table("liquidation, all else unmoved", "price now, USD", "if it falls", "if it rises")
+    for line in lines:
+        name = "all together" if line.underlying == "*" else line.underlying
+        if line.breached:
+            table.add_row(name, usd(line.price_usd), "already below MM", "already below MM")
+            continue
+        table.add_row(
+            name,
+            usd(line.price_usd),
+            side_text(line.down, up=False),
+            side_text(line.up, up=True),
+        )
+    return table
+
+
+def print_statement(console: Console, made: Statement) -> None:
+    """Print one statement: totals, why, positions, groups, components, liquidation, notes."""
+    console.print(_header(made))
+    console.print(_totals(made))
+    console.print(_waterfall(made))
+    if made.balances:
+        console.print(_balances(made))
+    if made.positions:
+        console.print(_positions(made))
+        console.print(_groups(made))
+        console.print(_components(made))
+    if len(made.pots) > 1 or any(pot.numeraire != "USD" for pot in made.pots):
+        console.print(_pots(made))
+    if made.liquidation:
+        console.print(liquidation_table(made.liquidation))
+    for note in made.notes:
+        console.print(Text("• " + note, "dim"), soft_wrap=False)
+
+
+def print_cliff(console: Console, cliff: ExpiryCliff) -> None:
+    """Print the expiry cliff."""
+    table = _table(f"expiry cliff of {cliff.underlying} at {cliff.expiry}", "", title=None)
+    table.add_row("legs that will be gone", ", ".join(cliff.legs))
+    table.add_row("IM now, USD", usd(cliff.im_before))
+    table.add_row("IM once they are gone, price unmoved, USD", usd(cliff.im_after_unmoved))
+    table.add_row(
+        "largest IM over settlement prices, USD",
+        f"{usd(cliff.im_after_worst)} at {usd(cliff.worst_price_usd)}",
+    )
+    console.print(table)
+
+
+def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRow]) -> None:
+    """Print one account under several rule-sets: saving and tail cost as a pair."""
+    table = _table(
+        "rule-set", "IM, USD", "MM, USD", "equity, USD", "health", "saving", "tail cost, USD",
+        "liq. down", "liq. up", "state", title=f"{account} under {len(rows)} rule-sets",
+    )
+    refused = []
+    for row in rows:
+        made, tail = row.statement, row.tail
+        if made is None or tail is None:
+            refused.append(row)
+            table.add_row(row.ruleset, *["–"] * 8, Text("refused", "bold yellow"))
+            continue
+        t = made.totals
+        nearest = next((x for x in made.liquidation if x.underlying != "*"), None)
+        down = up = "none"
+        if nearest is not None and nearest.breached:
+            down = up = "breached"
+        elif nearest is not None:
+            down = ratio(nearest.down.distance) if nearest.down.distance is not None else "none"
+            up = ratio(nearest.up.distance) if nearest.up.distance is not None else "none"
+        mark = "" if made.ruleset.complete else " *"
+        table.add_row(
+            row.ruleset + mark, usd(t.im), usd(t.mm), usd(t.equity), health(t.health),
+            ratio(t.saving), usd(tail.rise), down, up, Text(t.state, STATE_STYLE[t.state]),
+        )
+    console.print(table)
+    tail = next((r.tail for r in rows if r.tail is not None), None)
+    if tail is not None:
+        vols = ", ".join(f"{name} {vol * 100:.0f} %" for name, vol in tail.vol.items())
+        console.print(
+            Text(
+                f"saving: 1 − IM / Σ standalone IM. tail cost: CVaR {tail.confidence * 100:.0f} % of "
+                f"the loss over {tail.horizon_days:g} day, pooled less separate pots; "
+                f"{tail.scenarios:,} Student-t scenarios, vol {vols}, correlation "
+                f"{tail.correlation:g}, seed {tail.seed}. liq.: first underlying, all else unmoved. "
+                "* incomplete rule-set.",
+                "dim",
+            )
+        )
+    for row in refused:
+        console.print(Text(f"{row.ruleset}: {row.error}", "yellow"))

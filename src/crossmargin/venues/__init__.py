@@ -1,0 +1,40 @@
+"""The outside world's formats: venue replies, recorded chains, ccxt structures, shipped markets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crossmargin.venues._build import market_file
+from crossmargin.venues._report import Dropped, ExpiryFit, SnapshotReport, Spread, Violation
+from crossmargin.venues.ccxt import account_from_ccxt
+from crossmargin.venues.deribit import snapshot_from_book_summary
+from crossmargin.venues.shipped import load_market, market_names
+
+if TYPE_CHECKING:
+    from crossmargin.venues.recorded import snapshot_from_recorded_chain, snapshot_moments
+
+__all__ = [
+    "Dropped",
+    "ExpiryFit",
+    "SnapshotReport",
+    "Spread",
+    "Violation",
+    "account_from_ccxt",
+    "load_market",
+    "market_file",
+    "market_names",
+    "snapshot_from_book_summary",
+    "snapshot_from_recorded_chain",
+    "snapshot_moments",
+]
+
+#: Loaded when first asked for, so that the module can also be run with ``python -m``.
+_RECORDED = ("snapshot_from_recorded_chain", "snapshot_moments")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RECORDED:
+        from crossmargin.venues import recorded
+
+        return getattr(recorded, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,126 @@
+"""The demo markets that the package ships, made from recorded chains.
+
+They hold this package's own fitted parameters and a few prices per coin, no recorded rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crossmargin.errors import InputError
+from crossmargin.market import AssetPrice, InstrumentQuote, MarketFile, write_market
+from crossmargin.units import format_time
+from crossmargin.venues._build import market_file
+from crossmargin.venues._report import SnapshotReport
+from crossmargin.venues.recorded import (
+    FUTURES_FILE,
+    OPTIONS_FILE,
+    PERPS_FILE,
+    snapshot_from_recorded_chain,
+)
+
+FUNDING_FILE = "binance_funding.parquet"
+STABLECOIN = "USDC"
+STABLECOIN_PRICE = AssetPrice(
+    price_usd=1.0,
+    time_ns=0,
+    source="assumed at par: no recorded rate for this moment",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """A demo market: its name, the moment it is looked for from, and what it shows."""
+
+    name: str
+    moment: str
+    description: str
+
+
+DEMOS = (
+    Demo(
+        name="calm-2026-02-03",
+        moment="2026-02-03T04:00Z",
+        description="BTC and ETH on 3 February 2026, two days before the fall",
+    ),
+    Demo(
+        name="crash-2026-02-05",
+        moment="2026-02-05T21:29:37Z",
+        description="BTC and ETH in the fall of 5 February 2026",
+    ),
+)
+
+
+def demo_report(folder: Path, moment: str) -> SnapshotReport:
+    """Read one moment of the recordings, with funding, linear perpetuals and USDC added."""
+    report = snapshot_from_recorded_chain(
+        folder / OPTIONS_FILE,
+        moment,
+        perps_path=folder / PERPS_FILE,
+        futures_path=folder / FUTURES_FILE,
+    )
+    snapshot = report.snapshot
+    usdc = replace(STABLECOIN_PRICE, time_ns=snapshot.as_of_ns)
+    quotes = dict(snapshot.quotes)
+    for coin in ("BTC", "ETH"):
+        inverse = f"{coin}-PERPETUAL"
+        known = quotes[inverse]
+        rate, when = _funding(folder / FUNDING_FILE, f"{coin}USDT", snapshot.as_of_ns)
+        note = f"; funding: Binance {coin}USDT of {when}"
+        quotes[inverse] = replace(known, funding_rate_8h=rate, source=known.source + note)
+        quotes[f"{coin}_{STABLECOIN}-PERPETUAL"] = _linear(known, usdc, rate, note)
+    assets = {**snapshot.assets, STABLECOIN: usdc}
+    return replace(report, snapshot=replace(snapshot, quotes=quotes, assets=assets))
+
+
+def _linear(
+    inverse: InstrumentQuote, stablecoin: AssetPrice, rate: float, note: str
+) -> InstrumentQuote:
+    mark = inverse.price_mark
+    return replace(
+        inverse,
+        price_mark=None if mark is None else mark / stablecoin.price_usd,
+        funding_rate_8h=rate,
+        source="derived from the inverse perpetual's candle" + note,
+    )
+
+
+def _funding(path: Path, symbol: str, as_of_ns: int) -> tuple[float, str]:
+    """Return the last funding rate at or before a moment, to 1e-6, and when it was paid."""
+    import polars as pl
+
+    rows = (
+        pl.scan_parquet(path)
+        .select(pl.col("symbol").cast(pl.String), pl.col("date").dt.epoch("ns"), "funding_rate")
+        .filter((pl.col("symbol") == symbol) & (pl.col("date") <= as_of_ns))
+        .sort("date")
+        .tail(1)
+        .collect()
+    )
+    if rows.is_empty():
+        raise InputError(
+            f"{path.name!r} has no funding of {symbol} at or before {format_time(as_of_ns)}",
+            code="INP-003",
+            field="date",
+        )
+    _, date, rate = rows.row(0)
+    return round(float(rate), 6), format_time(date)
+
+
+def demo_market(folder: Path, demo: Demo) -> MarketFile:
+    """Make one demo market from the folder of recordings."""
+    return market_file(
+        demo_report(folder, demo.moment), keep_quotes=False, description=demo.description
+    )
+
+
+def write_demo_markets(folder: Path, out: Path) -> list[Path]:
+    """Write every demo market as ``NAME.json`` and return the paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for demo in DEMOS:
+        path = out / f"{demo.name}.json"
+        path.write_bytes(write_market(demo_market(folder, demo)))
+        paths.append(path)
+    return paths

@@ -1,0 +1,1 @@
+"""Slow, obvious second implementations that the engine is held to."""
