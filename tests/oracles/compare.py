@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from crossmargin.book import book_from_accounts, parse_account
 from crossmargin.margin.engine import equity, frame_for, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import decode_market, snapshot_from_file
+
 from .margin_oracle import evaluate
 
 REL = 1e-10
@@ -74,15 +75,30 @@ def engine_result(
 
 
 class Comparison:
-    """Collects the worst error and every disagreement."""
+    """Collects the worst error and every disagreement.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    bounds : iterable of str
+        Components for which the engine may give an upper bound; it must not lie below the
+        oracle. Totals made of them are held to the same.
+    ignore : iterable of str
+        Components that are not compared.
+    """
+
+    def __init__(self, bounds: Iterable[str] = (), ignore: Iterable[str] = ()) -> None:
+        self.bounds = set(bounds)
+        self.ignore = set(ignore)
         self.worst = 0.0
         self.values = 0
         self.faults: list[str] = []
 
-    def number(self, where: str, engine: float, oracle: float, unit_usd: float) -> None:
+    def number(
+        self, where: str, engine: float, oracle: float, unit_usd: float, bound: bool = False
+    ) -> None:
         self.values += 1
+        if bound and engine > oracle:
+            return
         gap = abs(engine - oracle)
         largest = max(abs(engine), abs(oracle))
         if not gap <= max(ABS_USD / unit_usd, REL * largest):
@@ -100,7 +116,9 @@ class Comparison:
                     self.faults.append(f"{label} pot {key}: only on one side: {rest}")
                 continue
             for field, value in theirs.items():
-                self.number(f"{label} pot {key} {field}", value, ours[field], ours["numeraire_usd"])
+                where = f"{label} pot {key} {field}"
+                loose = bool(self.bounds) and field in ("im", "mm")
+                self.number(where, value, ours[field], ours["numeraire_usd"], loose)
         for key in dict.fromkeys([*engine["groups"], *oracle["groups"]]):
             ours = oracle["groups"].get(key)
             theirs = engine["groups"].get(key)
@@ -111,14 +129,18 @@ class Comparison:
             usd = oracle["pots"][key[0]]["numeraire_usd"]
             where = f"{label} group {key}"
             for field in ("im", "mm"):
-                self.number(f"{where} {field}", theirs[field], ours[field], usd)
+                loose = bool(self.bounds)
+                self.number(f"{where} {field}", theirs[field], ours[field], usd, loose)
             for name, pair in ours["parts"].items():
+                if name in self.ignore:
+                    continue
                 for level in (0, 1):
                     self.number(
                         f"{where} {name} {('im', 'mm')[level]}",
                         theirs["parts"][name][level] if name in theirs["parts"] else np.nan,
                         pair[level],
                         usd,
+                        name in self.bounds,
                     )
             for field in ("vector", "raw") if raw else ("vector",):
                 if field in ours:

@@ -14,25 +14,26 @@ Open orders are taken by brute force over all subsets of fills, component by com
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import product
 from typing import Any
 
-MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 STABLECOINS = ("USD", "USDC", "USDT")
-YEAR_SECONDS = 365.0 * 86_400.0
+YEAR = 365 * 86_400 * 1_000_000  # microseconds
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # --------------------------------------------------------------------------- the input formats
 
 
-def seconds(text: str) -> float:
-    """ISO-8601 as seconds since 1970."""
+def microseconds(text: str) -> int:
+    """ISO-8601 as whole microseconds since 1970."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 @cache
@@ -58,7 +59,7 @@ def instrument(name: str) -> dict[str, Any]:
     else:
         day, month, year = parts[1][:-5], parts[1][-5:-2], parts[1][-2:]
         when = datetime(2000 + int(year), MONTHS.index(month) + 1, int(day), 8, tzinfo=UTC)
-        out["expiry"] = when.timestamp()
+        out["expiry"] = (when - EPOCH) // timedelta(microseconds=1)
         out["kind"] = "future"
         if len(parts) == 4:
             out["kind"] = "option"
@@ -71,14 +72,15 @@ class Market:
     """One market file."""
 
     def __init__(self, data: dict[str, Any]) -> None:
-        self.now = seconds(data["as_of"])
+        self.now = microseconds(data["as_of"])
         self.assets = {row["asset"]: row["price_usd"] for row in data["assets"]}
         self.forwards = {
-            (row["underlying"], seconds(row["expiry"])): row["price_usd"]
+            (row["underlying"], microseconds(row["expiry"])): row["price_usd"]
             for row in data.get("forwards", [])
         }
         self.surfaces = {
-            (row["underlying"], seconds(row["expiry"])): row for row in data.get("surfaces", [])
+            (row["underlying"], microseconds(row["expiry"])): row
+            for row in data.get("surfaces", [])
         }
         self.rows = {row["instrument"]: row for row in data.get("instruments", [])}
 
@@ -89,7 +91,7 @@ class Market:
         """ACT/365 to expiry; 0 for a perpetual (which takes the floor of the roll rate)."""
         if inst["expiry"] is None:
             return 0.0
-        return (inst["expiry"] - self.now) / YEAR_SECONDS
+        return (inst["expiry"] - self.now) / YEAR
 
     def price(self, inst: dict[str, Any]) -> float:
         """Mark price of a delta-one instrument, forward of an option, in the quote currency."""
@@ -109,8 +111,8 @@ class Market:
         if row.get("vol") is not None:
             return row["vol"]
         svi = self.surfaces[inst["underlying"], inst["expiry"]]
-        fitted = seconds(svi["fitted_at"]) if svi.get("fitted_at") else self.now
-        years = (inst["expiry"] - fitted) / YEAR_SECONDS
+        fitted = microseconds(svi["fitted_at"]) if svi.get("fitted_at") else self.now
+        years = (inst["expiry"] - fitted) / YEAR
         x = math.log(inst["strike"] / svi["forward_usd"]) - svi["m"]
         w = svi["a"] + svi["b"] * (svi["rho"] * x + math.sqrt(x * x + svi["sigma"] ** 2))
         return math.sqrt(max(w, 0.0) / years)
@@ -127,7 +129,7 @@ def black76(forward: float, strike: float, vol: float, years: float, call: bool)
     if deviation <= 0.0:
         otm = 0.0
     else:
-        d1 = math.log(forward / strike) / deviation + 0.5 * deviation
+        d1 = log_ratio(forward, strike) / deviation + 0.5 * deviation
         d2 = d1 - deviation
         if otm_call:
             otm = forward * _cdf(d1) - strike * _cdf(d2)
@@ -136,6 +138,13 @@ def black76(forward: float, strike: float, vol: float, years: float, call: bool)
     if call == otm_call:
         return otm
     return otm + abs(forward - strike)
+
+
+def log_ratio(forward: float, strike: float) -> float:
+    """ln(F/K); near the money from the exact difference, hours before expiry it matters."""
+    if abs(forward - strike) < 0.5 * strike:
+        return math.log1p((forward - strike) / strike)
+    return math.log(forward / strike)
 
 
 def _cdf(x: float) -> float:
@@ -147,7 +156,7 @@ def black76_delta(forward: float, strike: float, vol: float, years: float, call:
     if deviation <= 0.0:
         below = 0.5 if forward == strike else float(forward > strike)
         return below if call else below - 1.0
-    d1 = math.log(forward / strike) / deviation + 0.5 * deviation
+    d1 = log_ratio(forward, strike) / deviation + 0.5 * deviation
     return _cdf(d1) if call else -_cdf(-d1)
 
 
@@ -387,14 +396,19 @@ class Account:
 
 
 def conversion(
-    account: Account, spec: dict, group: tuple, segment: str, scenario: dict[str, Any]
+    account: Account, spec: dict, group: tuple, row: dict[str, Any], scenario: dict[str, Any]
 ) -> float:
-    """Numeraire per unit of the segment's settlement asset, in one scenario."""
+    """Numeraire per unit of a row's settlement asset, in one scenario.
+
+    At the shocked price each row is converted at the move it was revalued at: options at the
+    full one, what is capped in the tails at the capped one.
+    """
     pot, underlying = group
-    rate = account.rate(pot, segment)
-    if spec["conversion"] == "shocked" and segment == underlying and segment != pot[1]:
-        return rate * (1.0 + scenario["linear"])
-    return rate
+    rate = account.rate(pot, row["segment"])
+    if spec["conversion"] == "base" or row["segment"] != underlying or underlying == pot[1]:
+        return rate
+    move = scenario["move"] if row["inst"]["kind"] == "option" else scenario["linear"]
+    return rate * (1.0 + move)
 
 
 def count(value: float, scenario: dict, spec: dict, segment: str, numeraire_usd: float) -> float:
@@ -455,9 +469,7 @@ def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, 
         base = dict.fromkeys(segments, 0.0)
         for p in positions:
             profit = p["q"] * unit_pnl(p["inst"], market, rules, scenario)
-            base[p["segment"]] += profit * conversion(
-                account, spec, group, p["segment"], scenario
-            )
+            base[p["segment"]] += profit * conversion(account, spec, group, p, scenario)
         for b in balances:
             move = scenario["linear"]
             if b["side"] == "up":
@@ -473,7 +485,7 @@ def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, 
                     continue
                 profit = leg["q"] * unit_pnl(leg["inst"], market, rules, scenario)
                 profit += fill_profit(leg, account)
-                profit *= conversion(account, spec, group, leg["segment"], scenario)
+                profit *= conversion(account, spec, group, leg, scenario)
                 by_segment[leg["segment"]] = by_segment.get(leg["segment"], 0.0) - profit
             assert len(by_segment) == 1, "the oracle takes orders of one settlement asset"
             losses.append(next(iter(by_segment.items())))
@@ -706,9 +718,7 @@ def component(
     return value, value
 
 
-def _per_position(
-    account: Account, spec: dict, group: tuple, orders: bool
-) -> tuple[float, float]:
+def _per_position(account: Account, spec: dict, group: tuple, orders: bool) -> tuple[float, float]:
     """Components of single positions; with orders each instrument after its worst fill."""
     pot, _ = group
 
@@ -799,9 +809,7 @@ def held_value(p: dict[str, Any], market: Market) -> float:
     """Market value of an option or of spot, in its settlement asset."""
     inst = p["inst"]
     if inst["kind"] == "option":
-        return p["q"] * unit_value(
-            inst, market.price(inst), market.vol(inst), market.years(inst)
-        )
+        return p["q"] * unit_value(inst, market.price(inst), market.vol(inst), market.years(inst))
     return p["q"] * market.price(inst) if inst["kind"] == "spot" else 0.0
 
 

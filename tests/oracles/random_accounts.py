@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 
 #: As-of times and three expiries each: 3 hours, around the 30-day reference, and half a year on.
 CALENDARS = (
@@ -66,9 +66,7 @@ def market(seed: int) -> tuple[dict[str, Any], dict[str, list[str]]]:
         for date in dates:
             years = (datetime.fromisoformat(moment(date)).timestamp() - now) / (365 * 86_400)
             forward = index[coin] * math.exp(rng.uniform(-0.05, 0.1) * years)
-            forwards.append(
-                {"underlying": coin, "expiry": moment(date), "price_usd": forward}
-            )
+            forwards.append({"underlying": coin, "expiry": moment(date), "price_usd": forward})
             level = rng.uniform(0.3, 0.9) ** 2 * years
             surfaces.append(
                 {
@@ -117,9 +115,7 @@ def market(seed: int) -> tuple[dict[str, Any], dict[str, list[str]]]:
 def marks(data: dict[str, Any]) -> dict[str, float]:
     prices = {row["asset"]: row["price_usd"] for row in data["assets"]}
     out = {
-        row["instrument"]: row["price_mark"]
-        for row in data["instruments"]
-        if "price_mark" in row
+        row["instrument"]: row["price_mark"] for row in data["instruments"] if "price_mark" in row
     }
     return {**prices, **out}
 
@@ -143,10 +139,15 @@ def account(
     kinds: tuple[str, ...] = ("perp", "future", "option"),
     coins: tuple[str, ...] = ("USDC", "BTC", "ETH"),
     usd: float = 2_000_000.0,
-    orders: bool = False,
+    orders: str = "",
     debts: bool = True,
+    wallets: bool = False,
 ) -> dict[str, Any]:
-    """One account: pools, hedge legs, debts, fences; with orders when asked."""
+    """One account: pools, hedge legs, debts, fences.
+
+    `wallets` gives every pool a balance. `orders` is empty, ``"single"`` (one leg each, and
+    quotes) or ``"combos"`` (some of several legs, also across underlyings).
+    """
     prices = marks(data)
     pools = ["cross"]
     if rng.random() < 0.35:
@@ -166,6 +167,8 @@ def account(
                 balances.append(row)
                 if rng.random() < 0.1:
                     balances.append({**row, "location": "elsewhere"})
+        if wallets and not any(row["pool"] == pool for row in balances):
+            balances.append({"asset": coins[0], "amount": 1_000.0, "pool": pool})
     universe = [name for kind in kinds for name in rng.sample(names[kind], len(names[kind]))]
     weights = [kind for kind in kinds for _ in names[kind]]
     positions: list[dict[str, Any]] = []
@@ -207,7 +210,7 @@ def account(
         "pools": [{"id": p, "mode": rng.choice(["cross", "sub_account"])} for p in pools],
     }
     if orders:
-        _add_orders(rng, out, names, kinds, prices, usd, pools)
+        _add_orders(rng, out, names, kinds, prices, usd, pools, orders == "combos")
     if not (balances or positions or out.get("orders") or out.get("quote_groups")):
         out["balances"] = [{"asset": coins[0], "amount": 1_000.0}]
     return out
@@ -232,6 +235,7 @@ def _add_orders(
     prices: dict[str, float],
     usd: float,
     pools: list[str],
+    combos: bool,
 ) -> None:
     universe = [name for kind in kinds for name in names[kind]]
     held = [p["instrument"] for p in out["positions"]]
@@ -247,9 +251,14 @@ def _add_orders(
     for number in range(rng.choice([1, 2, 3, 4])):
         first = rng.choice(held) if held and rng.random() < 0.5 else rng.choice(universe)
         legs = [leg(first)]
-        if rng.random() < 0.4:  # a combination of one underlying and one settlement asset
+        if combos and rng.random() < 0.7:
             stem = first.split("-")[0]
+            coin = stem.split("_")[0]
             same = [n for n in universe if n.split("-")[0] == stem and n != first]
+            if rng.random() < 0.3:  # across underlyings, of one settlement asset each
+                other = [n for n in universe if not n.startswith(coin)]
+                stem = rng.choice(other).split("-")[0]
+                same = [n for n in other if n.split("-")[0] == stem]
             legs += [leg(n) for n in rng.sample(same, min(len(same), rng.choice([1, 2])))]
         single.append({"id": f"o{number}", "legs": legs, "pool": rng.choice(pools)})
     out["orders"] = single

@@ -101,9 +101,7 @@ def expiry_cliff(
     now = snapshot.asset_usd(underlying)
     prices, margins = [], []
     for ratio in np.linspace(1.0 - reach, 1.0 + reach, points):
-        there = frame.in_market(
-            frame.view.shocked(np.where(moves, ratio, 1.0), book.registry)
-        )
+        there = frame.in_market(frame.view.shocked(np.where(moves, ratio, 1.0), book.registry))
         try:
             need = requirement(there, orders=bool(book.leg_order.size))
         except CrossmarginError:

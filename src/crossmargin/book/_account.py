@@ -124,7 +124,9 @@ class AccountFile(_Strict, frozen=True, kw_only=True):
     quote_groups: list[QuoteGroup] = []
 
 
-def to_float(amount: float | str, *, account: str, field: str, instrument: str | None = None) -> float:
+def to_float(
+    amount: float | str, *, account: str, field: str, instrument: str | None = None
+) -> float:
     """Convert an amount, refusing what is not a plain finite number of sane size.
 
     Raises

@@ -171,7 +171,9 @@ def book_from_accounts(accounts: Iterable[AccountFile], registry: Registry | Non
     for account in accounts:
         if account.account in seen:
             raise InputError(
-                f"account {account.account!r} appears twice", code="INP-007", account=account.account
+                f"account {account.account!r} appears twice",
+                code="INP-007",
+                account=account.account,
             )
         seen.add(account.account)
         try:
@@ -275,9 +277,7 @@ def _position_numbers(
     name = instrument.id
 
     def number(value: float | str, field: str) -> float:
-        return to_float(
-            value, account=account.account, field=f"{where}.{field}", instrument=name
-        )
+        return to_float(value, account=account.account, field=f"{where}.{field}", instrument=name)
 
     quantity = number(entry.quantity, "quantity")
     wrong_side = (entry.leg == "long" and quantity < 0) or (entry.leg == "short" and quantity > 0)
@@ -305,7 +305,7 @@ def _position_numbers(
             )
     else:
         price = number(entry.entry_price, "entry_price")
-        if price <= 0 and instrument.kind != "option" or price < 0:
+        if (price <= 0 and instrument.kind != "option") or price < 0:
             raise InputError(
                 f"the entry price of {name} is {price:g}, not a positive price",
                 code="INP-004",

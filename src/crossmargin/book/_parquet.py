@@ -25,31 +25,67 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book._account import ABSURD
-from crossmargin.book._book import LEGS, POOL_MODES, Book, Floats, Ints
+from crossmargin.book._book import LEGS, POOL_MODES, Book, Ints
 from crossmargin.errors import InputError
 from crossmargin.instruments import KIND_CODE, Registry, parse_instrument
 
 if TYPE_CHECKING:
     import polars as pl
 
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "accounts": ("account_id", "owner"),
-    "pools": ("account", "name", "mode"),
-    "balances": ("pool", "asset", "amount"),
-    "positions": ("pool", "instrument", "leg", "quantity", "entry", "leverage", "fence"),
-    "orders": ("pool", "id", "group"),
-    "order_legs": ("order", "instrument", "quantity", "price"),
-    "quote_groups": ("pool", "id", "limit_usd"),
+
+class _Field(NamedTuple):
+    """A column of a table, what it holds, and the column of :class:`Book` it becomes."""
+
+    column: str
+    kind: str
+    name: str
+    into: str = ""
+
+
+_TABLES: dict[str, tuple[_Field, ...]] = {
+    "accounts": (_Field("account_id", "text", "account_ids"), _Field("owner", "text", "owners")),
+    "pools": (
+        _Field("account", "row", "pool_account", "accounts"),
+        _Field("name", "text", "pool_names"),
+        _Field("mode", "code", "pool_mode"),
+    ),
+    "balances": (
+        _Field("pool", "row", "balance_pool", "pools"),
+        _Field("asset", "code", "balance_asset"),
+        _Field("amount", "number", "balance_amount"),
+    ),
+    "positions": (
+        _Field("pool", "row", "position_pool", "pools"),
+        _Field("instrument", "code", "position_instrument"),
+        _Field("leg", "code", "position_leg"),
+        _Field("quantity", "number", "position_quantity"),
+        _Field("entry", "number", "position_entry"),
+        _Field("leverage", "number", "position_leverage"),
+        _Field("fence", "number", "position_fence"),
+    ),
+    "orders": (
+        _Field("pool", "row", "order_pool", "pools"),
+        _Field("id", "text", "order_ids"),
+        _Field("group", "row", "order_group", "quote_groups"),
+    ),
+    "order_legs": (
+        _Field("order", "row", "leg_order", "orders"),
+        _Field("instrument", "code", "leg_instrument"),
+        _Field("quantity", "number", "leg_quantity"),
+        _Field("price", "number", "leg_price"),
+    ),
+    "quote_groups": (
+        _Field("pool", "row", "group_pool", "pools"),
+        _Field("id", "text", "group_ids"),
+        _Field("limit_usd", "number", "group_limit_usd"),
+    ),
 }
-_CODED = ("mode", "asset", "instrument", "leg")
-_FLOATS = ("amount", "quantity", "entry", "leverage", "fence", "price", "limit_usd")
-_INTS = ("account", "pool", "order", "group")
 
 
 def write_book_parquet(book: Book, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -114,8 +150,7 @@ def _put(draft: Path, target: Path) -> None:
 def _tables(book: Book) -> dict[str, pl.DataFrame]:
     import polars as pl
 
-    used = book.instruments_used()
-    for index in used:
+    for index in book.instruments_used():
         instrument = book.registry[int(index)]
         if parse_instrument(instrument.id) != instrument:
             raise InputError(
@@ -124,59 +159,33 @@ def _tables(book: Book) -> dict[str, pl.DataFrame]:
                 instrument=instrument.id,
                 hint="only contracts with their usual terms can be written",
             )
-    names = [one.id for one in book.registry]
+    words = _words(book.registry)
 
-    def coded(values: list[str], index: Ints) -> pl.Series:
-        return pl.Series([values[i] for i in index], dtype=pl.String).cast(pl.Categorical)
-
-    def floats(values: Floats) -> pl.Series:
+    def series(field: _Field) -> pl.Series:
+        values = getattr(book, field.name)
+        if field.kind == "text":
+            return pl.Series(values, dtype=pl.String)
+        if field.kind == "code":
+            known = pl.Series(words[field.column], dtype=pl.String)
+            return known.gather(values).cast(pl.Categorical)
+        if field.kind == "row":
+            return pl.Series(values).replace(-1, None)
         return pl.Series(np.where(np.isinf(values), np.nan, values)).fill_nan(None)
 
-    group = pl.Series(book.order_group)
-    columns: dict[str, list[pl.Series]] = {
-        "accounts": [_strings(book.account_ids), _strings(book.owners)],
-        "pools": [
-            pl.Series(book.pool_account),
-            _strings(book.pool_names),
-            coded(list(POOL_MODES), book.pool_mode),
-        ],
-        "balances": [
-            pl.Series(book.balance_pool),
-            coded(book.registry.assets, book.balance_asset),
-            floats(book.balance_amount),
-        ],
-        "positions": [
-            pl.Series(book.position_pool),
-            coded(names, book.position_instrument),
-            coded(list(LEGS), book.position_leg),
-            floats(book.position_quantity),
-            floats(book.position_entry),
-            floats(book.position_leverage),
-            floats(book.position_fence),
-        ],
-        "orders": [pl.Series(book.order_pool), _strings(book.order_ids), group.replace(-1, None)],
-        "order_legs": [
-            pl.Series(book.leg_order),
-            coded(names, book.leg_instrument),
-            floats(book.leg_quantity),
-            floats(book.leg_price),
-        ],
-        "quote_groups": [
-            pl.Series(book.group_pool),
-            _strings(book.group_ids),
-            floats(book.group_limit_usd),
-        ],
-    }
     return {
-        table: pl.DataFrame(dict(zip(_COLUMNS[table], series, strict=True)))
-        for table, series in columns.items()
+        table: pl.DataFrame({field.column: series(field) for field in fields})
+        for table, fields in _TABLES.items()
     }
 
 
-def _strings(values: list[str]) -> pl.Series:
-    import polars as pl
-
-    return pl.Series(values, dtype=pl.String)
+def _words(registry: Registry) -> dict[str, list[str]]:
+    """Return what the codes of each coded column stand for."""
+    return {
+        "mode": list(POOL_MODES),
+        "leg": list(LEGS),
+        "asset": registry.assets,
+        "instrument": [one.id for one in registry],
+    }
 
 
 def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> Book:
@@ -198,48 +207,22 @@ def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> B
         absurd, ``INP-006`` zero quantity or a leg with the wrong sign, ``INP-007`` the same key
         twice, ``INP-008`` a reference to a row that is not there, ``INP-042`` rows out of order.
     """
-    tables = {name: _read(Path(folder), name) for name in _COLUMNS}
     known = registry if registry is not None else Registry()
-    position_instrument = _instruments(tables, "positions", known)
-    leg_instrument = _instruments(tables, "order_legs", known)
-    balances, positions = tables["balances"], tables["positions"]
-    orders, legs, groups = tables["orders"], tables["order_legs"], tables["quote_groups"]
-    limit = _floats(groups, "limit_usd")
-    book = Book(
-        registry=known,
-        account_ids=_names(tables["accounts"], "account_id", "accounts"),
-        owners=_names(tables["accounts"], "owner", "accounts"),
-        pool_account=_ints(tables["pools"], "account"),
-        pool_names=_names(tables["pools"], "name", "pools"),
-        pool_mode=_codes(tables["pools"], "mode", POOL_MODES, "pools"),
-        balance_pool=_ints(balances, "pool"),
-        balance_asset=_assets(balances, known),
-        balance_amount=_floats(balances, "amount"),
-        position_pool=_ints(positions, "pool"),
-        position_instrument=position_instrument,
-        position_leg=_codes(positions, "leg", LEGS, "positions"),
-        position_quantity=_floats(positions, "quantity"),
-        position_entry=_floats(positions, "entry"),
-        position_leverage=_floats(positions, "leverage"),
-        position_fence=_floats(positions, "fence"),
-        order_pool=_ints(orders, "pool"),
-        order_ids=_names(orders, "id", "orders"),
-        order_group=_ints(orders, "group"),
-        leg_order=_ints(legs, "order"),
-        leg_instrument=leg_instrument,
-        leg_quantity=_floats(legs, "quantity"),
-        leg_price=_floats(legs, "price"),
-        group_pool=_ints(groups, "pool"),
-        group_limit_usd=np.where(np.isnan(limit), np.inf, limit),
-        group_ids=_names(groups, "id", "quote_groups"),
-    )
+    columns: dict[str, Any] = {}
+    for table, fields in _TABLES.items():
+        frame = _read(Path(folder), table)
+        for field in fields:
+            series = _cast(frame[field.column], table, field)
+            columns[field.name] = _column(series, table, field, known)
+    limit = columns["group_limit_usd"]
+    columns["group_limit_usd"] = np.where(np.isnan(limit), np.inf, limit)
+    book = Book(registry=known, **columns)
     _check_rows(book)
     _check_numbers(book)
     return book
 
 
 def _read(folder: Path, name: str) -> pl.DataFrame:
-    """Read one table, its columns cast to what a book needs."""
     import polars as pl
 
     path = folder / f"{name}.parquet"
@@ -248,7 +231,7 @@ def _read(folder: Path, name: str) -> pl.DataFrame:
             f"the book {folder.name!r} has no table {path.name!r}",
             code="INP-005",
             field=name,
-            hint="a book is a folder with " + ", ".join(f"{one}.parquet" for one in _COLUMNS),
+            hint="a book is a folder with " + ", ".join(f"{one}.parquet" for one in _TABLES),
         )
     try:
         frame = pl.read_parquet(path)
@@ -257,201 +240,161 @@ def _read(folder: Path, name: str) -> pl.DataFrame:
             f"{path.name!r} of the book {folder.name!r} is not a whole Parquet file",
             code="INP-005",
             field=name,
-            hint="write the book again",
         ) from None
-    for column in _COLUMNS[name]:
-        if column not in frame.columns:
+    for field in _TABLES[name]:
+        if field.column not in frame.columns:
             raise InputError(
-                f"table {name!r} has no column {column!r}",
+                f"table {name!r} has no column {field.column!r}",
                 code="INP-003",
-                field=f"{name}.{column}",
-                hint="it needs " + ", ".join(_COLUMNS[name]),
+                field=f"{name}.{field.column}",
             )
-    return frame.select(_cast(frame[column], name) for column in _COLUMNS[name])
+    return frame
 
 
-def _cast(series: pl.Series, table: str) -> pl.Series:
+def _cast(series: pl.Series, table: str, field: _Field) -> pl.Series:
+    """Return a column as Int64, Float64 or String; a column of another type is refused."""
     import polars as pl
 
-    name, kind = series.name, series.dtype
-    if name in _INTS and (kind.is_integer() or kind == pl.Null):
+    kind = series.dtype
+    if field.kind == "row" and (kind.is_integer() or kind == pl.Null):
         return series.cast(pl.Int64)
-    if name in _FLOATS and (kind.is_numeric() or kind == pl.Null):
+    if field.kind == "number" and (kind.is_numeric() or kind == pl.Null):
         return series.cast(pl.Float64)
-    if name not in _INTS + _FLOATS and kind in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+    if field.kind in ("text", "code") and kind in (pl.String, pl.Categorical, pl.Enum, pl.Null):
         return series.cast(pl.String)
     raise InputError(
-        f"column {name!r} of table {table!r} holds {kind}", code="INP-003", field=f"{table}.{name}"
-    )
-
-
-def _ints(frame: pl.DataFrame, column: str) -> Ints:
-    """Return row numbers; a missing one becomes -1, which is a row nowhere."""
-    return frame[column].fill_null(-1).to_numpy().astype(np.int64)
-
-
-def _floats(frame: pl.DataFrame, column: str) -> Floats:
-    return frame[column].fill_null(np.nan).to_numpy().astype(np.float64)
-
-
-def _missing_text(table: str, column: str, row: int) -> InputError:
-    return InputError(
-        f"row {row} of table {table!r} has no {column}",
+        f"column {field.column!r} of table {table!r} holds {kind}",
         code="INP-003",
-        field=f"{table}[{row}].{column}",
+        field=f"{table}.{field.column}",
     )
 
 
-def _names(frame: pl.DataFrame, column: str, table: str) -> list[str]:
-    values: list[str | None] = frame[column].to_list()
-    found = [value for value in values if value]
-    if len(found) < len(values):
-        empty = next(row for row, value in enumerate(values) if not value)
-        raise _missing_text(table, column, empty)
-    return found
+def _column(series: pl.Series, table: str, field: _Field, registry: Registry) -> Any:
+    """Turn a column of a file into one of a book; a missing row number becomes -1."""
+    if field.kind == "row":
+        return series.fill_null(-1).to_numpy().astype(np.int64)
+    if field.kind == "number":
+        return series.fill_null(np.nan).to_numpy().astype(np.float64)
+    empty = (series.is_null() | (series == "")).arg_true()
+    if len(empty):
+        raise InputError(
+            f"row {empty[0]} of table {table!r} has no {field.column}",
+            code="INP-003",
+            field=f"{table}[{empty[0]}].{field.column}",
+        )
+    if field.kind == "text":
+        return series.to_list()
+    return _coded(series, table, registry)
 
 
-def _mapped(frame: pl.DataFrame, column: str, codes: dict[str, int]) -> Ints:
+def _coded(series: pl.Series, table: str, registry: Registry) -> Ints:
+    """Turn texts into codes, each different text once and in order of appearance."""
     import polars as pl
 
-    table = pl.DataFrame(
-        {column: list(codes), "code": list(codes.values())},
-        schema={column: pl.String, "code": pl.Int64},
-    )
-    joined = frame.select(column).join(table, on=column, how="left", maintain_order="left")
-    return joined["code"].to_numpy().astype(np.int64)
-
-
-def _distinct(frame: pl.DataFrame, column: str, table: str) -> list[str]:
-    """Return the different texts of a column in order of appearance; none may be missing."""
-    empty: NDArray[np.int64] = frame[column].is_null().arg_true().to_numpy().astype(np.int64)
-    if empty.size:
-        raise _missing_text(table, column, int(empty[0]))
-    return [str(value) for value in frame[column].unique(maintain_order=True)]
-
-
-def _instruments(tables: dict[str, pl.DataFrame], table: str, registry: Registry) -> Ints:
-    frame = tables[table]
     codes: dict[str, int] = {}
-    for name in _distinct(frame, "instrument", table):
+    for text in series.unique(maintain_order=True):
         try:
-            codes[name] = registry.resolve(name)
+            codes[text] = _code(series.name, text, registry)
         except InputError as error:
-            row = int((frame["instrument"] == name).arg_true()[0])
-            raise error.located(field=f"{table}[{row}].instrument") from None
-    return _mapped(frame, "instrument", codes)
+            row = (series == text).arg_true()[0]
+            raise error.located(field=f"{table}[{row}].{series.name}") from None
+    return series.replace_strict(codes, return_dtype=pl.Int64).to_numpy().astype(np.int64)
 
 
-def _assets(frame: pl.DataFrame, registry: Registry) -> Ints:
-    codes: dict[str, int] = {}
-    for name in _distinct(frame, "asset", "balances"):
-        if not name.isalnum():
-            raise InputError(f"{name!r} is not an asset", code="INP-003", field="balances.asset")
-        codes[name] = registry.asset(name)
-    return _mapped(frame, "asset", codes)
-
-
-def _codes(frame: pl.DataFrame, column: str, words: tuple[str, ...], table: str) -> Ints:
-    for word in _distinct(frame, column, table):
-        if word not in words:
-            raise InputError(
-                f"{word!r} is no {column}",
-                code="INP-003",
-                field=f"{table}.{column}",
-                hint="it is one of " + ", ".join(words),
-            )
-    return _mapped(frame, column, {word: code for code, word in enumerate(words)})
+def _code(column: str, text: str, registry: Registry) -> int:
+    if column == "instrument":
+        return registry.resolve(text)
+    if column == "asset" and text.isalnum():
+        return registry.asset(text)
+    known = {"leg": LEGS, "mode": POOL_MODES}.get(column, ())
+    if text not in known:
+        hint = "it is one of " + ", ".join(known) if known else "write its symbol, such as BTC"
+        raise InputError(f"{text!r} is no {column}", code="INP-003", hint=hint)
+    return known.index(text)
 
 
 def _check_rows(book: Book) -> None:
     """See that every reference leads to a row, keys differ and rows follow their accounts."""
-    accounts, pools, groups = book.size, len(book.pool_names), len(book.group_ids)
-    for values, size, lowest, field in (
-        (book.pool_account, accounts, 0, "pools.account"),
-        (book.balance_pool, pools, 0, "balances.pool"),
-        (book.position_pool, pools, 0, "positions.pool"),
-        (book.order_pool, pools, 0, "orders.pool"),
-        (book.group_pool, pools, 0, "quote_groups.pool"),
-        (book.order_group, groups, -1, "orders.group"),
-        (book.leg_order, len(book.order_ids), 0, "order_legs.order"),
-    ):
-        for row in np.flatnonzero((values < lowest) | (values >= size)):
-            raise InputError(
-                f"row {row} of {field} refers to row {values[row]}, of which there are {size}",
-                code="INP-008",
-                field=field,
-                hint="rows are counted from 0",
-            )
-    for values, field in (
-        (book.pool_account, "pools.account"),
-        (book.pool_account[book.position_pool], "positions.pool"),
-    ):
+    for table, fields in _TABLES.items():
+        for field in fields:
+            if field.into:
+                _check_references(book, table, field)
+    accounts = book.pool_account
+    for values, where in ((accounts, "pools"), (accounts[book.position_pool], "positions")):
         for row in np.flatnonzero(np.diff(values) < 0):
             raise InputError(
-                f"row {row + 1} of {field} belongs to an account before that of row {row}",
+                f"row {row + 1} of table {where!r} belongs to an account before that of row {row}",
                 code="INP-042",
-                field=field,
+                field=where,
                 hint="sort the rows by account",
             )
-    keys = np.stack([book.position_pool, book.position_instrument, book.position_leg])
-    for name, where in _twice(book.account_ids, keys, book):
-        raise InputError(f"{name} appears twice", code="INP-007", field=where)
+    if len(set(book.account_ids)) < book.size:
+        name = next(one for one in book.account_ids if book.account_ids.count(one) > 1)
+        raise InputError(
+            f"account {name!r} appears twice", code="INP-007", account=name, field="accounts"
+        )
+    keys = (book.position_pool * len(book.registry) + book.position_instrument) * len(LEGS)
+    _, first, counts = np.unique(keys + book.position_leg, return_index=True, return_counts=True)
+    for row in first[counts > 1]:
+        account, held = _place(book, book.position_pool[row], book.position_instrument[row])
+        raise InputError(
+            f"{held} appears twice in account {account!r}",
+            code="INP-007",
+            account=account,
+            instrument=held,
+            field=f"positions[{row}]",
+            hint="net the two rows, or mark them as long and short legs",
+        )
 
 
-def _twice(accounts: list[str], keys: Ints, book: Book) -> list[tuple[str, str]]:
-    found = []
-    if len(set(accounts)) < len(accounts):
-        repeated = next(one for one in accounts if accounts.count(one) > 1)
-        found.append((f"account {repeated!r}", "accounts.account_id"))
-    unique, first, counts = np.unique(keys, axis=1, return_index=True, return_counts=True)
-    for at in np.flatnonzero(counts > 1):
-        account, name = _place(book, int(unique[0, at]), int(unique[1, at]))
-        found.append((f"{name} in account {account!r}", f"positions[{first[at]}]"))
-    return found
+def _check_references(book: Book, table: str, field: _Field) -> None:
+    values, size = getattr(book, field.name), len(getattr(book, _TABLES[field.into][-1].name))
+    lowest = -1 if field.column == "group" else 0
+    for row in np.flatnonzero((values < lowest) | (values >= size)):
+        says = "no row" if values[row] == -1 else f"row {values[row]}"
+        raise InputError(
+            f"row {row} of table {table!r} refers to {says} of {field.into!r}, which has {size}",
+            code="INP-008",
+            field=f"{table}[{row}].{field.column}",
+        )
 
 
-def _place(book: Book, pool: int, instrument: int | None) -> tuple[str, str | None]:
+def _place(book: Book, pool: int, instrument: int) -> tuple[str, str | None]:
     account = book.account_ids[book.pool_account[pool]]
-    return account, None if instrument is None else book.registry[instrument].id
+    return account, None if instrument < 0 else book.registry[instrument].id
 
 
 def _check_numbers(book: Book) -> None:
     """See that every figure is possible; the first that is not is named with its place."""
-    held, ordered = book.position_instrument, book.leg_instrument
+    held, pools = book.position_instrument, book.position_pool
     option = book.registry.terms.kind[held] == KIND_CODE["option"]
-    side = np.array([0.0, 1.0, -1.0])[book.position_leg]
-    quantity = book.position_quantity
-    orders = book.order_pool[book.leg_order]
-    entry_low = (book.position_entry < 0.0) | ((book.position_entry == 0.0) & ~option)
-    checks: tuple[tuple[str, Floats, Ints, Ints | None, bool, NDArray[np.bool_]], ...] = (
-        ("balances.amount", book.balance_amount, book.balance_pool, None, False, _never(1)),
-        ("positions.quantity", quantity, book.position_pool, held, False, quantity * side < 0),
-        ("positions.quantity", quantity, book.position_pool, held, False, quantity == 0),
-        ("positions.entry", book.position_entry, book.position_pool, held, True, entry_low),
-        ("positions.leverage", book.position_leverage, book.position_pool, held, True,
-         book.position_leverage <= 0),
-        ("positions.fence", book.position_fence, book.position_pool, held, True,
-         book.position_fence < 0),
-        ("order_legs.quantity", book.leg_quantity, orders, ordered, False, book.leg_quantity == 0),
-        ("order_legs.price", book.leg_price, orders, ordered, True, book.leg_price < 0),
-    )  # fmt: skip
-    for field, values, pool, instrument, optional, wrong in checks:
-        bad = (np.abs(values) > ABSURD) | wrong | (np.isnan(values) & (not optional))
-        for row in np.flatnonzero(bad):
-            account, name = _place(
-                book, int(pool[row]), None if instrument is None else int(instrument[row])
-            )
-            table, column = field.split(".")
-            number = "missing" if np.isnan(values[row]) else f"{values[row]:g}"
+    quantity, entry, leg = book.position_quantity, book.position_entry, book.leg_quantity
+    ordered, orders = book.leg_instrument, book.order_pool[book.leg_order]
+    side = book.position_leg
+    astray = ((side == 1) & (quantity < 0)) | ((side == 2) & (quantity > 0)) | (quantity == 0)
+    limit = np.where(np.isposinf(book.group_limit_usd), 0.0, book.group_limit_usd)
+    none, nowhere = np.full(book.balance_pool.size, -1), np.full(limit.size, -1)
+    checks: tuple[tuple[str, Any, Ints, Ints, NDArray[np.bool_]], ...] = (
+        ("balances.amount", book.balance_amount, book.balance_pool, none, none >= 0),
+        ("positions.quantity", quantity, pools, held, astray),
+        ("positions.entry", entry, pools, held, (entry < 0) | ((entry == 0) & ~option)),
+        ("positions.leverage", book.position_leverage, pools, held, book.position_leverage <= 0),
+        ("positions.fence", book.position_fence, pools, held, book.position_fence < 0),
+        ("order_legs.quantity", leg, orders, ordered, leg == 0),
+        ("order_legs.price", book.leg_price, orders, ordered, book.leg_price < 0),
+        ("quote_groups.limit_usd", limit, book.group_pool, nowhere, limit < 0),
+    )
+    for where, values, pool, instrument, wrong in checks:
+        table, column = where.split(".")
+        needed = column in ("amount", "quantity")
+        for row in np.flatnonzero((np.abs(values) > ABSURD) | wrong | (np.isnan(values) & needed)):
+            account, name = _place(book, pool[row], instrument[row])
+            says = "missing" if np.isnan(values[row]) else f"{values[row]:g}"
             raise InputError(
-                f"the {column} of {name or 'a balance'} in account {account!r} is {number}",
-                code="INP-006" if wrong[row % wrong.size] else "INP-004",
+                f"the {column} of {name or table} in account {account!r} is {says}",
+                code="INP-006" if wrong[row] and column == "quantity" else "INP-004",
                 account=account,
                 instrument=name,
                 field=f"{table}[{row}].{column}",
                 hint="correct the row, or remove it",
             )
-
-
-def _never(size: int) -> NDArray[np.bool_]:
-    return np.zeros(size, dtype=np.bool_)

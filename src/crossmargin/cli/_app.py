@@ -14,6 +14,7 @@ from crossmargin.cli import _io as io
 app = App(
     name="crossmargin",
     version=__version__,
+    result_action="return_value",
     help="""Cross margin for crypto derivatives: what an account must hold, and why.
 
     Example: `crossmargin margin account.json --market market.json --ruleset deribit-pm`
@@ -87,16 +88,12 @@ def margin(
         ruleset or [io.DEFAULT_RULESET], io.parse_overrides(set_ or [], params), None
     )
     made = [make_statement(who, world, r, at_ns=moment) for r in rules]
-    cliffs = (
-        [expiry_cliff(who, world.at(moment), r) for r in rules] if moment is not None else []
-    )
+    cliffs = [expiry_cliff(who, world.at(moment), r) for r in rules] if moment is not None else []
     if html is not None:
         _write_report(html, who, world, rules, made, moment)
     if json:
-        if cliffs:
-            _print_json([{"statement": s, "cliff": c} for s, c in zip(made, cliffs)])
-        else:
-            _print_json(made[0] if len(made) == 1 else made)
+        rows: list[Any] = [{"statement": x, "cliff": y} for x, y in zip(made, cliffs)] or list(made)
+        _print_json(rows[0] if len(rows) == 1 else rows)
         return
     from crossmargin.reports.terminal import print_cliff, print_statement
 
@@ -119,9 +116,7 @@ def _write_report(
 
     market = world if moment is None else world.at(moment)
     done = evaluate(book_from_accounts([who]), market, rules[0])
-    text = render_report(
-        made[0], profiles(done), comparison=made if len(made) > 1 else ()
-    )
+    text = render_report(made[0], profiles(done), comparison=made if len(made) > 1 else ())
     io.write_whole(path, text.encode())
 
 
@@ -241,7 +236,11 @@ def rulesets_show(
 
 
 @app.command
-def demo(*, json: JsonOpt = False, html: Annotated[str | None, Parameter(help="Folder for the reports.")] = None) -> None:
+def demo(
+    *,
+    json: JsonOpt = False,
+    html: Annotated[str | None, Parameter(help="Folder for the reports.")] = None,
+) -> None:
     """Show four accounts in a calm market and in a crash.
 
     Example: `crossmargin demo --html reports`
@@ -270,7 +269,9 @@ def verify(statement: Annotated[str, Parameter(help="Statement as JSON.")]) -> i
 
 
 @app.command
-def schema(kind: Annotated[str, Parameter(help="account, market or statement.")] = "account") -> None:
+def schema(
+    kind: Annotated[str, Parameter(help="account, market or statement.")] = "account",
+) -> None:
     """Print the JSON Schema of a file format.
 
     Example: `crossmargin schema account > account.schema.json`

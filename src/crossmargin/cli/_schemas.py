@@ -28,7 +28,9 @@ def schema_of(kind: str) -> dict[str, Any]:
     }
     if kind not in kinds:
         raise InputError(
-            f"there is no schema called {kind!r}", code="INP-015", hint="account, market or statement"
+            f"there is no schema called {kind!r}",
+            code="INP-015",
+            hint="account, market or statement",
         )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

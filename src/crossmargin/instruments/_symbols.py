@@ -88,17 +88,25 @@ def _build(
     strike: float | None,
     right: str | None,
 ) -> Instrument:
-    common = {"id": "?", "underlying": base, "quote": quote, "settlement": settle or quote}
     draft: Instrument
     if settle is None:
-        draft = Spot(**common)
+        draft = Spot(id="?", underlying=base, quote=quote, settlement=quote)
     elif expiry is None:
-        draft = Perpetual(**common)
+        draft = Perpetual(id="?", underlying=base, quote=quote, settlement=settle)
     elif strike is None:
-        draft = Future(**common, expiry_ns=expiry_ns_from_date(expiry))
+        draft = Future(
+            id="?",
+            underlying=base,
+            quote=quote,
+            settlement=settle,
+            expiry_ns=expiry_ns_from_date(expiry),
+        )
     else:
         draft = Option(
-            **common,
+            id="?",
+            underlying=base,
+            quote=quote,
+            settlement=settle,
             expiry_ns=expiry_ns_from_date(expiry),
             strike=strike,
             option_type="call" if right == "C" else "put",

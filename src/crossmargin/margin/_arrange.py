@@ -77,7 +77,7 @@ class Arrangement:
 
 
 def _unique_rows(*columns: Ints) -> tuple[tuple[Ints, ...], Ints]:
-    """Number the distinct rows of some columns in lexicographic order."""
+    """Give the distinct rows of some columns numbers, in lexicographic order."""
     if columns[0].size == 0:
         empty = np.empty(0, dtype=np.int64)
         return tuple(empty for _ in columns), empty
@@ -108,25 +108,17 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     leg_pool = book.order_pool[book.leg_order]
     l_under = follow[terms.underlying[book.leg_instrument]]
     l_settle = terms.settlement[book.leg_instrument].astype(np.int64)
-    none = np.full
+    n, b, m = book.position_pool.size, book.balance_pool.size, book.leg_order.size
+    nothing = np.full(n + b + m, -1, dtype=np.int64)
+    marks, assets = nothing, np.full(n + b + m, USD, dtype=np.int64)
     if by == "settlement":
-        keys = (p_settle, book.balance_asset, l_settle)
-        marks = tuple(none(k.size, -1, dtype=np.int64) for k in keys)
+        assets = np.concatenate([p_settle, book.balance_asset, l_settle])
     elif by == "position":
-        keys = tuple(none(n, USD, dtype=np.int64) for n in _sizes(book))
-        marks = (
-            np.arange(book.position_pool.size, dtype=np.int64),
-            none(book.balance_pool.size, -1, dtype=np.int64),
-            _held_position(book, leg_pool),
+        marks = np.concatenate(
+            [np.arange(n, dtype=np.int64), nothing[:b], _held_position(book, leg_pool)]
         )
-    else:
-        keys = tuple(none(n, USD, dtype=np.int64) for n in _sizes(book))
-        marks = tuple(none(n, -1, dtype=np.int64) for n in _sizes(book))
     pools = np.concatenate([book.position_pool, book.balance_pool, leg_pool])
-    (pot_pool, pot_asset, pot_mark), pot = _unique_rows(
-        pools, np.concatenate(keys), np.concatenate(marks)
-    )
-    n, b = book.position_pool.size, book.balance_pool.size
+    (pot_pool, pot_asset, pot_mark), pot = _unique_rows(pools, assets, marks)
     p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b :]
     busy = np.zeros(pot_pool.size, dtype=bool)
     busy[p_pot] = busy[l_pot] = True
@@ -175,13 +167,7 @@ def _held_position(book: Book, leg_pool: Ints) -> Ints:
     )
 
 
-def _sizes(book: Book) -> tuple[int, int, int]:
-    return book.position_pool.size, book.balance_pool.size, book.leg_order.size
-
-
-def _stressed(
-    book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bool_]
-) -> Ints:
+def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bool_]) -> Ints:
     """Return the balances whose price move enters the scenarios.
 
     A pot without positions or orders owes nothing for what it owns; its debts are stressed all

@@ -36,7 +36,7 @@ def _leg_deltas(frame: Frame) -> Floats:
 
 
 def _expiry_buckets(frame: Frame, instrument: Ints) -> tuple[Ints, Ints]:
-    """Number the (segment, expiry) pairs of positions and legs: segment of each, and rows."""
+    """Find the (segment, expiry) pairs of positions and legs: segment of each, and rows."""
     a = frame.arrangement
     segment = np.concatenate([a.position_segment, a.leg_segment])
     expiry = frame.book.registry.terms.expiry_ns[instrument]
@@ -283,4 +283,3 @@ def run_borrow(spec: Borrow, frame: Frame) -> tuple[Floats, Floats]:
     rate = frame.asset_usd_or_one[book.balance_asset] / frame.pot_usd[a.balance_pot]
     debt = sum_by(np.maximum(-book.balance_amount, 0.0) * rate, a.balance_pot, a.pots)
     return spec.im * debt, spec.mm * debt
-

@@ -152,9 +152,7 @@ def _standalone_balances(frame: Frame) -> Floats:
     for row in np.flatnonzero(a.balance_segment >= 0):
         only = np.where(np.arange(amount.size) == row, amount, 0.0)
         assert scan is not None
-        found = run_scan(
-            scan, frame, np.zeros(a.position_pot.size), only, orders=False
-        )
+        found = run_scan(scan, frame, np.zeros(a.position_pot.size), only, orders=False)
         out[row] = float(found.margin @ frame.pot_usd[a.group_pot])
     return out
 
@@ -223,8 +221,9 @@ def _confidence(frame: Frame, name: str, stated: str) -> str:
 
 def group_lines(frame: Frame, need: Requirement, alone: Standalone) -> list[GroupLine]:
     """Describe every group: scenarios, binding cell, sensitivities."""
-    a, book = frame.arrangement, frame.book
+    a = frame.arrangement
     greeks = position_greeks(frame)
+
     def total(values: Floats) -> Floats:
         return sum_by(values, a.position_group, a.groups)
 

@@ -103,9 +103,7 @@ def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
     terms = frame.book.registry.terms
     codes = [KIND_CODE[k] for k in kinds]  # type: ignore[index]
     instrument = frame.book.position_instrument
-    return np.flatnonzero(
-        np.isin(terms.kind[instrument], codes) & ~frame.view.settled[instrument]
-    )
+    return np.flatnonzero(np.isin(terms.kind[instrument], codes) & ~frame.view.settled[instrument])
 
 
 def _rate_margin(
@@ -173,8 +171,8 @@ def _extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
             sides[0 if q > 0 else 1] += abs(q)
             first.setdefault(key, leg)
     legs = np.array(list(first.values()), dtype=np.int64)
-    sides = np.array(list(lone.values())).reshape(-1, 2)
-    return buy, sell, legs, sides[:, 0], sides[:, 1]
+    alone = np.array(list(lone.values())).reshape(-1, 2)
+    return buy, sell, legs, alone[:, 0], alone[:, 1]
 
 
 def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
@@ -208,7 +206,7 @@ def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) 
 
 
 def _alone(spec: RateMargin, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
-    """Requirement of orders in instruments that are not held, by group."""
+    """Charge orders in instruments that are not held, by group."""
     a, book = frame.arrangement, frame.book
     terms = frame.book.registry.terms
     codes = [KIND_CODE[k] for k in spec.kinds]
@@ -221,9 +219,7 @@ def _alone(spec: RateMargin, frame: Frame, legs: Ints, buy: Floats, sell: Floats
     return np.stack([sum_by(im * rate, group, a.groups), sum_by(mm * rate, group, a.groups)])
 
 
-def option_margin(
-    spec: OptionFormula, frame: Frame, instrument: Ints
-) -> tuple[Floats, Floats]:
+def option_margin(spec: OptionFormula, frame: Frame, instrument: Ints) -> tuple[Floats, Floats]:
     """IM and MM of one short unit of each option, in its settlement asset.
 
     With m the mark, S the index, per coin: short call IM = max(a − OTM/S, b)·S + m and
@@ -252,7 +248,7 @@ def option_margin(
 
 
 def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
-    """Standard option margin; with orders, after the sells (buys only reduce shorts)."""
+    """Apply the standard option formula; with orders, after the sells (buys reduce shorts)."""
     a, book = frame.arrangement, frame.book
     rows = _rows_of(frame, ["option"])
     share_im, share_mm = np.zeros(quantity.size), np.zeros(quantity.size)

@@ -45,7 +45,7 @@ def sum_by(values: Floats, index: Ints, size: int) -> Floats:
     """
     if values.ndim == 1:
         keep = index >= 0
-        return np.bincount(index[keep], weights=values[keep], minlength=size)
+        return np.bincount(index[keep], weights=values[keep], minlength=size).astype(np.float64)
     out = np.zeros((size, values.shape[1]))
     if index.size:
         order = np.argsort(index, kind="stable")

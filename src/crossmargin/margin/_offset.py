@@ -58,9 +58,7 @@ def apply_offset(frame: Frame, group: Floats, quantity: Floats) -> tuple[Floats,
             x, y = left[first], left[second]
             if spec.method == "pair-credit":
                 given = pair.value * 2.0 * min(x, y)
-                slope = (
-                    (2.0 * pair.value, 0.0) if x <= y else (0.0, 2.0 * pair.value)
-                )
+                slope = (2.0 * pair.value, 0.0) if x <= y else (0.0, 2.0 * pair.value)
             else:
                 joint = float(np.sqrt(max(0.0, x * x + y * y - 2.0 * pair.value * x * y)))
                 given = x + y - joint

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin.components import CurrencyOffset, Scan
 
@@ -116,19 +117,27 @@ def _phi(spec: Scan, frame: Frame) -> _Phi:
     )
 
 
-def _rate(spec: Scan, frame: Frame) -> Floats:
-    """Numeraire per settlement unit, by segment and scenario."""
+def _rates(spec: Scan, frame: Frame, instrument: Ints, segment: Ints) -> Floats:
+    """Numeraire per settlement unit, by row and scenario (one column where nothing moves).
+
+    Converted at the shocked price, a coin's profit is worth what the coin is worth in that
+    scenario. A leg whose move is capped in the tails is converted at its own capped price, an
+    option at the full one: each row stays one consistent revaluation.
+    """
     a = frame.arrangement
-    rate = frame.segment_rate[:, None]
+    rate = frame.segment_rate[segment][:, None]
     if spec.conversion == "base":
-        return np.broadcast_to(rate, (a.segments, frame.table.scenarios.size))
-    pot = a.group_pot[a.segment_group]
-    moves = (frame.follow[a.segment_asset] == a.group_underlying[a.segment_group]) & (
-        a.segment_asset != a.pot_asset[pot]
+        return rate
+    group = a.segment_group[segment]
+    settle = a.segment_asset[segment]
+    moves = (frame.follow[settle] == a.group_underlying[group]) & (
+        settle != a.pot_asset[a.group_pot[group]]
     )
-    row = frame.group_scenario_row[a.segment_group]
-    shock = frame.table.scenarios.move_linear[row]
-    return rate * np.where(moves[:, None], 1.0 + shock, 1.0)
+    row = frame.group_scenario_row[group]
+    option = frame.book.registry.terms.kind[instrument] == KIND_CODE["option"]
+    s = frame.table.scenarios
+    shock = np.where(option[:, None], s.move[row], s.move_linear[row])
+    return np.asarray(rate * np.where(moves[:, None], 1.0 + shock, 1.0))
 
 
 def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
@@ -154,8 +163,8 @@ def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
     return out
 
 
-def order_losses(frame: Frame) -> Floats:
-    """Worst loss that fills can add, by segment and scenario, in the settlement asset.
+def order_losses(spec: Scan, frame: Frame) -> Floats:
+    """Worst loss that fills can add, by segment and scenario, in the pot's numeraire.
 
     Every order is filled where filling it hurts, and left alone where it helps:
     ``Σ_o max(0, ℓ_{o,s})``, where ℓ is the loss of the fill itself (price and fee) and of what
@@ -174,6 +183,7 @@ def order_losses(frame: Frame) -> Floats:
     fee_rate = frame.ruleset.data.orders.fee_rate
     fee = fee_rate * frame.notional(book.leg_instrument, book.leg_quantity)
     pnl = book.leg_quantity[:, None] * table.pnl[book.leg_instrument] + (gain - fee)[:, None]
+    pnl = pnl * _rates(spec, frame, book.leg_instrument, a.leg_segment)
     pair = book.leg_order * a.segments + a.leg_segment
     keys, inverse = np.unique(pair, return_inverse=True)
     loss = np.maximum(0.0, -sum_by(pnl, inverse, keys.size))
@@ -183,8 +193,7 @@ def order_losses(frame: Frame) -> Floats:
     for number in np.unique(group[group >= 0]):
         mine = group == number
         total = sum_by(loss[mine], segment[mine], a.segments)
-        usd = frame.view.asset_usd[a.segment_asset]
-        limit = book.group_limit_usd[number] / usd
+        limit = book.group_limit_usd[number] / frame.pot_usd[a.group_pot[a.segment_group]]
         out += np.minimum(total, limit[:, None])
     return out
 
@@ -209,13 +218,13 @@ def run_scan(
     """
     a = frame.arrangement
     table = frame.table
-    rows = quantity[:, None] * table.pnl[frame.book.position_instrument]
-    settled = sum_by(rows, a.position_segment, a.segments)
-    if orders and frame.book.leg_order.size:
-        settled = settled - order_losses(frame)
-    rate = _rate(spec, frame)
+    instrument = frame.book.position_instrument
+    rows = quantity[:, None] * table.pnl[instrument]
+    rows *= _rates(spec, frame, instrument, a.position_segment)
     held = _balance_pnl(frame, amount)
-    v = settled * rate + sum_by(held, a.balance_segment, a.segments)
+    v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
+    if orders and frame.book.leg_order.size:
+        v = v - order_losses(spec, frame)
     phi = _phi(spec, frame)
     vector = sum_by(phi.value(v), a.segment_group, a.groups)
     binding = np.argmin(vector, axis=1) if a.groups else np.empty(0, dtype=np.int64)
@@ -226,7 +235,7 @@ def run_scan(
     p, b = a.position_segment, np.flatnonzero(a.balance_segment >= 0)
     pick = column[p]
     n = np.arange(p.size)
-    share = -slope[p] * rows[n, pick] * rate[p, pick]
+    share = -slope[p] * rows[n, pick]
     balance_share = np.zeros(amount.size)
     seg = a.balance_segment[b]
     balance_share[b] = -slope[seg] * held[b, column[seg]]

@@ -174,9 +174,7 @@ class DeltaConcentration(_Component, frozen=True, kw_only=True, tag="delta-conce
     growth: Literal["linear"] | None = None
 
 
-class CorrelationContingency(
-    _Component, frozen=True, kw_only=True, tag="correlation-contingency"
-):
+class CorrelationContingency(_Component, frozen=True, kw_only=True, tag="correlation-contingency"):
     """Charge for netting between currencies that are flagged as one set.
 
     Attributes

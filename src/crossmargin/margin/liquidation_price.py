@@ -133,9 +133,7 @@ def liquidation_prices(frame: Frame, *, together: bool = True) -> list[Liquidati
     return result
 
 
-def _solve(
-    frame: Frame, moves: NDArray[np.bool_], fences: Floats, name: str
-) -> LiquidationPrice:
+def _solve(frame: Frame, moves: NDArray[np.bool_], fences: Floats, name: str) -> LiquidationPrice:
     assets = frame.book.registry.assets
     price = math.nan if name == "*" else float(frame.view.asset_usd[assets.index(name)])
 
@@ -148,9 +146,7 @@ def _solve(
         return LiquidationPrice(name, price, True, here, here)
     down = _first_crossing(excess, base, -1.0, math.log(LOWEST_RATIO))
     up = _first_crossing(excess, base, 1.0, math.log(HIGHEST_RATIO))
-    return LiquidationPrice(
-        name, price, False, _crossing(price, down), _crossing(price, up)
-    )
+    return LiquidationPrice(name, price, False, _crossing(price, down), _crossing(price, up))
 
 
 def _crossing(price: float, found: tuple[float, int] | None) -> Crossing:

@@ -190,7 +190,7 @@ def _assign(content: dict[str, Any], path: str, value: Any, what: str) -> None:
                 f"{what} has no parameter {path!r}",
                 code="RUL-002",
                 field=".".join(parts[: depth + 1]),
-                hint="crossmargin rulesets show ID --json lists the parameters",
+                hint="list the parameters with: crossmargin rulesets show ID --json",
             )
         node = nxt
     if not isinstance(node, dict):
@@ -204,7 +204,9 @@ def _check(ruleset: Ruleset, what: str) -> None:
     repeated = {n for n in names if names.count(n) > 1}
     if repeated:
         raise RulesetError(
-            f"{what} has two components called {min(repeated)!r}", code="RUL-005", field="components"
+            f"{what} has two components called {min(repeated)!r}",
+            code="RUL-005",
+            field="components",
         )
     cited = {c.source for c in data.components} | {data.collateral.source, data.orders.source}
     if data.offset.method != "none":

@@ -94,9 +94,7 @@ def evaluate(
         frame = frame_for(book, snapshot, ruleset, kernel=kernel)
         need = requirement(frame)
         with_orders = requirement(frame, orders=True) if book.leg_order.size else need
-        return Evaluation(
-            frame=frame, need=need, need_orders=with_orders, have=equity(frame, need)
-        )
+        return Evaluation(frame=frame, need=need, need_orders=with_orders, have=equity(frame, need))
     except CrossmarginError as error:
         raise error.located(account=book.account_ids[0] if book.size == 1 else None) from None
 
@@ -328,9 +326,7 @@ def _totals(done: Evaluation, standalone: float) -> Totals:
     )
 
 
-def _positions(
-    done: Evaluation, split: Shares, alone: explain.Standalone
-) -> list[PositionLine]:
+def _positions(done: Evaluation, split: Shares, alone: explain.Standalone) -> list[PositionLine]:
     frame, book = done.frame, done.frame.book
     view, registry = frame.view, done.frame.book.registry
     greeks = explain.position_greeks(frame)

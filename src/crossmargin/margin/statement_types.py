@@ -46,9 +46,10 @@ class Totals(_Data, frozen=True, kw_only=True):
     """The account in US dollars.
 
     `equity` is at market (maintenance level), `equity_im` after the haircuts that touch the
-    initial level; `standalone_im` adds up what each position would
-    need alone and `saving` is ``1 − im / standalone_im`` (open orders aside); `available` is `equity_im − im`; `health` is the smallest equity / MM among
-    the pots, null where nothing is required.
+    initial level; `standalone_im` adds up what each position (and stressed coin balance)
+    would need alone and `saving` is ``1 − im / standalone_im``, open orders aside; `available`
+    is `equity_im − im`; `health` is the smallest equity / MM among the pots, null where nothing
+    is required.
     """
 
     equity: float

@@ -161,9 +161,10 @@ def _forward_parts(snapshot: Snapshot, instrument: Future | Option) -> tuple[flo
     if left_s >= _WINDOW_S:
         return 0.0, price
     # No average given: the index is taken to have stood where it stands now.
-    return settlement_parts(
+    fixed, variable = settlement_parts(
         index, price - index, index if average is None else average, _WINDOW_S - left_s, _WINDOW_S
     )
+    return float(fixed), float(variable)
 
 
 def option_vol(snapshot: Snapshot, option: Option) -> float:

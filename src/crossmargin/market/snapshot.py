@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -272,7 +273,9 @@ class Snapshot:
 
         return build_view(self, registry, needed)
 
-    def restricted_to(self, registry: Registry, used: Iterable[int], extra: Iterable[str]) -> Snapshot:
+    def restricted_to(
+        self, registry: Registry, used: Iterable[int], extra: Iterable[str]
+    ) -> Snapshot:
         """Return only what the given instruments and assets need, volatilities read off.
 
         A surface becomes the volatility of each option, so that the result stands by itself.
@@ -320,8 +323,15 @@ class Snapshot:
         """SHA-256 over the whole content, independent of the order of entries."""
         digest = hashlib.sha256()
         digest.update(repr((self.as_of_ns, self.moment_ns, self.stale_after_s)).encode())
-        for table in (self.assets, self.forwards, self.surfaces, self.quotes, self.settlements):
-            for key in sorted(table):  # type: ignore[type-var]
-                digest.update(repr((key, table[key])).encode())  # type: ignore[index]
+        tables: list[Mapping[Any, Any]] = [
+            self.assets,
+            self.forwards,
+            self.surfaces,
+            self.quotes,
+            self.settlements,
+        ]
+        for table in tables:
+            for key in sorted(table):
+                digest.update(repr((key, table[key])).encode())
             digest.update(b"|")
         return digest.hexdigest()

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from crossmargin.margin.statement_types import Statement
 from crossmargin.reports._svg import Svg, span, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import DASH, Safe, amount, count, join, percent, quantity, usd
+from crossmargin.reports._text import DASH, Safe, amount, esc, join, percent, quantity, usd
 
 #: Rows drawn; what is beyond is added up in one row, and listed in the table.
 MOST = 24
+#: More rows than this stand in two columns, so that no chart is taller than a printed page.
+COLUMN = 12
 _ROW = 44.0
 
 
@@ -79,40 +81,10 @@ def contribution_chart(made: Statement) -> Safe:
     """Draw shares of the initial margin beside standalone margins, with the hidden table."""
     every = contributions(made)
     lines = folded(every)
-    low, high = span([v for c in lines for v in (c.share, c.alone or 0.0)])
-    scale = high - low
-    zero = -low / scale
-    largest = every[0] if every else None
-    summary = f"Contributions of {count(len(every), 'line')} to the initial margin of " + usd(
-        made.totals.im
-    )
-    if largest is not None:
-        summary += f"; largest {largest.name}, {usd(largest.share)}"
-    svg = Svg("bars", _ROW * len(lines), summary + ".")
-    for row, line in enumerate(lines):
-        top = row * _ROW
-        part = line.share / made.totals.im if made.totals.im > 0 else None
-        said = f"{line.name}\n{line.what}\nshare of IM {usd(line.share)}"
-        said += f" ({percent(part)})" if part is not None else ""
-        said += f"\nalone {usd(line.alone)}" if line.alone is not None else ""
-        svg.raw(f'<g class="mark {"fall" if line.share < 0 else "total"}"{tip(said)}>')
-        svg.rect(0, top, 1, _ROW - 2, cls="hit")
-        svg.text(0, top + 13, line.name, cls="lbl")
-        right = f"{amount(line.share)}"
-        if line.alone is not None:
-            svg.raw(
-                f'<text x="100%" y="{top + 13:g}" text-anchor="end" class="num">{right}'
-                f'<tspan class="soft"> of {amount(line.alone)}</tspan></text>'
-            )
-        else:
-            svg.text(1, top + 13, right, anchor="end", cls="num")
-        left, end = sorted((zero, (line.share - low) / scale))
-        svg.rect(left, top + 19, end - left, 11, cls="bar")
-        if line.alone is not None:
-            svg.rect(zero, top + 32, line.alone / scale, 4, cls="alone")
-        svg.raw("</g>")
-    if lines:
-        svg.line(zero, 18, zero, _ROW * len(lines) - 4, cls="zero")
+    extent = span([v for c in lines for v in (c.share, c.alone or 0.0)])
+    size = len(lines) if len(lines) <= COLUMN else -(-len(lines) // 2)
+    pages = [lines[k : k + size] for k in range(0, len(lines), max(size, 1))]
+    drawn = [_bars(made, page, extent) for page in pages]
     twin = table(
         "Contributions to the initial margin, US dollars",
         [
@@ -127,7 +99,42 @@ def contribution_chart(made: Statement) -> Safe:
         ],
         hidden=True,
     )
-    return join([svg.markup(), twin])
+    kind = "columns" if len(drawn) > 1 else "single-column"
+    return join([Safe(f'<div class="{kind}">{"".join(drawn)}</div>'), twin])
+
+
+def _bars(made: Statement, lines: list[Contribution], extent: tuple[float, float]) -> str:
+    low, high = extent
+    scale = high - low
+    zero = -low / scale
+    said = ", ".join(f"{line.name} {usd(line.share)}" for line in lines)
+    svg = Svg("bars", _ROW * len(lines), f"Shares of the initial margin: {said}.")
+    for row, line in enumerate(lines):
+        top = row * _ROW
+        part = line.share / made.totals.im if made.totals.im > 0 else None
+        words = f"{line.name}\n{line.what}\nshare of IM {usd(line.share)}"
+        words += f" ({percent(part)})" if part is not None else ""
+        words += f"\nalone {usd(line.alone)}" if line.alone is not None else ""
+        svg.raw(f'<g class="mark {"fall" if line.share < 0 else "total"}"{tip(words)}>')
+        svg.rect(0, top, 1, _ROW - 2, cls="hit")
+        svg.text(0, top + 13, line.name, cls="lbl")
+        beside = "" if line.alone is None else f" alone {amount(line.alone)}"
+        _figures(svg, top + 13, amount(line.share), beside)
+        left, end = sorted((zero, (line.share - low) / scale))
+        svg.rect(left, top + 19, end - left, 11, cls="bar")
+        if line.alone is not None:
+            svg.rect(zero, top + 32, line.alone / scale, 4, cls="alone")
+        svg.line(zero, top + 18, zero, top + 37, cls="zero")
+        svg.raw("</g>")
+    return svg.markup()
+
+
+def _figures(svg: Svg, y: float, main: str, beside: str) -> None:
+    """Write a number at the right edge, and a lesser one beside it where there is room."""
+    svg.raw(
+        f'<text x="100%" y="{y:g}" text-anchor="end" class="num">{esc(main)}'
+        f'<tspan class="soft">{esc(beside)}</tspan></text>'
+    )
 
 
 def ruleset_chart(statements: Sequence[Statement]) -> Safe:
@@ -142,10 +149,7 @@ def ruleset_chart(statements: Sequence[Statement]) -> Safe:
         svg.raw(f'<g class="mark total"{tip(words)}>')
         svg.rect(0, top, 1, _ROW - 2, cls="hit")
         svg.text(0, top + 13, made.ruleset.id, cls="lbl")
-        svg.raw(
-            f'<text x="100%" y="{top + 13:g}" text-anchor="end" class="num">{amount(t.im)}'
-            f'<tspan class="soft"> MM {amount(t.mm)}</tspan></text>'
-        )
+        _figures(svg, top + 13, amount(t.im), f" MM {amount(t.mm)}")
         svg.rect(0, top + 19, t.im / high, 11, cls="bar")
         svg.rect(0, top + 32, t.mm / high, 4, cls="alone")
         svg.raw("</g>")

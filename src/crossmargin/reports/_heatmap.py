@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from crossmargin.margin.statement_types import GroupLine
 from crossmargin.reports._svg import Svg, px, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import MINUS, NBSP, Safe, join, move, number, percent, usd
+from crossmargin.reports._text import NBSP, Safe, join, move, number, percent, scenario, usd
 
 _ROW = 28.0
 _HEAD = 24.0
@@ -75,7 +75,7 @@ def scan_charts(group: GroupLine, price_usd: float | None) -> Safe:
         ],
         [
             [
-                name + (" (binding)" if k == binding else ""),
+                scenario(name) + (" (binding)" if k == binding else ""),
                 usd(group.pnl_usd[k], sign=True),
                 usd(group.raw_usd[k], sign=True),
                 percent(group.weights[k], 2),
@@ -104,16 +104,14 @@ def _grid(
         "heat",
         _HEAD + _ROW * len(moves),
         f"Profit and loss of {group.group} in {group.pot} over {len(moves)} prices and "
-        f"{len(vols)} volatilities. Worst cell: {group.scenarios[worst]}, "
+        f"{len(vols)} volatilities. Worst cell: {scenario(group.scenarios[worst])}, "
         f"{usd(group.pnl_usd[worst])}."
-        + (f" Binding: {group.scenarios[binding]}." if binding >= 0 else ""),
+        + (f" Binding: {scenario(group.scenarios[binding])}." if binding >= 0 else ""),
     )
     left = 0.17
     width = (1.0 - left) / len(vols)
     for column, vol in enumerate(vols):
-        svg.text(
-            left + (column + 0.5) * width, 15, _VOLS.get(vol, vol), anchor="middle", cls="lbl"
-        )
+        svg.text(left + (column + 0.5) * width, 15, _VOLS.get(vol, vol), anchor="middle", cls="lbl")
     place = {m: row for row, m in enumerate(moves)}
     for m, row in place.items():
         today = " today" if m == 0 else ""
@@ -144,7 +142,8 @@ def _strip(
         "heat tails",
         _HEAD + _ROW * len(order),
         f"Tail scenarios of {group.group} in {group.pot}: {len(order)} far moves, of which a "
-        f"fraction counts. Worst: {group.scenarios[worst]}, {usd(group.pnl_usd[worst])} counts.",
+        f"fraction counts. Worst: {scenario(group.scenarios[worst])}, "
+        f"{usd(group.pnl_usd[worst])} counts.",
     )
     for x, text, anchor in (
         (0.0, "tail move", "start"),
@@ -175,14 +174,15 @@ def _cell(
     x, y, width = box
     value, raw = group.pnl_usd[k], group.raw_usd[k]
     kind = "loss" if value < 0 else "gain"
-    said = [group.scenarios[k].replace("-", MINUS), f"counts {usd(value, sign=True)}"]
+    said = [scenario(group.scenarios[k]), f"counts {usd(value, sign=True)}"]
     if raw != value:
         said.append(f"full P&L {usd(raw, sign=True)}")
     if group.weights[k] != 1.0:
         said.append(f"weight {percent(group.weights[k], 2)}")
     if price_usd is not None:
         said.append(f"{group.group} at {usd(price_usd * (1.0 + group.moves[k]))}")
-    svg.raw(f'<g class="mark {kind}"{tip(chr(10).join(said))}>')
+    words = "\n".join(said)
+    svg.raw(f'<g class="mark {kind}"{tip(words)}>')
     svg.rect(x, y + 1, width, _ROW - 2, cls="base")
     svg.rect(x, y + 1, width, _ROW - 2, cls="tint", fill_opacity=scale.shade(value))
     if value < 0:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from crossmargin.analytics import PriceProfile
 from crossmargin.margin.statement_types import LiquidationLine, SideLine
 from crossmargin.reports._svg import Svg, pc, px, tidy_ticks, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import NBSP, Safe, amount, esc, join, percent, price, short, usd
+from crossmargin.reports._text import (
+    NBSP,
+    Safe,
+    amount,
+    esc,
+    join,
+    percent,
+    price,
+    round_price,
+    short,
+    usd,
+)
 
 _TOP, _PLOT, _FOOT = 66.0, 250.0, 40.0
 _BANDS = 60
 _TWIN = 13
+#: A line's arrow stands on the far side of today's price.
+_FOOT_SIDE = {"start": "end", "end": "start"}
 
 
 def price_chart(profile: PriceProfile, line: LiquidationLine | None) -> Safe:
@@ -38,12 +53,29 @@ def price_chart(profile: PriceProfile, line: LiquidationLine | None) -> Safe:
         f"Equity and margin over the {profile.underlying} price from {usd(x0)} to {usd(x1)}, "
         f"today {usd(profile.price_now_usd)}. {liquidation_words(line)}",
     )
-    _axes(svg, profile, (x0, x1), (low, high))
+    ticks = _axes(svg, profile, (x0, x1), (low, high))
     svg.raw(_curves(profile, low, high))
+    for y, text in ticks:
+        svg.text(0, y, text, cls="tick")
     now = at(profile.price_now_usd)
-    _mark(svg, now, 0, f"today {price(profile.price_now_usd)}", "now")
-    for row, (side, word) in enumerate((("down", "↓"), ("up", "↑")), start=1):
-        _liquidation(svg, at, row, line, side, word)
+    flags = [
+        _liquidation(at, 0, line, down=False),
+        _liquidation(at, 1, line, down=True),
+        _today(now, profile.price_now_usd),
+    ]
+    for flag in flags:
+        if flag is not None and flag.line:
+            svg.line(flag.x, _TOP - 10, flag.x, _TOP + _PLOT, cls=f"at {flag.cls}")
+            svg.text(
+                flag.x,
+                _TOP + _PLOT - 8,
+                flag.foot,
+                anchor=_FOOT_SIDE.get(flag.anchor, ""),
+                cls="flag liq",
+            )
+    for flag in flags:
+        if flag is not None:
+            svg.text(flag.at, flag.y, flag.text, anchor=flag.anchor, cls=f"flag {flag.cls}")
     if 0 <= now <= 1:
         nearest = min(range(len(xs)), key=lambda k: abs(xs[k] - profile.price_now_usd))
         share = (profile.equity_usd[nearest] - low) / (high - low)
@@ -101,8 +133,10 @@ def side_words(side: SideLine) -> str:
     """Say one side: price and distance, or that there is none."""
     if side.distance is None:
         return "no liquidation found"
-    where = "" if side.price_usd is None else price(side.price_usd) + NBSP + "USD "
-    return f"liquidation at {where}({percent(side.distance, 2, sign=True)})"
+    far = percent(side.distance, 2, sign=True)
+    if side.price_usd is None:
+        return f"liquidation at {far}"
+    return f"liquidation at {price(side.price_usd)}{NBSP}USD ({far})"
 
 
 def _window(profile: PriceProfile) -> tuple[float, float]:
@@ -121,13 +155,15 @@ def _window(profile: PriceProfile) -> tuple[float, float]:
 
 def _axes(
     svg: Svg, profile: PriceProfile, xr: tuple[float, float], yr: tuple[float, float]
-) -> None:
+) -> list[tuple[float, str]]:
+    """Draw grid and axes; return the labels of amounts, to be written over the curves."""
     base = _TOP + _PLOT
+    labels = []
     for value in tidy_ticks(*yr, 5):
         y = base - _PLOT * (value - yr[0]) / (yr[1] - yr[0])
         svg.line(0, y, 1, y, cls="zero" if value == 0 else "grid")
         unit = NBSP + "USD" if value == 0 else ""
-        svg.text(0, y - 4, short(value) + unit, cls="tick")
+        labels.append((y - 4, short(value) + unit))
     for value in tidy_ticks(*xr, 5):
         x = (value - xr[0]) / (xr[1] - xr[0])
         anchor = "start" if x < 0.06 else "end" if x > 0.94 else "middle"
@@ -135,6 +171,7 @@ def _axes(
         svg.text(x, base + 18, short(value), anchor=anchor, cls="tick")
     svg.line(0, base, 1, base, cls="zero")
     svg.text(0.5, base + 35, f"price of {profile.underlying}, USD", anchor="middle", cls="lbl")
+    return labels
 
 
 def _curves(profile: PriceProfile, low: float, high: float) -> str:
@@ -160,47 +197,57 @@ def _curves(profile: PriceProfile, low: float, high: float) -> str:
     )
 
 
-def _mark(svg: Svg, x: float, row: int, text: str, cls: str) -> None:
-    """Draw a vertical line with its label in a row of its own, so that labels never meet."""
-    y = 14.0 + 18.0 * row
-    svg.line(x, y + 5, x, _TOP + _PLOT, cls=f"at {cls}")
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """A label above the plot and its line: each label has a row of its own, so none meet.
+
+    Liquidation labels keep to the edge of their side, for room on a phone; `foot` says at the
+    line which is which.
+    """
+
+    at: float
+    row: int
+    text: str
+    cls: str
+    anchor: str
+    x: float = 0.0
+    line: bool = False
+    foot: str = ""
+
+    @property
+    def y(self) -> float:
+        return 14.0 + 18.0 * self.row
+
+
+def _today(x: float, price_usd: float) -> _Flag:
+    inside = 0.0 <= x <= 1.0
     anchor = "start" if x < 0.15 else "end" if x > 0.85 else "middle"
-    if cls == "liq":
-        anchor = "start" if x < 0.5 else "end"
-    svg.text(x, y, text, anchor=anchor, cls=f"flag {cls}")
+    at = min(max(x, 0.0), 1.0)
+    return _Flag(at, 2, f"today {price(price_usd)}", "now", anchor, x, inside)
 
 
 def _liquidation(
-    svg: Svg, at: Callable[[float], float], row: int, line: LiquidationLine | None, side: str, arrow: str
-) -> None:
-    y = 14.0 + 18.0 * row
-    down = side == "down"
-    anchor, edge = ("start", 0.0) if down else ("end", 1.0)
-    if line is None:
-        if down:
-            svg.text(0, y, "liquidation prices not solved", cls="flag soft")
-        return
-    if line.breached:
-        if down:
-            svg.text(0, y, "already below maintenance margin", cls="flag liq")
-        return
-    found: SideLine = line.down if down else line.up
-    if found.price_usd is None:
+    at: Callable[[float], float], row: int, line: LiquidationLine | None, *, down: bool
+) -> _Flag | None:
+    """Place the label, and where it lies on the chart the line, of one side."""
+    anchor, edge, arrow = ("start", 0.0, "↓") if down else ("end", 1.0, "↑")
+    if line is None or line.breached:
+        text = "liquidation prices not solved" if line is None else "already below MM"
+        kind = "soft" if line is None else "liq"
+        return _Flag(0.0, row, text, kind, "start") if down else None
+    side = line.down if down else line.up
+    if side.price_usd is None:
         way = "falls" if down else "rises"
-        svg.text(
-            edge, y, f"{arrow} no liquidation if {line.underlying} {way}", anchor=anchor,
-            cls="flag soft",
+        return _Flag(
+            edge, row, f"{arrow} no liquidation if {line.underlying} {way}", "soft", anchor
         )
-        return
     text = (
-        f"{arrow} liquidation {price(found.price_usd)} ({percent(found.distance, 1, sign=True)})"
+        f"{arrow} liquidation {round_price(side.price_usd)} ({percent(side.distance, sign=True)})"
     )
-    x = at(found.price_usd)
-    if 0 <= x <= 1:
-        _mark(svg, x, row, text, "liq")
-    else:
-        beyond = f"{text}, left of this chart" if down else f"{text}, right of this chart"
-        svg.text(edge, y, beyond, anchor=anchor, cls="flag liq")
+    x = at(side.price_usd)
+    if not 0 <= x <= 1:
+        return _Flag(edge, row, text + ", off chart", "liq", anchor)
+    return _Flag(edge, row, text, "liq", anchor, x, True, arrow)
 
 
 def _bands(svg: Svg, profile: PriceProfile, at: Callable[[float], float]) -> None:
@@ -209,7 +256,7 @@ def _bands(svg: Svg, profile: PriceProfile, at: Callable[[float], float]) -> Non
     step = max(1, -(-len(xs) // _BANDS))
     keep = list(range(0, len(xs), step))
     cuts = [0.0]
-    cuts += [(at(xs[a]) + at(xs[b])) / 2 for a, b in zip(keep, keep[1:])]
+    cuts += [(at(xs[a]) + at(xs[b])) / 2 for a, b in pairwise(keep)]
     cuts.append(1.0)
     for place, k in enumerate(keep):
         said = (

@@ -51,8 +51,11 @@ def number(value: float, decimals: int = 0, *, sign: bool = False) -> str:
 
 
 def amount(value: float, *, sign: bool = False) -> str:
-    """Write an amount of US dollars: cents below 1,000, whole dollars above."""
-    if value == 0:
+    """Write an amount of US dollars: cents below 1,000, whole dollars above.
+
+    What is less than a millionth of a dollar is rounding, and written as 0.
+    """
+    if abs(value) < 1e-6:
         return "0"
     return number(value, 2 if abs(value) < 999.995 else 0, sign=sign)
 
@@ -78,6 +81,11 @@ def price(value: float) -> str:
     text = number(value, min(digits, 12))
     whole, _, tail = text.partition(".")
     return f"{whole}.{tail[:4]}{tail[4:].rstrip('0')}"
+
+
+def round_price(value: float) -> str:
+    """Write a price where room is short: whole dollars from 1,000 up."""
+    return number(value) if abs(value) >= 1_000 else price(value)
 
 
 def quantity(value: float) -> str:
@@ -142,3 +150,9 @@ def words(name: str) -> str:
 def count(size: int, noun: str) -> str:
     """Write a number of things: ``1 gap``, ``3 gaps``."""
     return f"{size:,}{NBSP}{noun}{'' if size == 1 else 's'}"
+
+
+def scenario(label: str) -> str:
+    """Write a scenario's label with a true minus sign and no break before the unit."""
+    text = MINUS + label[1:] if label.startswith("-") else label
+    return text.replace("%", NBSP + "%", 1)

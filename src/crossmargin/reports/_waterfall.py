@@ -39,7 +39,7 @@ def waterfall_chart(steps: Sequence[Step]) -> Safe:
         svg.raw(f'<g class="mark {kind}"' + tip(f"{step.label}\n{value}\n{share}".rstrip()) + ">")
         svg.rect(0, top, 1, _ROW - 2, cls="hit")
         svg.text(0, top + 13, _sentence(step.label), cls="lbl")
-        svg.text(1, top + 13, value + (f"  {share}" if share else ""), anchor="end", cls="num")
+        svg.text(1, top + 13, value + (f" · {share}" if share else ""), anchor="end", cls="num")
         svg.rect(left, top + 20, right - left, _BAR, cls="bar")
         edge = (end - low) / scale
         svg.line(edge, top + 19, edge, top + 21 + _BAR, cls="edge")
@@ -76,7 +76,7 @@ def gauge_chart(totals: Totals) -> Safe:
 
     svg.rect(0, 28, 1, 18, cls="track")
     left, right = sorted((zero, at(totals.equity)))
-    kind = "fall" if totals.equity < totals.mm or totals.equity < 0 else "total"
+    kind = "short" if totals.equity < totals.mm or totals.equity < 0 else "total"
     svg.raw(f'<g class="mark {kind}"' + tip(f"equity\n{usd(totals.equity)}") + ">")
     svg.rect(left, 28, right - left, 18, cls="bar")
     svg.raw("</g>")

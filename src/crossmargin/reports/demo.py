@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,6 +12,31 @@ from rich.text import Text
 
 from crossmargin.margin import Statement
 from crossmargin.reports.terminal import STATE_STYLE, health, ratio, side_text, usd
+
+
+def _sides(made: Statement, *, up: bool) -> str:
+    lines = []
+    for line in made.liquidation:
+        name = "all" if line.underlying == "*" else line.underlying
+        if line.breached:
+            lines.append(f"{name}: already below MM")
+            continue
+        side = line.up if up else line.down
+        lines.append(f"{name}: {side_text(side, up=up)}")
+    return "\n".join(lines)
+
+
+_ROWS: tuple[tuple[str, Callable[[Statement], str]], ...] = (
+    ("equity", lambda s: usd(s.totals.equity)),
+    ("standalone margins added up", lambda s: usd(s.totals.standalone_im)),
+    ("initial margin", lambda s: usd(s.totals.im)),
+    ("maintenance margin", lambda s: usd(s.totals.mm)),
+    ("saving by pooling", lambda s: ratio(s.totals.saving)),
+    ("health (equity / MM)", lambda s: health(s.totals.health)),
+    ("binding scenario", lambda s: "\n".join(f"{g.group} {g.binding}" for g in s.groups)),
+    ("liquidation if it falls", lambda s: _sides(s, up=False)),
+    ("liquidation if it rises", lambda s: _sides(s, up=True)),
+)
 
 
 def print_demo(made: Sequence[tuple[str, Statement]]) -> None:
@@ -31,17 +56,7 @@ def print_demo(made: Sequence[tuple[str, Statement]]) -> None:
         table.add_column("", no_wrap=True)
         for market, _ in pair:
             table.add_column(market, justify="right")
-        for label, cell in (
-            ("equity", lambda s: usd(s.totals.equity)),
-            ("standalone margins added up", lambda s: usd(s.totals.standalone_im)),
-            ("initial margin", lambda s: usd(s.totals.im)),
-            ("maintenance margin", lambda s: usd(s.totals.mm)),
-            ("saving by pooling", lambda s: ratio(s.totals.saving)),
-            ("health (equity / MM)", lambda s: health(s.totals.health)),
-            ("binding scenario", lambda s: "; ".join(f"{g.group} {g.binding}" for g in s.groups)),
-            ("liquidation if it falls", lambda s: _sides(s, up=False)),
-            ("liquidation if it rises", lambda s: _sides(s, up=True)),
-        ):
+        for label, cell in _ROWS:
             table.add_row(label, *(cell(one) for _, one in pair))
         table.add_row(
             "state", *(Text(one.totals.state, STATE_STYLE[one.totals.state]) for _, one in pair)
@@ -56,15 +71,3 @@ def print_demo(made: Sequence[tuple[str, Statement]]) -> None:
             "dim",
         )
     )
-
-
-def _sides(made: Statement, *, up: bool) -> str:
-    lines = []
-    for line in made.liquidation:
-        name = "all" if line.underlying == "*" else line.underlying
-        if line.breached:
-            lines.append(f"{name}: already below MM")
-            continue
-        side = line.up if up else line.down
-        lines.append(f"{name}: {side_text(side, up=up)}")
-    return "\n".join(lines)

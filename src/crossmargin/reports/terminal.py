@@ -71,7 +71,9 @@ def _header(made: Statement) -> RenderableType:
     lines = [
         title,
         Text.assemble("rule-set  ", (made.ruleset.id, "bold"), f"  {made.ruleset.title}"),
-        Text(f"market    {made.as_of}" + (f", valued at {made.at}" if made.at != made.as_of else "")),
+        Text(
+            f"market    {made.as_of}" + (f", valued at {made.at}" if made.at != made.as_of else "")
+        ),
         Text.assemble("state     ", (state, STATE_STYLE[state])),
     ]
     return Panel(Group(*lines), box=box.ROUNDED, expand=False, padding=(0, 1))
@@ -121,7 +123,12 @@ def _waterfall(made: Statement) -> RenderableType:
 
 def _positions(made: Statement) -> RenderableType:
     table = _table(
-        "position", "quantity", "mark", "value + P&L, USD", "delta, coin", "alone IM, USD",
+        "position",
+        "quantity",
+        "mark",
+        "value + P&L, USD",
+        "delta, coin",
+        "alone IM, USD",
         "share of IM, USD",
     )
     for line in sorted(made.positions, key=lambda p: -p.share_im_usd):
@@ -140,8 +147,13 @@ def _positions(made: Statement) -> RenderableType:
     for balance in made.balances:
         if balance.stress != "none":
             table.add_row(
-                f"balance {balance.asset}", f"{amount(balance.amount)} {balance.asset}", "",
-                usd(balance.value_usd), f"{balance.amount:,.4f}", "", usd(balance.share_im_usd),
+                f"balance {balance.asset}",
+                f"{amount(balance.amount)} {balance.asset}",
+                "",
+                usd(balance.value_usd),
+                f"{balance.amount:,.4f}",
+                "",
+                usd(balance.share_im_usd),
             )
     for name, value in (
         ("debt and fixed charges", made.share_fixed_usd),
@@ -157,21 +169,38 @@ def _balances(made: Statement) -> RenderableType:
     table = _table("balance", "amount", "price, USD", "value, USD", "haircut", "collateral, USD")
     for line in made.balances:
         table.add_row(
-            line.asset, amount(line.amount), f"{line.price_usd:,.4f}", usd(line.value_usd),
-            ratio(line.haircut), usd(line.collateral_usd),
+            line.asset,
+            amount(line.amount),
+            f"{line.price_usd:,.4f}",
+            usd(line.value_usd),
+            ratio(line.haircut),
+            usd(line.collateral_usd),
         )
     return table
 
 
 def _groups(made: Statement) -> RenderableType:
     table = _table(
-        "group", "binding scenario", "IM, USD", "MM, USD", "delta, coin", "gamma per 1 %",
-        "vega, USD/pt", "theta, USD/day", left=2,
+        "group",
+        "binding scenario",
+        "IM, USD",
+        "MM, USD",
+        "delta, coin",
+        "gamma per 1 %",
+        "vega, USD/pt",
+        "theta, USD/day",
+        left=2,
     )
     for line in made.groups:
         table.add_row(
-            f"{line.group} in {line.pot}", line.binding or "–", usd(line.im_usd), usd(line.mm_usd),
-            f"{line.delta:,.4f}", f"{line.gamma:,.4f}", usd(line.vega_usd), usd(line.theta_usd),
+            f"{line.group} in {line.pot}",
+            line.binding or "–",
+            usd(line.im_usd),
+            usd(line.mm_usd),
+            f"{line.delta:,.4f}",
+            f"{line.gamma:,.4f}",
+            usd(line.vega_usd),
+            usd(line.theta_usd),
         )
     return table
 
@@ -181,8 +210,11 @@ def _components(made: Statement) -> RenderableType:
     table.columns[4].justify = "left"
     for line in made.components:
         table.add_row(
-            line.name.replace("_", " "), f"{line.group} in {line.pot}", usd(line.im_usd),
-            usd(line.mm_usd), f"{line.source} ({line.confidence})",
+            line.name.replace("_", " "),
+            f"{line.group} in {line.pot}",
+            usd(line.im_usd),
+            usd(line.mm_usd),
+            f"{line.source} ({line.confidence})",
         )
     return table
 
@@ -255,8 +287,17 @@ def print_cliff(console: Console, cliff: ExpiryCliff) -> None:
 def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRow]) -> None:
     """Print one account under several rule-sets: saving and tail cost as a pair."""
     table = _table(
-        "rule-set", "IM, USD", "MM, USD", "equity, USD", "health", "saving", "tail cost, USD",
-        "liq. down", "liq. up", "state", title=f"{account} under {len(rows)} rule-sets",
+        "rule-set",
+        "IM, USD",
+        "MM, USD",
+        "equity, USD",
+        "health",
+        "saving",
+        "tail cost, USD",
+        "liq. down",
+        "liq. up",
+        "state",
+        title=f"{account} under {len(rows)} rule-sets",
     )
     refused = []
     for row in rows:
@@ -275,8 +316,16 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
             up = ratio(nearest.up.distance) if nearest.up.distance is not None else "none"
         mark = "" if made.ruleset.complete else " *"
         table.add_row(
-            row.ruleset + mark, usd(t.im), usd(t.mm), usd(t.equity), health(t.health),
-            ratio(t.saving), usd(tail.rise), down, up, Text(t.state, STATE_STYLE[t.state]),
+            row.ruleset + mark,
+            usd(t.im),
+            usd(t.mm),
+            usd(t.equity),
+            health(t.health),
+            ratio(t.saving),
+            usd(tail.rise),
+            down,
+            up,
+            Text(t.state, STATE_STYLE[t.state]),
         )
     console.print(table)
     tail = next((r.tail for r in rows if r.tail is not None), None)
@@ -284,11 +333,12 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
         vols = ", ".join(f"{name} {vol * 100:.0f} %" for name, vol in tail.vol.items())
         console.print(
             Text(
-                f"saving: 1 − IM / Σ standalone IM. tail cost: CVaR {tail.confidence * 100:.0f} % of "
-                f"the loss over {tail.horizon_days:g} day, pooled less separate pots; "
+                "saving: 1 − IM / Σ standalone IM. tail cost: CVaR "
+                f"{tail.confidence * 100:.0f} % of the loss over {tail.horizon_days:g} day, "
+                "pooled less separate pots; "
                 f"{tail.scenarios:,} Student-t scenarios, vol {vols}, correlation "
-                f"{tail.correlation:g}, seed {tail.seed}. liq.: first underlying, all else unmoved. "
-                "* incomplete rule-set.",
+                f"{tail.correlation:g}, seed {tail.seed}. liq.: first underlying, all else "
+                "unmoved. * incomplete rule-set.",
                 "dim",
             )
         )

@@ -169,8 +169,9 @@ def build_table(plan: TablePlan, view: MarketView, *, kernel: Kernel = "numpy") 
             _linear_rows(terms.inverse[linear], linear, view, scenarios.move_linear[u], pnl, base)
         if options.size:
             _option_rows(registry, options, view, scenarios, u, kernel, pnl, base)
-    pnl *= terms.contract_size[:, None]
-    base *= terms.contract_size
+    if np.any(terms.contract_size != 1.0):
+        pnl *= terms.contract_size[:, None]
+        base *= terms.contract_size
     return RiskTable(pnl=pnl, base=base, scenarios=scenarios)
 
 
@@ -223,7 +224,15 @@ def _option_rows(
     )
     forward = fixed + variable
     now = black76(forward, strike, years, sigma, terms.is_call[rows])
-    shocked = fixed[:, None] + variable[:, None] * (1.0 + move)
     inverse = terms.inverse[rows]
-    base[rows] = np.where(inverse, now / forward, now)
-    pnl[rows] = np.where(inverse[:, None], then / shocked, then) - base[rows][:, None]
+    if inverse.any():
+        # One array, in place: this is the largest thing the table touches.
+        unit = variable[:, None] * (1.0 + move)
+        unit += fixed[:, None]
+        if not inverse.all():
+            unit[~inverse] = 1.0
+        then /= unit
+    now = np.where(inverse, now / forward, now)
+    then -= now[:, None]
+    base[rows] = now
+    pnl[rows] = then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 
 import msgspec
 import numpy as np
@@ -244,16 +245,20 @@ def _rounded(entry: SurfaceEntry) -> SurfaceEntry:
     names = ("b", "rho", "m", "sigma", "k_min", "k_max")
     values = {name: _round(getattr(entry, name)) for name in names}
     # Rounding must not carry a wing over Lee's bound, nor the lowest total variance below zero.
-    values["b"] = min(values["b"], MAX_WING_SLOPE / (1.0 + abs(values["rho"])))
-    floor = -values["b"] * values["sigma"] * math.sqrt(max(0.0, 1.0 - values["rho"] ** 2))
+    steepest = MAX_WING_SLOPE / (1.0 + abs(values["rho"]))
+    if values["b"] > steepest:
+        values["b"] = _round(steepest, ROUND_FLOOR)
+    rho = values["rho"]
+    lowest = -values["b"] * values["sigma"] * math.sqrt(max(0.0, 1.0 - rho * rho))
     level = _round(entry.a)
-    if level < floor:
-        level = math.nextafter(floor, math.inf)
+    if level < lowest:
+        level = _round(lowest, ROUND_CEILING)
     return msgspec.structs.replace(entry, forward_usd=_cents(entry.forward_usd), a=level, **values)
 
 
-def _round(value: float) -> float:
-    return float(f"{value:.{_SIGNIFICANT}g}")
+def _round(value: float, rounding: str = ROUND_HALF_EVEN) -> float:
+    context = Context(prec=_SIGNIFICANT, rounding=rounding)
+    return float(context.create_decimal_from_float(value))
 
 
 def _cents(price: float) -> float:

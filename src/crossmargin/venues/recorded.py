@@ -73,11 +73,11 @@ def _lazy(table: Frame | str | Path, columns: tuple[str, ...], time: str) -> pl.
         else:
             frame = table.lazy()
         have = frame.collect_schema().names()
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError):
         raise InputError(
-            f"cannot read {name}: {str(error).splitlines()[0].lower()}",
+            f"cannot read {name}",
             code="INP-005",
-            hint="check the path, and that it is a Parquet file",
+            hint="check that it is there, and that it is a whole Parquet file",
         ) from None
     missing = [column for column in (time, *columns) if column not in have]
     if missing:

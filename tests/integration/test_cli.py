@@ -1,0 +1,261 @@
+"""The command line as a user meets it: output, exit codes, sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crossmargin.cli import main
+
+ACCOUNT = {
+    "format": "crossmargin-account/1",
+    "account": "acme",
+    "balances": [{"asset": "BTC", "amount": "3"}, {"asset": "USDC", "amount": 100000}],
+    "positions": [
+        {"instrument": "BTC-6FEB26-78000-P", "quantity": 10},
+        {"instrument": "BTC-27FEB26-78000-P", "quantity": -10},
+        {"instrument": "BTC-PERPETUAL", "quantity": -100000, "entry_price": "mark"},
+    ],
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def _write(**changes: object) -> str:
+        path = tmp_path / "account.json"
+        path.write_text(json.dumps({**ACCOUNT, **changes}))
+        return str(path)
+
+    return _write
+
+
+def run(capsys: pytest.CaptureFixture[str], *tokens: str) -> tuple[int, str, str]:
+    code = main(list(tokens))
+    seen = capsys.readouterr()
+    return code, seen.out, seen.err
+
+
+def position(**fields: object) -> list[dict[str, object]]:
+    return [{"instrument": "BTC-PERPETUAL", "quantity": 1, "entry_price": 1, **fields}]
+
+
+BAD = {
+    "unknown instrument": ({"positions": position(instrument="FOO")}, "INP-001", "FOO"),
+    "expired option": (
+        {"positions": position(instrument="BTC-2JAN26-78000-P", entry_price=None)},
+        "MKT-007",
+        "BTC-2JAN26-78000-P",
+    ),
+    "missing forward": (
+        {"positions": position(instrument="BTC-3APR26-78000-P", entry_price=None)},
+        "MKT-004",
+        "BTC-3APR26-78000-P",
+    ),
+    "missing price of an underlying": (
+        {"positions": position(instrument="SOL-PERPETUAL")},
+        "MKT-001",
+        "SOL",
+    ),
+    "missing mark": (
+        {"positions": position(instrument="BTC_USDT-PERPETUAL")},
+        "MKT-001",
+        "USDT",
+    ),
+    "missing collateral price": (
+        {"balances": [{"asset": "DOGE", "amount": 10}]},
+        "MKT-001",
+        "DOGE",
+    ),
+    "zero quantity": ({"positions": position(quantity=0)}, "INP-006", "BTC-PERPETUAL"),
+    "absurd quantity": ({"positions": position(quantity=1e300)}, "INP-004", "BTC-PERPETUAL"),
+    "NaN quantity": ({"positions": position(quantity="nan")}, "INP-004", "BTC-PERPETUAL"),
+    "negative price": ({"positions": position(entry_price=-5)}, "INP-004", "entry_price"),
+    "the same key twice": ({"positions": position() * 2}, "INP-007", "BTC-PERPETUAL"),
+    "unknown field": ({"foo": 1}, "INP-003", "foo"),
+    "nothing in it": ({"positions": [], "balances": []}, "INP-009", "acme"),
+    "no entry price": ({"positions": position(entry_price=None)}, "INP-011", "BTC-PERPETUAL"),
+    "unpublished order margin": (
+        {"orders": [{"id": "1", "legs": [{"instrument": "BTC-PERPETUAL", "quantity": 5}]}]},
+        "RUL-032",
+        "orders.method",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_one_sentence_and_exit_code_2(name, write, capsys) -> None:
+    changes, code, word = BAD[name]
+    exit_code, out, err = run(capsys, "margin", write(**changes))
+    assert (exit_code, out) == (2, "")
+    assert err.startswith(code + ": ") and err.count("\n") == 1
+    assert word in err and "Traceback" not in err
+    if code not in ("INP-003",):
+        assert "acme" in err
+
+
+def test_unreadable_files(tmp_path, write, capsys) -> None:
+    path = Path(write())
+    for text, code in (("", "INP-002"), (path.read_text()[:90], "INP-002"), ("[]", "INP-003")):
+        path.write_text(text)
+        exit_code, _, err = run(capsys, "margin", str(path))
+        assert exit_code == 2 and err.startswith(code)
+    assert run(capsys, "margin", str(tmp_path / "no.json"))[2].startswith("INP-005")
+    assert run(capsys, "margin", str(tmp_path))[2].startswith("INP-005")
+    assert run(capsys, "margin", "no-such-demo")[2].startswith("INP-005")
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("margin", "covered-call", "--ruleset", "nope"),
+        ("margin", "covered-call", "--at", "yesterday"),
+        ("margin", "covered-call", "--at", "2020-01-01T00:00:00Z"),
+        ("margin", "covered-call", "--set", "foo.bar=1"),
+        ("margin", "covered-call", "--set", "nonsense"),
+        ("margin", "covered-call", "--rulset", "x"),
+        ("margin", "covered-call", "--html", "/no/such/folder/r.html"),
+        ("margin",),
+        ("rulesets", "show", "nope"),
+        ("schema", "nope"),
+        ("frobnicate",),
+    ],
+)
+def test_wrong_options_get_a_sentence(tokens, capsys) -> None:
+    exit_code, _, err = run(capsys, *tokens)
+    assert exit_code == 2 and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "change,code",
+    [
+        (lambda m: m["assets"][0].update(price_usd=-1.0), "MKT-009"),
+        (lambda m: m["assets"][0].update(as_of="2026-02-03T01:00:00Z"), "MKT-002"),
+        (lambda m: m["instruments"][0].update(bid=2.0, ask=1.0), "MKT-010"),
+        (lambda m: m["instruments"].append({"instrument": "BTC-27MAR26-90000-C", "vol": -0.5}), "MKT-009"),
+        (lambda m: m["forwards"].append(m["forwards"][0]), "MKT-011"),
+        (lambda m: m.update(extra=1), "INP-003"),
+        (lambda m: m["surfaces"][0].update(rho=2.0), "MKT-110"),
+    ],
+)
+def test_bad_markets(change, code, tmp_path, capsys) -> None:
+    from crossmargin.cli._io import shipped
+
+    market = json.loads(shipped("markets")["calm-2026-02-03"])
+    change(market)
+    path = tmp_path / "market.json"
+    path.write_text(json.dumps(market))
+    exit_code, _, err = run(capsys, "margin", "basis-trader", "--market", str(path))
+    assert exit_code == 2 and err.startswith(code), err
+
+
+def test_balances_alone_need_nothing_and_say_so(write, capsys) -> None:
+    code, out, _ = run(capsys, "margin", write(positions=[]), "--json")
+    made = json.loads(out)
+    assert code == 0 and made["totals"]["im"] == 0 and made["totals"]["health"] is None
+    assert "nothing is required" in made["notes"][0]
+    debt = [{"asset": "BTC", "amount": -1}, {"asset": "USDC", "amount": 100000}]
+    _, out, _ = run(capsys, "margin", write(positions=[], balances=debt), "--json")
+    # 1 BTC owed, 16 % up: what the debt needs.
+    price = json.loads(out)["balances"][0]["price_usd"]
+    assert json.loads(out)["totals"]["im"] == pytest.approx(0.16 * price)
+
+
+def test_tables_and_json_say_the_same(write, capsys) -> None:
+    path = write()
+    _, table, _ = run(capsys, "margin", path)
+    _, out, _ = run(capsys, "margin", path, "--json")
+    made = json.loads(out)
+    assert f"{made['totals']['im']:,.2f}" in table
+    assert made["format"] == "crossmargin-statement/1"
+    assert made["ruleset"]["complete"] is False and made["ruleset"]["gaps"]
+
+
+def test_supplied_parameters_are_named(write, capsys) -> None:
+    order = [{"id": "1", "legs": [{"instrument": "BTC-PERPETUAL", "quantity": -500000}]}]
+    _, out, _ = run(
+        capsys, "margin", write(orders=order), "--set", "orders.method=worst-fill", "--json"
+    )
+    made = json.loads(out)
+    assert made["ruleset"]["overrides"] == ["orders.method"]
+    assert made["orders"]["im_usd"] > 0
+    assert any("orders.method" in note for note in made["notes"])
+
+
+def test_later_moment_reports_the_cliff(write, capsys) -> None:
+    _, out, _ = run(capsys, "margin", write(), "--at", "2026-02-06T07:45:00Z", "--json")
+    found = json.loads(out)
+    cliff = found["cliff"]
+    assert cliff["legs"] == ["BTC-6FEB26-78000-P"]
+    assert cliff["im_after_worst"] == max(cliff["im_after"])
+    assert cliff["im_after_worst"] >= cliff["im_after_unmoved"] > cliff["im_before"]
+    assert found["statement"]["at"] == "2026-02-06T07:45:00Z"
+
+
+def test_compare_all_rule_sets(capsys) -> None:
+    code, out, _ = run(capsys, "compare", "basis-trader", "--json")
+    rows = json.loads(out)
+    assert code == 0 and len(rows) >= 7
+    by_id = {row["ruleset"]: row for row in rows}
+    assert by_id["paradex-pm"]["error"].startswith("RUL-020")
+    for row in rows:
+        if row["error"] is None:
+            assert row["tail"]["cvar_pooled"] >= row["tail"]["cvar_separate"] - 1e-6
+    code, out, _ = run(capsys, "compare", "basis-trader")
+    assert code == 0 and "tail cost" in out and "refused" in out
+
+
+def test_demo_and_rulesets_print(capsys, tmp_path) -> None:
+    code, out, _ = run(capsys, "demo", "--html", str(tmp_path / "reports"))
+    assert code == 0 and "crash-2026-02-05" in out and "short-vol-desk" in out
+    assert len(list((tmp_path / "reports").glob("*.html"))) == 8
+    assert run(capsys, "rulesets", "list")[0] == 0
+    code, out, _ = run(capsys, "rulesets", "show", "deribit-pm")
+    assert code == 0 and "price range" in out and "pme_doc" in out
+    assert json.loads(run(capsys, "rulesets", "list", "--json")[1])
+    assert json.loads(run(capsys, "rulesets", "show", "paradex-pm", "--json")[1])["id"] == "paradex-pm"
+
+
+def test_verify_recomputes_byte_for_byte(write, tmp_path, capsys) -> None:
+    _, out, _ = run(capsys, "margin", write(), "--json", "--ruleset", "deribit-pm")
+    path = tmp_path / "s.json"
+    path.write_text(out)
+    assert run(capsys, "verify", str(path))[0] == 0
+    broken = json.loads(out)
+    broken["totals"]["im"] += 1
+    path.write_text(json.dumps(broken))
+    assert run(capsys, "verify", str(path))[0] == 1
+
+
+def test_schemas_accept_the_demo_accounts(capsys) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from crossmargin.cli._io import shipped
+
+    for kind, folder in (("account", "accounts"), ("market", "markets")):
+        schema = json.loads(run(capsys, "schema", kind)[1])
+        for raw in shipped(folder).values():
+            jsonschema.validate(json.loads(raw), schema)
+    statement = json.loads(run(capsys, "margin", "covered-call", "--json")[1])
+    jsonschema.validate(statement, json.loads(run(capsys, "schema", "statement")[1]))
+
+
+def test_import_pulls_no_heavy_library() -> None:
+    code = (
+        "import sys, crossmargin; "
+        "heavy = {'numba', 'scipy', 'polars', 'plotly', 'matplotlib', 'ccxt', 'rich', 'numpy'}; "
+        "sys.exit(len(heavy & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_off_margin_starts_no_compiler() -> None:
+    code = (
+        "import sys; from crossmargin.cli import main; "
+        "main(['margin', 'covered-call', '--json']); "
+        "sys.exit('numba' in sys.modules or 'polars' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL)
+    assert done.returncode == 0
