@@ -9,22 +9,6 @@ import math
 
 import numpy as np
 import pytest
-
-from crossmargin.margin import (
-    Ruleset,
-    equity,
-    fenced_margins,
-    liquidation_prices,
-    load_ruleset,
-    make_statement,
-    position_values,
-    requirement,
-)
-from crossmargin.margin._formula import tier_margin
-from crossmargin.margin.components import Tier
-from crossmargin.market import Snapshot
-from crossmargin.pricing import black76, black76_greeks
-from crossmargin.scenarios import UnderlyingShocks, vol_multiplier
 from tests.helpers import (
     CALL,
     ETH_PERP,
@@ -43,6 +27,22 @@ from tests.helpers import (
     rules,
     scan_rules,
 )
+
+from crossmargin.margin import (
+    Ruleset,
+    equity,
+    fenced_margins,
+    liquidation_prices,
+    load_ruleset,
+    make_statement,
+    position_values,
+    requirement,
+)
+from crossmargin.margin._formula import tier_margin
+from crossmargin.margin.components import Tier
+from crossmargin.market import Snapshot
+from crossmargin.pricing import black76, black76_greeks
+from crossmargin.scenarios import UnderlyingShocks, vol_multiplier
 
 G = scan_rules()
 MARKET = fixture_g()
@@ -536,7 +536,9 @@ class TestInvariants:
         book = (PERP, 1.0), (CALL, -2.0), (PUT, 0.5)
         one = im(G, MARKET, *book)
         for t in (1e-3, 7.0, 1e4):
-            assert im(G, MARKET, *[(n, q * t) for n, q in book]) == pytest.approx(t * one, rel=1e-10)
+            assert im(G, MARKET, *[(n, q * t) for n, q in book]) == pytest.approx(
+                t * one, rel=1e-10
+            )
 
     def test_a_wider_set_never_lowers_margin(self) -> None:
         book = (PERP, 1.0), (CALL, -3.0), (PUT, 0.5)

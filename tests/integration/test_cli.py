@@ -135,7 +135,10 @@ def test_wrong_options_get_a_sentence(tokens, capsys) -> None:
         (lambda m: m["assets"][0].update(price_usd=-1.0), "MKT-009"),
         (lambda m: m["assets"][0].update(as_of="2026-02-03T01:00:00Z"), "MKT-002"),
         (lambda m: m["instruments"][0].update(bid=2.0, ask=1.0), "MKT-010"),
-        (lambda m: m["instruments"].append({"instrument": "BTC-27MAR26-90000-C", "vol": -0.5}), "MKT-009"),
+        (
+            lambda m: m["instruments"].append({"instrument": "BTC-27MAR26-90000-C", "vol": -0.5}),
+            "MKT-009",
+        ),
         (lambda m: m["forwards"].append(m["forwards"][0]), "MKT-011"),
         (lambda m: m.update(extra=1), "INP-003"),
         (lambda m: m["surfaces"][0].update(rho=2.0), "MKT-110"),
@@ -216,7 +219,9 @@ def test_demo_and_rulesets_print(capsys, tmp_path) -> None:
     code, out, _ = run(capsys, "rulesets", "show", "deribit-pm")
     assert code == 0 and "price range" in out and "pme_doc" in out
     assert json.loads(run(capsys, "rulesets", "list", "--json")[1])
-    assert json.loads(run(capsys, "rulesets", "show", "paradex-pm", "--json")[1])["id"] == "paradex-pm"
+    assert (
+        json.loads(run(capsys, "rulesets", "show", "paradex-pm", "--json")[1])["id"] == "paradex-pm"
+    )
 
 
 def test_verify_recomputes_byte_for_byte(write, tmp_path, capsys) -> None:

@@ -113,7 +113,8 @@ class Market:
         svi = self.surfaces[inst["underlying"], inst["expiry"]]
         fitted = microseconds(svi["fitted_at"]) if svi.get("fitted_at") else self.now
         years = (inst["expiry"] - fitted) / YEAR
-        x = math.log(inst["strike"] / svi["forward_usd"]) - svi["m"]
+        strike_usd = inst["strike"] * self.usd(inst["quote"])
+        x = math.log(strike_usd / svi["forward_usd"]) - svi["m"]
         w = svi["a"] + svi["b"] * (svi["rho"] * x + math.sqrt(x * x + svi["sigma"] ** 2))
         return math.sqrt(max(w, 0.0) / years)
 
@@ -348,11 +349,12 @@ class Account:
         out: list[dict[str, Any]] = []
         if not any(c["kind"] == "scan" for c in self.rules["components"]):
             return out
-        # A pot without positions or orders owes nothing for what it owns, only for its debts.
+        # A pot without positions, orders or debt owes nothing for what it owns.
         busy = {p["pot"] for p in self.positions}
         busy |= {leg["group"][0] for order in self.orders for leg in order["legs"]}
+        busy |= {b["pot"] for b in self.balances if b["amount"] < 0.0}
         for row in self.balances:
-            if row["pot"] not in busy and row["amount"] >= 0.0:
+            if row["pot"] not in busy or row["amount"] == 0.0:
                 continue
             rule = self.rules["collateral"]["assets"].get(row["asset"]) or self.rules["collateral"][
                 "assets"
@@ -449,6 +451,26 @@ def fill_profit(leg: dict[str, Any], account: Account) -> float:
     return leg["q"] * (mark - paid) - fee
 
 
+def fill_losses(account: Account, group: tuple) -> float:
+    """Most that fills away from the mark can lose in a group, over all subsets of orders."""
+    usd = account.market.usd(group[0][1])
+    total, capped = 0.0, {}
+    for order in account.orders:
+        gain = sum(
+            fill_profit(leg, account) * account.rate(group[0], leg["inst"]["settle"])
+            for leg in order["legs"]
+            if leg["group"] == group
+        )
+        if order["quotes"] is None:
+            total += max(0.0, -gain)
+        else:
+            capped[order["quotes"]] = capped.get(order["quotes"], 0.0) + max(0.0, -gain)
+    for name, loss in capped.items():
+        limit = account.limits[name]
+        total += loss if limit is None else min(loss, limit / usd)
+    return total
+
+
 def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, Any]:
     """Worst loss over the scenarios of one group, with its vectors."""
     pot, underlying = group
@@ -543,6 +565,7 @@ def rate_margin(
         base = size
         if spec["price"] == "index" and not inst["inverse"]:
             base = abs(q) * market.index(inst)
+        size = base  # one price for the whole component, its leverage too
         im = (slope["im"] + slope["per_coin"] * coins) * base * to_numeraire
         mm = (slope["mm"] + slope["per_coin"] * coins) * base * to_numeraire
     else:
@@ -863,6 +886,9 @@ def evaluate(
             if spec["kind"] not in ("scan", "borrow"):
                 parts[spec["name"]] = component(account, spec, group, orders, parts)
         cell["im"], cell["mm"] = combine(rules, {**dict.fromkeys(debts, (0.0, 0.0)), **parts})
+        if orders and not any(c["kind"] == "scan" for c in rules["components"]):
+            lost = fill_losses(account, group)
+            cell["im"], cell["mm"] = cell["im"] + lost, cell["mm"] + lost
         groups[group] = cell
     pots: dict[tuple, dict[str, Any]] = {}
     for pot in account.pots():

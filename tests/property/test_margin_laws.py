@@ -107,9 +107,7 @@ def account(
     )
 
 
-quantities = st.floats(min_value=0.01, max_value=20.0).flatmap(
-    lambda q: st.sampled_from([q, -q])
-)
+quantities = st.floats(min_value=0.01, max_value=20.0).flatmap(lambda q: st.sampled_from([q, -q]))
 legs = st.lists(st.tuples(st.sampled_from(NAMES), quantities), min_size=1, max_size=8)
 linear_legs = st.lists(
     st.tuples(
@@ -221,7 +219,10 @@ def test_initial_at_least_maintenance_at_least_zero(
 
 @modest
 @given(
-    st.sampled_from(EXPIRIES), st.sampled_from(("BTC", "ETH")), st.floats(0.1, 10), st.sampled_from(GRID)
+    st.sampled_from(EXPIRIES),
+    st.sampled_from(("BTC", "ETH")),
+    st.floats(0.1, 10),
+    st.sampled_from(GRID),
 )
 def test_covered_call_is_a_short_put_on_the_linear_grid(
     day: str, coin: str, q: float, ratio: float
@@ -235,9 +236,7 @@ def test_covered_call_is_a_short_put_on_the_linear_grid(
 
 @modest
 @given(legs, st.sampled_from(("paradex-pm", "isolated-whole", *RULES)))
-def test_shares_and_the_named_rest_sum_to_the_total(
-    a: list[tuple[str, float]], name: str
-) -> None:
+def test_shares_and_the_named_rest_sum_to_the_total(a: list[tuple[str, float]], name: str) -> None:
     overrides = {"collateral.assets.default.haircut": 0.0} if name == "paradex-pm" else {}
     rules = load_ruleset(name, overrides=overrides)
     try:

@@ -55,13 +55,20 @@ def _prices(assignments: list[str]) -> dict[str, float]:
             sign = ""
         if not sign:
             raise InputError(
-                f"{text!r} is not a price", code="INP-013", field="--price", hint="write USDC=0.9998"
+                f"{text!r} is not a price",
+                code="INP-013",
+                field="--price",
+                hint="write USDC=0.9998",
             )
     return found
 
 
 def _recorded(
-    source: list[Path], at: str | None, perps: str | None, futures: str | None, prices: dict[str, float]
+    source: list[Path],
+    at: str | None,
+    perps: str | None,
+    futures: str | None,
+    prices: dict[str, float],
 ) -> SnapshotReport:
     if len(source) != 1:
         raise InputError("give one recorded chain", code="INP-013", field="source")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
+from crossmargin.errors import RulesetError
 from crossmargin.margin.ruleset import Ruleset
 
 Floats = NDArray[np.float64]
@@ -118,10 +119,17 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
             [np.arange(n, dtype=np.int64), nothing[:b], _held_position(book, leg_pool)]
         )
     pools = np.concatenate([book.position_pool, book.balance_pool, leg_pool])
+    if by == "position":
+        # Every pool has a wallet, also an empty one: fenced margin comes from somewhere.
+        own = np.unique(book.position_pool)
+        pools = np.concatenate([pools, own])
+        assets = np.concatenate([assets, np.full(own.size, USD, dtype=np.int64)])
+        marks = np.concatenate([marks, np.full(own.size, -1, dtype=np.int64)])
     (pot_pool, pot_asset, pot_mark), pot = _unique_rows(pools, assets, marks)
-    p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b :]
+    p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b : n + b + m]
     busy = np.zeros(pot_pool.size, dtype=bool)
     busy[p_pot] = busy[l_pot] = True
+    busy[b_pot[book.balance_amount < 0]] = True
     stressed = _stressed(book, ruleset, pot_asset[b_pot], busy[b_pot])
     s_pot = b_pot[stressed]
     s_under = follow[book.balance_asset[stressed]]
@@ -170,8 +178,12 @@ def _held_position(book: Book, leg_pool: Ints) -> Ints:
 def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bool_]) -> Ints:
     """Return the balances whose price move enters the scenarios.
 
-    A pot without positions or orders owes nothing for what it owns; its debts are stressed all
-    the same.
+    A pot without positions, orders or debt owes nothing for what it owns, and is left out.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-021`` when a balance is to be stressed and the rule-set has no scenarios for it.
     """
     if ruleset.scan is None:
         return np.empty(0, dtype=np.int64)
@@ -185,9 +197,16 @@ def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bo
             in ruleset.data.scenarios.underlyings
             or "default" in ruleset.data.scenarios.underlyings
         )
-        counts = busy[row] or book.balance_amount[row] < 0
-        if rule is None or rule.stress == "none" or asset == numeraire:
+        if rule is None or rule.stress == "none" or asset == numeraire or not busy[row]:
             continue
-        if covered and counts:
+        if not covered:
+            raise RulesetError(
+                f"rule-set {ruleset.id!r} stresses a balance of {assets[asset]} and has no "
+                "scenario parameters for it",
+                code="RUL-021",
+                field=f"scenarios.underlyings.{assets[asset]}",
+                hint="supply its price_range with --set or --params",
+            )
+        if book.balance_amount[row] != 0:
             rows.append(row)
     return np.array(rows, dtype=np.int64)

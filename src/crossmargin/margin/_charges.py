@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin._formula import Part
+from crossmargin.margin._formula import Part, fill_extremes
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import currency_rule
 from crossmargin.margin.components import (
@@ -49,7 +49,8 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
 
     Coins are charged in coin where that is the settlement asset, else at the index price. A
     perpetual takes the floor. With orders each expiry takes the worse of all its delta-adding
-    and all its delta-taking fills.
+    and all its delta-taking fills, the legs of one order together: exact within one expiry, an
+    upper bound where an order has legs in several.
 
     Source: Deribit, fields ``min_annualised_move`` and ``annualised_move_risk`` of
     private/pme/simulate; that options enter by their Black delta is unconfirmed.
@@ -60,7 +61,9 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
     seg, bucket = frame.once("roll_buckets", lambda: _expiry_buckets(frame, instrument))
     count = seg.size
     n = quantity.size
-    delta = quantity * frame.unit_delta[book.position_instrument]
+    # Each leg at its own index: in an aliased group two underlyings share an expiry.
+    price = np.where(terms.inverse[instrument], 1.0, frame.index_quote[instrument])
+    delta = quantity * frame.unit_delta[book.position_instrument] * price[:n]
     net = sum_by(delta, bucket[:n], count)
     years = np.full(count, np.inf)
     years[bucket] = frame.view.years[instrument]
@@ -78,14 +81,14 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
                 hint="supply them with --set or --params",
             )
         rate[row] = max(rule.floor, rule.annual * years[row])
-    unit = np.zeros(count)
-    unit[bucket] = np.where(terms.inverse[instrument], 1.0, frame.index_quote[instrument])
-    unit *= rate * frame.segment_rate[seg]
+    unit = rate * frame.segment_rate[seg]
     size = np.abs(net)
     if orders and book.leg_order.size:
-        extra = _leg_deltas(frame)
-        up = sum_by(np.maximum(extra, 0.0), bucket[n:], count)
-        down = sum_by(np.minimum(extra, 0.0), bucket[n:], count)
+        extra = _leg_deltas(frame) * price[n:]
+        pair, row = np.unique(book.leg_order * count + bucket[n:], return_inverse=True)
+        together = sum_by(extra, row, pair.size)
+        up = sum_by(np.maximum(together, 0.0), pair % count, count)
+        down = sum_by(np.minimum(together, 0.0), pair % count, count)
         size = np.maximum(size, np.maximum(np.abs(net + up), np.abs(net + down)))
     share = delta * (np.sign(net) * unit)[bucket[:n]]
     return _same(sum_by(size * unit, a.segment_group[seg], a.groups), share)
@@ -233,8 +236,31 @@ def run_correlation(
     )
 
 
-def run_funding(spec: FundingProvision, frame: Frame, quantity: Floats) -> Part:
-    """Funding expected over the next hours, netted within a group and never negative.
+def _signed_funding(spec: FundingProvision, frame: Frame, instrument: Ints, q: Floats) -> Floats:
+    """Funding to be paid by each row in its settlement asset, < 0 when received."""
+    terms = frame.book.registry.terms
+    perp = terms.kind[instrument] == KIND_CODE["perpetual"]
+    funding = frame.view.funding_rate_8h[instrument]
+    missing = np.flatnonzero(perp & np.isnan(funding))
+    if missing.size:
+        name = frame.book.registry[int(instrument[missing[0]])].id
+        raise MarketDataError(
+            f"the market has no funding rate for {name}, which rule-set "
+            f"{frame.ruleset.id!r} provides for",
+            code="MKT-008",
+            instrument=name,
+            field="funding_rate_8h",
+            hint="add it to the market (0 is a rate)",
+        )
+    notional = frame.notional(instrument, q) * np.sign(q)
+    rate = np.where(perp, np.nan_to_num(funding), 0.0) * spec.hours / 8.0
+    return np.asarray(notional * rate, dtype=np.float64)
+
+
+def run_funding(spec: FundingProvision, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+    """Provide for the funding of the next hours, netted within a group and never negative.
+
+    With orders, those that would add to what is owed are taken as filled.
 
     Source: docs.paradex.trade/risk/portfolio-margin ("expected funding PnL over the next 8
     hours"); that positions of one underlying net is inferred.
@@ -245,36 +271,69 @@ def run_funding(spec: FundingProvision, frame: Frame, quantity: Floats) -> Part:
         ``MKT-008`` when a perpetual that is held has no funding rate.
     """
     a, book = frame.arrangement, frame.book
-    terms = book.registry.terms
-    instrument = book.position_instrument
-    perp = terms.kind[instrument] == KIND_CODE["perpetual"]
-    funding = frame.view.funding_rate_8h[instrument]
-    missing = np.flatnonzero(perp & np.isnan(funding))
-    if missing.size:
-        name = book.registry[int(instrument[missing[0]])].id
-        raise MarketDataError(
-            f"the market has no funding rate for {name}, which rule-set "
-            f"{frame.ruleset.id!r} provides for",
-            code="MKT-008",
-            instrument=name,
-            field="funding_rate_8h",
-            hint="add it to the market (0 is a rate)",
-        )
-    notional = frame.notional(instrument, quantity) * np.sign(quantity)
-    rate = np.where(perp, np.nan_to_num(funding), 0.0) * spec.hours / 8.0
-    pay = notional * rate * frame.position_rate
+    pay = _signed_funding(spec, frame, book.position_instrument, quantity) * frame.position_rate
     total = sum_by(pay, a.position_group, a.groups)
+    if orders and book.leg_order.size:
+        extra = _signed_funding(spec, frame, book.leg_instrument, book.leg_quantity)
+        extra = extra * frame.segment_rate[a.leg_segment]
+        total = total + _worst_fills(frame, extra)
     owed = total > 0
     return _same(np.where(owed, total, 0.0), np.where(owed[a.position_group], pay, 0.0))
 
 
-def run_fees(spec: FeeProvision, frame: Frame, quantity: Floats) -> Part:
-    """Rate × |notional|; nothing when the rate is not known (the statement says so)."""
+def _worst_fills(frame: Frame, cost: Floats) -> Floats:
+    """Sum by group what orders would add where they add: the legs of one order together."""
     a, book = frame.arrangement, frame.book
-    fee = (spec.rate or 0.0) * frame.notional(book.position_instrument, quantity)
-    live = ~frame.view.settled[book.position_instrument]
-    share = np.where(live, fee, 0.0) * frame.position_rate
-    return _same(sum_by(share, a.position_group, a.groups), share)
+    pair, row = np.unique(book.leg_order * a.groups + a.leg_group, return_inverse=True)
+    together = sum_by(cost, row, pair.size)
+    return sum_by(np.maximum(together, 0.0), pair % a.groups, a.groups)
+
+
+def run_fill_losses(frame: Frame) -> Floats:
+    """Loss from fills away from the mark, and fees, by group in the numeraire.
+
+    For rule-sets without a scan, where no scenario carries it: an order that costs more than
+    its margin must not look free. Quote groups are capped by their protection limit.
+    """
+    a, book = frame.arrangement, frame.book
+    fee = frame.ruleset.data.orders.fee_rate
+    gain = frame.fill_gain(book.leg_instrument, book.leg_quantity, book.leg_price)
+    cost = (fee * frame.notional(book.leg_instrument, book.leg_quantity) - gain) * (
+        frame.segment_rate[a.leg_segment]
+    )
+    pair, row = np.unique(book.leg_order * a.groups + a.leg_group, return_inverse=True)
+    loss = np.maximum(sum_by(cost, row, pair.size), 0.0)
+    order, group = pair // a.groups, pair % a.groups
+    quotes = book.order_group[order]
+    out = sum_by(loss[quotes < 0], group[quotes < 0], a.groups)
+    for number in np.unique(quotes[quotes >= 0]):
+        mine = quotes == number
+        limit = book.group_limit_usd[number] / frame.pot_usd[a.group_pot]
+        out += np.minimum(sum_by(loss[mine], group[mine], a.groups), limit)
+    return out
+
+
+def run_fees(spec: FeeProvision, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+    """Rate × |notional|; nothing when the rate is not known (the statement says so).
+
+    With orders, each instrument after the worse of all its buys and all its sells.
+    """
+    a, book = frame.arrangement, frame.book
+    rate = spec.rate or 0.0
+    live = np.where(frame.view.settled[book.position_instrument], 0.0, frame.position_rate)
+    share = rate * frame.notional(book.position_instrument, quantity) * live
+    fee, alone = share, np.zeros(a.groups)
+    if orders and book.leg_order.size:
+        buy, sell, legs, alone_buy, alone_sell = fill_extremes(frame)
+        for change in (buy, -sell):
+            after = frame.notional(book.position_instrument, quantity + change)
+            fee = np.maximum(fee, rate * after * live)
+        worst = np.maximum(alone_buy, alone_sell)
+        notional = frame.notional(book.leg_instrument[legs], worst)
+        notional = notional * frame.segment_rate[a.leg_segment[legs]]
+        alone = rate * sum_by(notional, a.leg_group[legs], a.groups)
+    total = sum_by(fee, a.position_group, a.groups) + alone
+    return _same(total, share)
 
 
 def run_borrow(spec: Borrow, frame: Frame) -> tuple[Floats, Floats]:

@@ -126,6 +126,9 @@ def _rate_margin(
             out[1, row] = (slope.mm + slope.per_coin * size) * value[row]
             out[2, row] = (slope.im + 2.0 * slope.per_coin * size) * value[row]
             out[3, row] = (slope.mm + 2.0 * slope.per_coin * size) * value[row]
+            least = value[row] / leverage[row] if spec.use_leverage else np.nan
+            if least > out[0, row]:
+                out[0, row] = out[2, row] = least
             continue
         tiers = pick_rule(spec.tiers, frame, int(index), spec.name)
         usd = float(value[row] * usd_per_settle[row])
@@ -141,7 +144,7 @@ def _rate_margin(
     return out[0], out[1], out[2], out[3]
 
 
-def _extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
+def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
     """Return what orders could add to and take from each position, and orders standing alone.
 
     Returns
@@ -190,7 +193,7 @@ def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) 
     group = a.position_group[rows]
     extra = np.zeros((2, a.groups))
     if orders and book.leg_order.size:
-        buy, sell, legs, alone_buy, alone_sell = _extremes(frame)
+        buy, sell, legs, alone_buy, alone_sell = fill_extremes(frame)
         for change in (buy[rows], -sell[rows]):
             after = _rate_margin(spec, frame, instrument, quantity[rows] + change, leverage)
             im, mm = np.maximum(im, after[0]), np.maximum(mm, after[1])
@@ -258,7 +261,7 @@ def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: 
     share_im[rows], share_mm[rows] = short * im_unit * rate, short * mm_unit * rate
     extra_im, extra_mm = np.zeros(a.groups), np.zeros(a.groups)
     if orders and book.leg_order.size:
-        _, sell, legs, _, alone_sell = _extremes(frame)
+        _, sell, legs, _, alone_sell = fill_extremes(frame)
         short = np.maximum(-(quantity[rows] - sell[rows]), 0.0)
         terms = book.registry.terms
         keep = terms.kind[book.leg_instrument[legs]] == KIND_CODE["option"]

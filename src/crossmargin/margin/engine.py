@@ -171,9 +171,9 @@ def _run(
             name = frame.ruleset.scan.name if frame.ruleset.scan else ""
             return charges.run_correlation(spec, frame, quantity, parts[name])
         case FundingProvision():
-            return charges.run_funding(spec, frame, quantity)
+            return charges.run_funding(spec, frame, quantity, orders=orders)
         case FeeProvision():
-            return charges.run_fees(spec, frame, quantity)
+            return charges.run_fees(spec, frame, quantity, orders=orders)
         case _:
             raise AssertionError(f"component {spec.name} belongs to a pool")
 
@@ -226,6 +226,8 @@ def requirement(
             values[step] = ruleset.expressions[step].dual(values)
         result = ruleset.expressions[level].dual(values)
         group = np.broadcast_to(result.value, (a.groups,)).astype(np.float64)
+        if orders and scan is None and book.leg_order.size:
+            group = group + charges.run_fill_losses(frame)
         pot, credit, passed = apply_offset(frame, group, q)
         share = np.zeros(q.size)
         for name, grad in result.grad.items():

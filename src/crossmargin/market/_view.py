@@ -182,4 +182,5 @@ def option_vol(snapshot: Snapshot, option: Option) -> float:
             field="vol",
             hint="add its vol to the market's instruments, or a surface for that expiry",
         )
-    return float(surface.vol(option.strike))
+    # The surface is in US dollars; a strike in a stablecoin is worth what that is worth.
+    return float(surface.vol(option.strike * snapshot.asset_usd(option.quote)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crossmargin.margin.statement_types import Statement
 from crossmargin.reports._svg import Svg, span, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import DASH, Safe, amount, esc, join, percent, quantity, usd
+from crossmargin.reports._text import DASH, Safe, among, amount, esc, join, percent, quantity, usd
 
 #: Rows drawn; what is beyond is added up in one row, and listed in the table.
 MOST = 24
@@ -118,8 +118,9 @@ def _bars(made: Statement, lines: list[Contribution], extent: tuple[float, float
         svg.raw(f'<g class="mark {"fall" if line.share < 0 else "total"}"{tip(words)}>')
         svg.rect(0, top, 1, _ROW - 2, cls="hit")
         svg.text(0, top + 13, line.name, cls="lbl")
-        beside = "" if line.alone is None else f" alone {amount(line.alone)}"
-        _figures(svg, top + 13, amount(line.share), beside)
+        most = max(-low, high)
+        beside = "" if line.alone is None else f" alone {among(line.alone, most)}"
+        _figures(svg, top + 13, among(line.share, most), beside)
         left, end = sorted((zero, (line.share - low) / scale))
         svg.rect(left, top + 19, end - left, 11, cls="bar")
         if line.alone is not None:

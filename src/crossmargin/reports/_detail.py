@@ -280,7 +280,7 @@ def greeks(made: Statement) -> Safe:
 def liquidation(made: Statement) -> Safe:
     """Tabulate the liquidation prices; "none" is said plainly."""
     if not made.liquidation:
-        text = "None: nothing held depends on a price, or none was solved."
+        text = "There are none: nothing held depends on a price, or they were not solved."
         return _block("Liquidation prices", Safe(f'<p class="none">{esc(text)}</p>'))
     several = len(made.pots) > 1
     rows = []
@@ -315,9 +315,10 @@ def provenance(made: Statement) -> Safe:
         "<p>The statement with all its inputs is inside this page. "
         '<button type="button" id="save" hidden>Save statement.json</button> '
         "To compute it again with the same version of the code:</p>"
-        "<pre><code>from crossmargin.margin import decode_statement, recompute\n"
-        'statement = decode_statement(open("statement.json", "rb").read())\n'
-        "assert recompute(statement) == statement</code></pre>"
+        "<pre><code>from crossmargin.margin import decode_statement, encode_statement, recompute\n"
+        "from pathlib import Path\n"
+        'statement = decode_statement(Path("statement.json").read_bytes())\n'
+        "assert encode_statement(recompute(statement)) == encode_statement(statement)</code></pre>"
     )
     columns = [Column("SHA-256 of", text=True), Column("value", text=True)]
     return _block("Where it comes from", Safe(said), table("Hashes of the inputs", columns, hashes))

@@ -247,7 +247,8 @@ def _liquidation(
     x = at(side.price_usd)
     if not 0 <= x <= 1:
         return _Flag(edge, row, text + ", off chart", "liq", anchor)
-    return _Flag(edge, row, text, "liq", anchor, x, True, arrow)
+    # Near the left edge the arrow would meet the amounts of the axis.
+    return _Flag(edge, row, text, "liq", anchor, x, True, arrow if x > 0.2 else "")
 
 
 def _bands(svg: Svg, profile: PriceProfile, at: Callable[[float], float]) -> None:

@@ -118,7 +118,7 @@ def tiles(made: Statement) -> Safe:
     gauge = ""
     if t.im or t.mm or t.equity:
         gauge = (
-            '<figure class="card wide"><figcaption><h3>Where equity stands</h3></figcaption>'
+            '<figure class="card wide"><figcaption><h3>Equity against initial and maintenance margin, USD</h3></figcaption>'
             f"{gauge_chart(t)}</figure>"
         )
     return Safe(
@@ -232,7 +232,7 @@ def scenarios(made: Statement) -> Safe:
         else:
             bound = f"Binding: {scenario(group.binding)}, ringed."
         lead = (
-            f"Profit and loss of the whole group, {unit_of(group)}. {bound} "
+            f"Profit and loss that counts, of the whole group, {unit_of(group)}. {bound} "
             f"Group requirement: IM {usd(group.im_usd)}, MM {usd(group.mm_usd)}."
         )
         cards.append(figure(name, lead, scan_charts(group, prices.get(group.group)), wide=True))

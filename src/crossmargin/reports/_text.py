@@ -60,6 +60,11 @@ def amount(value: float, *, sign: bool = False) -> str:
     return number(value, 2 if abs(value) < 999.995 else 0, sign=sign)
 
 
+def among(value: float, largest: float, *, sign: bool = False) -> str:
+    """Write an amount of US dollars with the digits that the `largest` of its chart has."""
+    return number(value, 0, sign=sign) if largest >= 999.995 else amount(value, sign=sign)
+
+
 def usd(value: float, *, sign: bool = False) -> str:
     """Write an amount of US dollars with its unit."""
     return amount(value, sign=sign) + NBSP + "USD"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from crossmargin.margin.statement_types import Step, Totals
 from crossmargin.reports._svg import Svg, span, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import Safe, amount, join, percent, usd
+from crossmargin.reports._text import NBSP, Safe, among, amount, join, percent, usd
 
 _ROW = 46.0
 _BAR = 16.0
@@ -31,7 +31,7 @@ def waterfall_chart(steps: Sequence[Step]) -> Safe:
         top = row * _ROW
         kind = "total" if step.kind == "total" else ("rise" if step.usd > 0 else "fall")
         share = percent(step.usd / first, sign=True) if first > 0 and kind != "total" else ""
-        value = usd(step.usd, sign=kind != "total")
+        value = among(step.usd, max(-low, high), sign=kind != "total") + NBSP + "USD"
         if row + 1 < len(steps):
             x = (end - low) / scale
             svg.line(x, top + 20, x, top + _ROW + 20 + _BAR, cls="join")
@@ -81,12 +81,12 @@ def gauge_chart(totals: Totals) -> Safe:
     svg.rect(left, 28, right - left, 18, cls="bar")
     svg.raw("</g>")
     for name, value, y, tick in (
-        ("maintenance margin", totals.mm, 14.0, (20.0, 46.0)),
-        ("initial margin", totals.im, 68.0, (28.0, 56.0)),
+        ("maintenance", totals.mm, 14.0, (20.0, 46.0)),
+        ("initial", totals.im, 68.0, (28.0, 56.0)),
     ):
         x = at(value)
         svg.line(x, tick[0], x, tick[1], cls="need")
-        anchor = "start" if x < 0.5 else "end"
+        anchor = "start" if x < 0.35 else "end" if x > 0.65 else "middle"
         svg.text(x, y, f"{name} {amount(value)}", anchor=anchor, cls="lbl")
     return svg.markup()
 

@@ -157,7 +157,9 @@ def snapshot_from_recorded_chain(
             hint="ask for an earlier moment",
         )
     as_of_ns = _ns(first)
-    rows = list(_option_rows(chain.filter(pl.col("timestamp") == first).collect(), as_of_ns))
+    source = f"recorded Deribit chain of {format_time(as_of_ns)}"
+    at_first = chain.filter(pl.col("timestamp") == first).collect()
+    rows = list(_option_rows(at_first, as_of_ns, source))
     if futures_path is not None:
         marks = _lazy(futures_path, _FUTURE_COLUMNS, "timestamp")
         rows += _future_rows(marks.filter(pl.col("timestamp") == first).collect(), as_of_ns)
@@ -169,12 +171,12 @@ def snapshot_from_recorded_chain(
         clean_rows(rows, as_of_ns),
         as_of_ns=as_of_ns,
         given=given,
-        source=f"recorded Deribit chain of {format_time(as_of_ns)}",
+        source=source,
         fit=fit,
     )
 
 
-def _option_rows(frame: pl.DataFrame, as_of_ns: int) -> Iterator[Row]:
+def _option_rows(frame: pl.DataFrame, as_of_ns: int, source: str) -> Iterator[Row]:
     for name, forward, index, bid, ask, mark, vol in _tuples(frame, _OPTION_COLUMNS):
         yield Row(
             name=name,
@@ -185,6 +187,7 @@ def _option_rows(frame: pl.DataFrame, as_of_ns: int) -> Iterator[Row]:
             mark=mark,
             vol=vol,
             time_ns=as_of_ns,
+            source=source,
         )
 
 

@@ -59,7 +59,9 @@ def test_lines_add_up(account: str, name: str) -> None:
 @pytest.mark.parametrize("name", ruleset_ids())
 def test_computed_again_it_gives_itself(name: str) -> None:
     made = make_statement(
-        io.load_account("short-vol-desk"), io.load_market("calm-2026-02-03"), rules_of(name),
+        io.load_account("short-vol-desk"),
+        io.load_market("calm-2026-02-03"),
+        rules_of(name),
         at_ns=parse_time("2026-02-27T07:40:00Z"),
     )
     raw = encode_statement(made)
@@ -68,7 +70,9 @@ def test_computed_again_it_gives_itself(name: str) -> None:
 
 def test_another_version_is_refused() -> None:
     made = make_statement(
-        io.load_account("covered-call"), io.load_market("calm-2026-02-03"), rules_of("deribit-sm"),
+        io.load_account("covered-call"),
+        io.load_market("calm-2026-02-03"),
+        rules_of("deribit-sm"),
         solve=False,
     )
     data = json.loads(encode_statement(made))
@@ -124,7 +128,7 @@ def test_greeks_are_those_of_the_positions() -> None:
     made = make_statement(account, market, rules, solve=False)
 
     def value(ratio: float) -> float:
-        factor = np.where(np.arange(len(book.registry.assets)) == 0, ratio, 1.0)
+        factor = np.array([ratio if name == "BTC" else 1.0 for name in book.registry.assets])
         there = frame.in_market(frame.view.shocked(factor, book.registry))
         return float((equity(there, requirement(there)).mm).sum())
 
@@ -174,7 +178,9 @@ def test_price_views_of_future_marks_follow_the_listed_mark() -> None:
                 "format": "crossmargin-account/1",
                 "account": "f",
                 "balances": [{"asset": "BTC", "amount": 5}],
-                "positions": [{"instrument": "BTC-27MAR26", "quantity": 1000, "entry_price": "mark"}],
+                "positions": [
+                    {"instrument": "BTC-27MAR26", "quantity": 1000, "entry_price": "mark"}
+                ],
             }
         )
     )
