@@ -145,9 +145,9 @@ def test_wrong_options_get_a_sentence(tokens, capsys) -> None:
     ],
 )
 def test_bad_markets(change, code, tmp_path, capsys) -> None:
-    from crossmargin.cli._io import shipped
+    from crossmargin.venues import shipped_files
 
-    market = json.loads(shipped("markets")["calm-2026-02-03"])
+    market = json.loads(shipped_files("markets")["calm-2026-02-03"])
     change(market)
     path = tmp_path / "market.json"
     path.write_text(json.dumps(market))
@@ -237,11 +237,11 @@ def test_verify_recomputes_byte_for_byte(write, tmp_path, capsys) -> None:
 
 def test_schemas_accept_the_demo_accounts(capsys) -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    from crossmargin.cli._io import shipped
+    from crossmargin.venues import shipped_files
 
     for kind, folder in (("account", "accounts"), ("market", "markets")):
         schema = json.loads(run(capsys, "schema", kind)[1])
-        for raw in shipped(folder).values():
+        for raw in shipped_files(folder).values():
             jsonschema.validate(json.loads(raw), schema)
     statement = json.loads(run(capsys, "margin", "covered-call", "--json")[1])
     jsonschema.validate(statement, json.loads(run(capsys, "schema", "statement")[1]))

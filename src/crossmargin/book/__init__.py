@@ -21,6 +21,8 @@ from crossmargin.book._account import (
     write_account,
 )
 from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
+from crossmargin.book._parquet import read_book_parquet, write_book_parquet
+from crossmargin.book._select import select_accounts
 
 __all__ = [
     "ACCOUNT_FORMAT",
@@ -40,7 +42,10 @@ __all__ = [
     "decode_json",
     "parse_account",
     "read_account",
+    "read_book_parquet",
     "read_bytes",
+    "select_accounts",
     "to_float",
     "write_account",
+    "write_book_parquet",
 ]

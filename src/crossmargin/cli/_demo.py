@@ -9,6 +9,7 @@ from typing import Any
 from crossmargin.cli import _io as io
 from crossmargin.errors import InputError
 from crossmargin.margin import Statement, load_ruleset, make_statement
+from crossmargin.venues import market_names
 
 ORDER = ("covered-call", "basis-trader", "short-vol-desk", "directional")
 
@@ -19,7 +20,7 @@ def demo_statements() -> list[tuple[str, Statement]]:
     out = []
     for name in ORDER:
         account = io.load_account(name)
-        for market in io.shipped("markets"):
+        for market in market_names():
             out.append((market, make_statement(account, io.load_market(market), rules)))
     return out
 

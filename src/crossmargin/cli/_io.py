@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import tomllib
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,16 @@ from crossmargin.book import AccountFile, parse_account, read_account
 from crossmargin.errors import InputError
 from crossmargin.margin import Ruleset, load_ruleset
 from crossmargin.market import Snapshot, decode_market, read_market, snapshot_from_file
+from crossmargin.venues import shipped_files
 
 DEFAULT_MARKET = "calm-2026-02-03"
 DEFAULT_RULESET = "deribit-pm-cross"
 
 
-def shipped(kind: str) -> dict[str, bytes]:
-    """Return the shipped files of a kind (``accounts`` or ``markets``) by name."""
-    folder = files("crossmargin") / "_data" / kind
-    return {
-        entry.name.removesuffix(".json"): entry.read_bytes()
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
-        if entry.name.endswith(".json")
-    }
-
-
 def load_account(name: str) -> AccountFile:
     """Load an account: a file, or the name of a demo account."""
     if not Path(name).exists():
-        known = shipped("accounts")
+        known = shipped_files("accounts")
         if name in known:
             return parse_account(known[name], name)
         if not name.endswith(".json") and "/" not in name:
@@ -46,7 +36,7 @@ def load_account(name: str) -> AccountFile:
 def load_market(name: str) -> Snapshot:
     """Load a market: a file, or the name of a shipped market."""
     if not Path(name).exists():
-        known = shipped("markets")
+        known = shipped_files("markets")
         if name in known:
             return snapshot_from_file(decode_market(known[name], name))
         if not name.endswith(".json") and "/" not in name:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from crossmargin.margin._explain import Standalone, standalone_margins
 from crossmargin.margin._frame import Frame
+from crossmargin.margin.batch import BookResult, evaluate_book
 from crossmargin.margin.engine import (
-    BookResult,
     Equity,
     Requirement,
     equity,
@@ -55,6 +55,7 @@ __all__ = [
     "encode_statement",
     "equity",
     "evaluate",
+    "evaluate_book",
     "excess_at",
     "fenced_margins",
     "frame_for",

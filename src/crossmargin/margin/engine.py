@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
-from crossmargin.errors import CrossmarginError, RulesetError
+from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin import _charges as charges
-from crossmargin.margin._arrange import USD, arrange
+from crossmargin.margin._arrange import arrange
 from crossmargin.margin._formula import Part, run_options, run_rate
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._offset import apply_offset
@@ -407,50 +407,3 @@ def _entry_notional(frame: Frame, row: int) -> float:
     mark = float(frame.view.price[instrument[0]])
     inverse = bool(book.registry.terms.inverse[instrument[0]])
     return now * (mark / entry if inverse else entry / mark)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookResult:
-    """Requirement and equity of every account of a book, in US dollars.
-
-    Attributes
-    ----------
-    account_ids : list of str
-        Accounts that were computed.
-    equity, im, mm : float64[A]
-        Sums over the pots of each account; `equity` at the maintenance level.
-    health : float64[A]
-        Smallest equity / MM over the pots; ``inf`` where nothing is required.
-    failures : dict of str to CrossmarginError
-        Accounts that could not be computed, with the reason.
-    """
-
-    account_ids: list[str]
-    equity: Floats
-    im: Floats
-    mm: Floats
-    health: Floats
-    failures: dict[str, CrossmarginError]
-
-
-def account_totals(frame: Frame, need: Requirement, have: Equity) -> dict[str, Floats]:
-    """Sum pots to accounts in US dollars, with the health of each account's worst pot."""
-    book, a = frame.book, frame.arrangement
-    account = book.pool_account[a.pot_pool]
-    usd = frame.pot_usd
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(need.mm > 0, have.mm / need.mm, np.inf)
-    health = np.full(book.size, np.inf)
-    np.minimum.at(health, account, ratio)
-    return {
-        "equity": sum_by(have.mm * usd, account, book.size),
-        "equity_im": sum_by(have.im * usd, account, book.size),
-        "im": sum_by(need.im * usd, account, book.size),
-        "mm": sum_by(need.mm * usd, account, book.size),
-        "health": health,
-    }
-
-
-def usd_of(asset: int, frame: Frame) -> float:
-    """US dollars per unit of a numeraire."""
-    return 1.0 if asset == USD else float(frame.view.asset_usd[asset])

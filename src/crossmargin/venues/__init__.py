@@ -8,7 +8,13 @@ from crossmargin.venues._build import market_file
 from crossmargin.venues._report import Dropped, ExpiryFit, SnapshotReport, Spread, Violation
 from crossmargin.venues.ccxt import account_from_ccxt
 from crossmargin.venues.deribit import snapshot_from_book_summary
-from crossmargin.venues.shipped import load_market, market_names
+from crossmargin.venues.shipped import (
+    account_names,
+    load_account,
+    load_market,
+    market_names,
+    shipped_files,
+)
 
 if TYPE_CHECKING:
     from crossmargin.venues.recorded import snapshot_from_recorded_chain, snapshot_moments
@@ -20,9 +26,12 @@ __all__ = [
     "Spread",
     "Violation",
     "account_from_ccxt",
+    "account_names",
+    "load_account",
     "load_market",
     "market_file",
     "market_names",
+    "shipped_files",
     "snapshot_from_book_summary",
     "snapshot_from_recorded_chain",
     "snapshot_moments",

@@ -1,25 +1,45 @@
-"""The demo markets inside the package."""
+"""The demo markets and accounts inside the package."""
 
 from __future__ import annotations
 
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from typing import Literal
 
+from crossmargin.book import AccountFile, parse_account
 from crossmargin.errors import InputError
 from crossmargin.market import Snapshot, decode_market, snapshot_from_file
 
 
-def _folder() -> Traversable:
-    return files("crossmargin._data").joinpath("markets")
+def shipped_files(kind: Literal["accounts", "markets"]) -> dict[str, bytes]:
+    """Return the shipped files of a kind by name, sorted."""
+    folder = files("crossmargin._data").joinpath(kind)
+    return {
+        entry.name.removesuffix(".json"): entry.read_bytes()
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".json")
+    }
+
+
+def _pick(kind: Literal["accounts", "markets"], name: str) -> bytes:
+    known = shipped_files(kind)
+    if name not in known:
+        raise InputError(
+            f"there is no {kind[:-1]} called {name!r} in the package",
+            code="INP-030",
+            field=kind[:-1],
+            hint="choose one of " + ", ".join(known),
+        )
+    return known[name]
 
 
 def market_names() -> list[str]:
     """Return the names of the markets that the package ships, sorted."""
-    return sorted(
-        entry.name.removesuffix(".json")
-        for entry in _folder().iterdir()
-        if entry.name.endswith(".json")
-    )
+    return list(shipped_files("markets"))
+
+
+def account_names() -> list[str]:
+    """Return the names of the accounts that the package ships, sorted."""
+    return list(shipped_files("accounts"))
 
 
 def load_market(name: str) -> Snapshot:
@@ -35,13 +55,20 @@ def load_market(name: str) -> Snapshot:
     InputError
         ``INP-030`` when there is none of that name.
     """
-    known = market_names()
-    if name not in known:
-        raise InputError(
-            f"there is no market called {name!r} in the package",
-            code="INP-030",
-            field="market",
-            hint="choose one of " + ", ".join(known),
-        )
-    raw = _folder().joinpath(f"{name}.json").read_bytes()
-    return snapshot_from_file(decode_market(raw, name))
+    return snapshot_from_file(decode_market(_pick("markets", name), name))
+
+
+def load_account(name: str) -> AccountFile:
+    """Read a shipped account.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`account_names`.
+
+    Raises
+    ------
+    InputError
+        ``INP-030`` when there is none of that name.
+    """
+    return parse_account(_pick("accounts", name), name)

@@ -24,7 +24,7 @@ from tests.helpers import (
     scan_rules,
 )
 
-from crossmargin.errors import RulesetError
+from crossmargin.errors import InputError, RulesetError
 from crossmargin.margin import evaluate, load_ruleset, make_statement, requirement
 
 G = scan_rules()
@@ -296,6 +296,18 @@ class TestUnderlyings:
         # An upper bound is allowed where one group spans several scans, but never more than the
         # limit in each, and never less than the limit itself.
         assert 3_000.0 - 1e-6 <= total <= 6_000.0 + 1e-6
+
+
+class TestPrices:
+    @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+    @pytest.mark.xfail(
+        strict=True,
+        reason="an order price of 0 is accepted; on an inverse contract it makes margin infinite",
+    )
+    def test_an_inverse_contract_is_not_sold_for_nothing(self) -> None:
+        bad = {"id": "o", "legs": [{"instrument": "BTC-PERPETUAL", "quantity": -100, "price": 0}]}
+        with pytest.raises(InputError):
+            requirement(frame(account(balances={"USDC": 1}, orders=[bad]), G, MARKET), orders=True)
 
 
 class TestRefusal:

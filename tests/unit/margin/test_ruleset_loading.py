@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.helpers import PERP, component, fixture_g, flat_rate, need, rules_dict
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin import (
@@ -16,7 +17,6 @@ from crossmargin.margin import (
     ruleset_from_toml,
     ruleset_ids,
 )
-from tests.helpers import component, flat_rate, rules_dict
 
 SHIPPED = [
     "deribit-pm",
@@ -166,7 +166,6 @@ class TestRanges:
             ("scenarios.underlyings.default.vol_up", -0.1),
             ("scenarios.underlyings.default.vol_down", 1.5),
             ("scenarios.reference_days", 0.0),
-            ("scenarios.blocks", []),
             ("orders.method", "maybe"),
             ("orders.fee_rate", 11.0),
             ("pools.by", "colour"),
@@ -179,12 +178,9 @@ class TestRanges:
             ("components.scan.confidence", "certain"),
             ("components.scan.currencies", {"USD": {"pnl_offset": 1.1}}),
             ("components.scan.currencies", {"USD": {"dampener_usd": -1.0}}),
-            ("offset.method", "hope"),
         ],
     )
     def test_refused(self, path: str, value: Any) -> None:
-        if path == "scenarios.blocks":
-            pytest.xfail("a rule-set without any scenario block is accepted")
         refused(base(), "RUL-001", **{path: value})
 
     def test_the_place_is_named(self) -> None:
@@ -224,6 +220,16 @@ class TestRanges:
     def test_impossible_blocks(self, block: dict[str, Any]) -> None:
         with pytest.raises(RulesetError):
             ruleset_from_dict(base(), overrides={"scenarios.blocks": [block]})
+
+    def test_offset_method(self) -> None:
+        refused(base(offset={"method": "hope"}), "RUL-001")
+
+    @pytest.mark.xfail(
+        strict=True, reason="a rule-set without any scenario loads, and scanning it is a traceback"
+    )
+    def test_no_scenarios_at_all(self) -> None:
+        with pytest.raises(RulesetError):
+            ruleset_from_dict(base(), overrides={"scenarios.blocks": []})
 
     @pytest.mark.xfail(strict=True, reason="infinite figures pass a range that is open above")
     def test_infinite_figures(self) -> None:
@@ -340,9 +346,29 @@ class TestCombination:
         error = refused(base(combine={"im": "b", "mm": "a", "steps": backwards}), "RUL-004")
         assert error.field == "combine.b"
 
-    def test_maintenance_may_name_the_initial_margin(self) -> None:
-        assert ruleset_from_dict(base(combine={"im": "2 * scan", "mm": "scan"})).id
-        # It is checked as known; whether it evaluates is tested with the engine.
+    @pytest.mark.xfail(
+        strict=True,
+        raises=RulesetError,
+        reason="mm may name im when it is loaded, but im is not there when it is evaluated",
+    )
+    def test_maintenance_as_a_share_of_the_initial_margin(self) -> None:
+        made = ruleset_from_dict(base(combine={"im": "scan", "mm": "0.8 * im"}))
+        found = need(made, fixture_g(), (PERP, 1))
+        assert float(found.mm[0]) == pytest.approx(6_400.0)
+
+    @pytest.mark.filterwarnings("ignore:.*encountered.*:RuntimeWarning")
+    @pytest.mark.parametrize("text", ["scan / (scan - scan)", "sqrt(0 - scan)", "scan - 10000"])
+    @pytest.mark.xfail(
+        strict=True,
+        reason="a combination may give NaN, infinity or a negative requirement, which leave margin",
+    )
+    def test_nothing_but_a_requirement_leaves_margin(self, text: str) -> None:
+        made = ruleset_from_dict(base(combine={"im": text, "mm": "scan"}))
+        try:
+            got = float(need(made, fixture_g(), (PERP, 1)).im[0])
+        except CrossmarginError:
+            return
+        assert np.isfinite(got) and got >= 0.0
 
 
 class TestExtending:
@@ -466,6 +492,21 @@ class TestOverrides:
     def test_out_of_range(self) -> None:
         with pytest.raises(RulesetError, match="RUL-001"):
             load_ruleset("paradex-pm", overrides={"components.min_delta.net_rate": -1})
+
+    @pytest.mark.parametrize(
+        "name, path, value",
+        [
+            ("deribit-pm", "offset.method", "none"),
+            ("paradex-pm", "groups.STETH", "ETH"),
+        ],
+    )
+    @pytest.mark.xfail(
+        strict=True,
+        raises=RulesetError,
+        reason="an optional section that the file leaves out cannot be set by a path",
+    )
+    def test_section_that_the_file_leaves_out(self, name: str, path: str, value: str) -> None:
+        assert load_ruleset(name, overrides={path: value}).overrides == (path,)
 
     @pytest.mark.xfail(
         strict=True, raises=ValueError, reason="a path step that isdigit() but not int() ends so"

@@ -1,0 +1,64 @@
+"""Taking accounts out of a book."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossmargin.book._book import Book
+
+Ints = NDArray[np.int64]
+
+
+def _renumber(keep: NDArray[np.bool_]) -> Ints:
+    """Give kept rows new numbers, -1 for the others."""
+    return np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int64)
+
+
+def select_accounts(book: Book, accounts: ArrayLike) -> Book:
+    """Return a book with some accounts, in the order of the book.
+
+    Parameters
+    ----------
+    book : Book
+        Any book.
+    accounts : array_like of int
+        Indices of the accounts to keep; order and repetitions are ignored.
+    """
+    chosen = np.zeros(book.size, dtype=bool)
+    chosen[np.asarray(accounts, dtype=np.int64)] = True
+    pool = chosen[book.pool_account]
+    balance, position = pool[book.balance_pool], pool[book.position_pool]
+    order, group = pool[book.order_pool], pool[book.group_pool]
+    leg = order[book.leg_order]
+    to_account, to_pool = _renumber(chosen), _renumber(pool)
+    to_order, to_group = _renumber(order), _renumber(group)
+    quotes = book.order_group[order]
+    return Book(
+        registry=book.registry,
+        account_ids=[name for name, yes in zip(book.account_ids, chosen) if yes],
+        owners=[name for name, yes in zip(book.owners, chosen) if yes],
+        pool_account=to_account[book.pool_account[pool]],
+        pool_names=[name for name, yes in zip(book.pool_names, pool) if yes],
+        pool_mode=book.pool_mode[pool],
+        balance_pool=to_pool[book.balance_pool[balance]],
+        balance_asset=book.balance_asset[balance],
+        balance_amount=book.balance_amount[balance],
+        position_pool=to_pool[book.position_pool[position]],
+        position_instrument=book.position_instrument[position],
+        position_leg=book.position_leg[position],
+        position_quantity=book.position_quantity[position],
+        position_entry=book.position_entry[position],
+        position_leverage=book.position_leverage[position],
+        position_fence=book.position_fence[position],
+        order_pool=to_pool[book.order_pool[order]],
+        order_ids=[name for name, yes in zip(book.order_ids, order) if yes],
+        order_group=np.where(quotes >= 0, to_group[quotes], -1) if group.any() else quotes,
+        leg_order=to_order[book.leg_order[leg]],
+        leg_instrument=book.leg_instrument[leg],
+        leg_quantity=book.leg_quantity[leg],
+        leg_price=book.leg_price[leg],
+        group_pool=to_pool[book.group_pool[group]],
+        group_limit_usd=book.group_limit_usd[group],
+        group_ids=[name for name, yes in zip(book.group_ids, group) if yes],
+    )
