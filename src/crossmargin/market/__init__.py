@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from crossmargin.market.arbitrage import (
+    ArbitrageViolation,
+    butterfly_violations,
+    calendar_violations,
+    quote_violations,
+)
 from crossmargin.market.files import (
     MARKET_FORMAT,
     MarketFile,
@@ -11,6 +17,8 @@ from crossmargin.market.files import (
     snapshot_from_file,
     write_market,
 )
+from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
+from crossmargin.market.forwards import ForwardCurve, forward_from_parity
 from crossmargin.market.snapshot import (
     CONFIDENCE_ONE,
     SETTLEMENT_WINDOW_NS,
@@ -26,15 +34,26 @@ __all__ = [
     "CONFIDENCE_ONE",
     "MARKET_FORMAT",
     "SETTLEMENT_WINDOW_NS",
+    "ArbitrageViolation",
     "AssetPrice",
     "Forward",
+    "ForwardCurve",
     "InstrumentQuote",
     "MarketFile",
     "MarketView",
+    "SmileQuotes",
     "Snapshot",
+    "SurfaceFit",
+    "SviFit",
     "SviSlice",
+    "butterfly_violations",
+    "calendar_violations",
     "decode_market",
     "file_from_snapshot",
+    "fit_surface",
+    "fit_svi",
+    "forward_from_parity",
+    "quote_violations",
     "read_market",
     "snapshot_from_file",
     "write_market",

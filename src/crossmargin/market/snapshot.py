@@ -244,7 +244,8 @@ class Snapshot:
         age_s = (self.as_of_ns - time_ns) / NS_PER_SECOND
         if age_s > self.stale_after_s:
             raise MarketDataError(
-                f"the price of {what} is {age_s:,.0f} s old, older than {self.stale_after_s:,.0f} s",
+                f"the price of {what} is {age_s:,.0f} s old, older than the "
+                f"{self.stale_after_s:,.0f} s that the market allows",
                 code="MKT-002",
                 field="time",
                 hint="refresh the market, or raise stale_after_s in the market file",

@@ -66,13 +66,9 @@ def price_chart(profile: PriceProfile, line: LiquidationLine | None) -> Safe:
     for flag in flags:
         if flag is not None and flag.line:
             svg.line(flag.x, _TOP - 10, flag.x, _TOP + _PLOT, cls=f"at {flag.cls}")
-            svg.text(
-                flag.x,
-                _TOP + _PLOT - 8,
-                flag.foot,
-                anchor=_FOOT_SIDE.get(flag.anchor, ""),
-                cls="flag liq",
-            )
+        if flag is not None and flag.foot:
+            side = _FOOT_SIDE[flag.anchor]
+            svg.text(flag.x, _TOP + _PLOT - 8, flag.foot, anchor=side, cls="flag liq")
     for flag in flags:
         if flag is not None:
             svg.text(flag.at, flag.y, flag.text, anchor=flag.anchor, cls=f"flag {flag.cls}")

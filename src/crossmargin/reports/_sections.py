@@ -117,10 +117,7 @@ def tiles(made: Statement) -> Safe:
     )
     gauge = ""
     if t.im or t.mm or t.equity:
-        gauge = (
-            '<figure class="card wide"><figcaption><h3>Equity against initial and maintenance margin, USD</h3></figcaption>'
-            f"{gauge_chart(t)}</figure>"
-        )
+        gauge = figure("Equity against the requirements, USD", "", gauge_chart(t), wide=True)
     return Safe(
         f'<section aria-label="Key figures"><dl class="tiles">{"".join(out)}</dl>{gauge}</section>'
     )
