@@ -107,7 +107,13 @@ def margin(
 
 
 def _write_report(
-    path: str, who: Any, world: Any, rules: list[Any], made: list[Any], moment: int | None
+    path: str,
+    who: Any,
+    world: Any,
+    rules: list[Any],
+    made: list[Any],
+    moment: int | None,
+    comparison: list[Any] | None = None,
 ) -> None:
     from crossmargin.analytics import profiles
     from crossmargin.book import book_from_accounts
@@ -116,7 +122,9 @@ def _write_report(
 
     market = world if moment is None else world.at(moment)
     done = evaluate(book_from_accounts([who]), market, rules[0])
-    text = render_report(made[0], profiles(done), comparison=made if len(made) > 1 else ())
+    text = render_report(
+        made[0], profiles(done), comparison=comparison or (made if len(made) > 1 else ())
+    )
     io.write_whole(path, text.encode())
 
 
@@ -153,7 +161,7 @@ def compare(
         good = [r.statement for r in rows if r.statement is not None]
         if good:
             first = next(r for r in rules if r.id == good[0].ruleset.id)
-            _write_report(html, who, world, [first], good, moment)
+            _write_report(html, who, world, [first], good, moment, rows)
     if json:
         _print_json(rows)
         return

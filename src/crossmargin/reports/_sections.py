@@ -167,7 +167,8 @@ def why(made: Statement, tail: TailCost | None) -> Safe:
         lead = "Nothing held needs margin, so there is nothing to save."
     else:
         lead = (
-            f"Held one by one the positions need {usd(t.standalone_im)}, all charges included; "
+            "Held one by one the positions and stressed coin balances need "
+            f"{usd(t.standalone_im)}, all charges included; "
             f"together they need {usd(t.im)}. Saving = 1 − IM / standalone = {percent(t.saving)}"
             + (", open orders aside." if made.orders else ".")
         )
