@@ -187,26 +187,23 @@ def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bo
     """
     if ruleset.scan is None:
         return np.empty(0, dtype=np.int64)
-    assets = book.registry.assets
+    spec = ruleset.data.scenarios
     rules = ruleset.data.collateral.assets
-    rows = []
-    for row, (asset, numeraire) in enumerate(zip(book.balance_asset, pot_asset)):
-        rule = rules.get(assets[asset]) or rules.get("default")
-        covered = ruleset.data.scenarios is not None and (
-            ruleset.data.groups.get(assets[asset], assets[asset])
-            in ruleset.data.scenarios.underlyings
-            or "default" in ruleset.data.scenarios.underlyings
-        )
-        if rule is None or rule.stress == "none" or asset == numeraire or not busy[row]:
+    counted = busy & (book.balance_amount != 0) & (book.balance_asset != pot_asset)
+    keep = np.zeros(book.balance_asset.size, dtype=bool)
+    for asset in np.unique(book.balance_asset[counted]):
+        name = book.registry.assets[asset]
+        rule = rules.get(name) or rules.get("default")
+        if rule is None or rule.stress == "none":
             continue
-        if not covered:
+        leader = ruleset.data.groups.get(name, name)
+        if spec is None or not {leader, "default"} & set(spec.underlyings):
             raise RulesetError(
-                f"rule-set {ruleset.id!r} stresses a balance of {assets[asset]} and has no "
-                "scenario parameters for it",
+                f"rule-set {ruleset.id!r} stresses a balance of {name} and has no scenario "
+                "parameters for it",
                 code="RUL-021",
-                field=f"scenarios.underlyings.{assets[asset]}",
+                field=f"scenarios.underlyings.{name}",
                 hint="supply its price_range with --set or --params",
             )
-        if book.balance_amount[row] != 0:
-            rows.append(row)
-    return np.array(rows, dtype=np.int64)
+        keep |= counted & (book.balance_asset == asset)
+    return np.flatnonzero(keep)

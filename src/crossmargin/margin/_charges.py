@@ -179,15 +179,15 @@ def run_delta_concentration(
         size = np.maximum(size, np.maximum(np.abs(net + up), np.abs(net + down)))
     usd = frame.view.asset_usd[a.group_underlying]
     spot = _spot_numeraire(frame)
-    value = np.zeros(a.groups)
-    slope = np.zeros(a.groups)
-    names = book.registry.assets
-    for g in range(a.groups):
-        name = names[a.group_underlying[g]]
+    value, slope = np.zeros(a.groups), np.zeros(a.groups)
+    for asset in np.unique(a.group_underlying):
+        name = book.registry.assets[asset]
         rule = spec.underlyings.get(name) or spec.underlyings.get("default")
-        if rule is None or size[g] * usd[g] <= rule.threshold_usd:
+        if rule is None:
             continue
-        if spec.growth is None:
+        over = (a.group_underlying == asset) & (size * usd > rule.threshold_usd)
+        if over.any() and spec.growth is None:
+            g = int(np.flatnonzero(over)[0])
             raise RulesetError(
                 f"net delta of {size[g]:,.4g} {name} ({size[g] * usd[g]:,.0f} USD) is beyond "
                 f"{rule.threshold_usd:,.0f} USD, where rule-set {frame.ruleset.id!r} charges for "
@@ -196,11 +196,12 @@ def run_delta_concentration(
                 field=f"components.{spec.name}.growth",
                 hint=f"supply the law, for example --set components.{spec.name}.growth=linear",
             )
-        beyond = size[g] - rule.threshold_usd / usd[g]
-        shock = min(rule.max_shock, rule.per_coin * beyond)
-        value[g] = shock * size[g] * spot[g]
-        grows = rule.per_coin * size[g] if shock < rule.max_shock else 0.0
-        slope[g] = np.sign(net[g]) * (shock + grows) * spot[g]
+        shock = np.minimum(
+            rule.max_shock, rule.per_coin * (size[over] - rule.threshold_usd / usd[over])
+        )
+        grows = np.where(shock < rule.max_shock, rule.per_coin * size[over], 0.0)
+        value[over] = shock * size[over] * spot[over]
+        slope[over] = np.sign(net[over]) * (shock + grows) * spot[over]
     return _same(value, delta * slope[a.position_group])
 
 

@@ -118,29 +118,28 @@ def _rate_margin(
     value = coins * unit
     usd_per_settle = view.asset_usd[terms.settlement[instrument]]
     out = np.zeros((4, instrument.size))
-    for row, index in enumerate(instrument):
+    for index in np.unique(instrument):
+        mine = instrument == index
+        size, amount = coins[mine], value[mine]
         if spec.scheme == "slope":
             slope = pick_rule(spec.slopes, frame, int(index), spec.name)
-            size = coins[row]
-            out[0, row] = (slope.im + slope.per_coin * size) * value[row]
-            out[1, row] = (slope.mm + slope.per_coin * size) * value[row]
-            out[2, row] = (slope.im + 2.0 * slope.per_coin * size) * value[row]
-            out[3, row] = (slope.mm + 2.0 * slope.per_coin * size) * value[row]
-            least = value[row] / leverage[row] if spec.use_leverage else np.nan
-            if least > out[0, row]:
-                out[0, row] = out[2, row] = least
+            grown = slope.per_coin * size
+            out[0, mine], out[1, mine] = (slope.im + grown) * amount, (slope.mm + grown) * amount
+            out[2, mine] = (slope.im + 2.0 * grown) * amount
+            out[3, mine] = (slope.mm + 2.0 * grown) * amount
             continue
         tiers = pick_rule(spec.tiers, frame, int(index), spec.name)
-        usd = float(value[row] * usd_per_settle[row])
-        marginal = spec.scheme == "marginal"
-        im, mm = tier_margin(np.array([usd]), tiers, marginal=marginal)
-        floor = np.array([t.floor for t in tiers])
-        n = max(int(np.searchsorted(floor, usd, side="left")) - 1, 0)
-        im_usd, slope_im = float(im[0]), usd * tiers[n].im
-        if spec.use_leverage and not np.isnan(leverage[row]) and usd / leverage[row] > im_usd:
-            im_usd = slope_im = usd / leverage[row]
-        out[:, row] = np.array([im_usd, float(mm[0]), slope_im, usd * tiers[n].mm])
-        out[:, row] /= usd_per_settle[row]
+        per = usd_per_settle[mine]
+        usd = amount * per
+        im, mm = tier_margin(usd, tiers, marginal=spec.scheme == "marginal")
+        floor, rate_im, rate_mm, _, _ = tier_rates(tiers)
+        n = np.maximum(np.searchsorted(floor, usd, side="left") - 1, 0)
+        out[:, mine] = np.stack([im, mm, usd * rate_im[n], usd * rate_mm[n]]) / per
+    if spec.use_leverage:
+        least = np.where(np.isnan(leverage), 0.0, value / leverage)
+        binds = least > out[0]
+        out[0] = np.where(binds, least, out[0])
+        out[2] = np.where(binds, least, out[2])
     return out[0], out[1], out[2], out[3]
 
 

@@ -152,12 +152,12 @@ def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
     rules = frame.ruleset.data.collateral.assets
     segment = a.balance_segment[rows]
     move = frame.table.scenarios.move_linear[frame.group_scenario_row[a.segment_group[segment]]]
-    low = np.empty(rows.size)
-    high = np.empty(rows.size)
-    for place, row in enumerate(rows):
-        rule = rules.get(names[frame.book.balance_asset[row]]) or rules["default"]
-        low[place] = -np.inf if rule.stress in ("down", "both") else 0.0
-        high[place] = np.inf if rule.stress in ("up", "both") else 0.0
+    asset = frame.book.balance_asset[rows]
+    low, high = np.zeros(rows.size), np.zeros(rows.size)
+    for one in np.unique(asset):
+        rule = rules.get(names[one]) or rules["default"]
+        low[asset == one] = -np.inf if rule.stress in ("down", "both") else 0.0
+        high[asset == one] = np.inf if rule.stress in ("up", "both") else 0.0
     clipped = np.clip(move, low[:, None], high[:, None])
     out[rows] = (amount[rows] * frame.segment_rate[segment])[:, None] * clipped
     return out

@@ -128,9 +128,8 @@ def frame_for(
     arrangement = arrange(book, ruleset)
     _require_orders_known(book, ruleset)
     view = snapshot.view(book.registry, book.instruments_used().tolist())
-    for row, asset in enumerate(book.balance_asset):
-        if book.balance_amount[row] != 0.0:
-            snapshot.asset_usd(book.registry.assets[asset])
+    for asset in np.unique(book.balance_asset[book.balance_amount != 0.0]):
+        snapshot.asset_usd(book.registry.assets[asset])
     return Frame(book, ruleset, arrangement, view, kernel)
 
 
@@ -270,10 +269,8 @@ def _haircuts(frame: Frame) -> Floats:
     """Haircut of each balance; 0 for debts and for a pot's own numeraire."""
     book, a = frame.book, frame.arrangement
     out = np.zeros(book.balance_amount.size)
-    for row, amount in enumerate(book.balance_amount):
-        asset = int(book.balance_asset[row])
-        if amount <= 0 or asset == a.pot_asset[a.balance_pot[row]]:
-            continue
+    counted = (book.balance_amount > 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
+    for asset in np.unique(book.balance_asset[counted]):
         name = book.registry.assets[asset]
         rule = asset_rule(frame.ruleset, name)
         if rule is None:
@@ -283,7 +280,7 @@ def _haircuts(frame: Frame) -> Floats:
                 field=f"collateral.assets.{name}",
                 hint=f"supply it, for example --set collateral.assets.{name}.haircut=0.1",
             )
-        out[row] = rule.haircut
+        out[counted & (book.balance_asset == asset)] = rule.haircut
     return out
 
 
