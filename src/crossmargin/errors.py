@@ -96,10 +96,6 @@ class MarginError(CrossmarginError):
     """A position that a margin model does not support, or a question without an answer."""
 
 
-class MissingExtraError(CrossmarginError):
-    """An optional dependency is not installed; the message names the extra to install."""
-
-
 class InvariantViolation(AssertionError):
     """A broken law of the code itself: never caught below the process boundary."""
 

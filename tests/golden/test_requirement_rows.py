@@ -242,17 +242,13 @@ class TestA11InitialMargin:
         who = account(balances={"USDC": cash}, orders=[order])
         assert make_statement(who, MARKET, G).totals.state == state
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="rate margin leaves out the loss of a fill beyond the mark (design §3, open orders)",
-    )
     def test_rate_margin_counts_the_loss_of_the_fill(self) -> None:
-        # Buying at 51,000 what is worth 50,000: equity after the fill is 5,500 − 1,000 = 4,500,
-        # IM 5,000. The order must not pass.
+        # Buying at 51,000 what is worth 50,000 loses 1,000 at once, beside an IM of 5,000.
         cross = rules(flat_rate(0.10, 0.05))
         order = {"id": "o", "legs": [{"instrument": PERP, "quantity": 1, "price": 51_000}]}
-        who = account(balances={"USDC": 5_500}, orders=[order])
-        assert make_statement(who, MARKET, cross).totals.state == "reduce-only"
+        for cash, state in (("6000", "healthy"), ("5999.99", "reduce-only")):
+            who = account(balances={"USDC": cash}, orders=[order])
+            assert make_statement(who, MARKET, cross).totals.state == state
 
 
 class TestA12PositionMarginEfficiency:
@@ -344,6 +340,25 @@ class TestA24CrossMargining:
         book = (*self.BOOK, ("SOL_USDC-PERPETUAL", -100))
         # 7,500 + 7,200 + 1,500 − 0.5·2·7,200 − 0.5·2·300
         assert im(ruleset, snapshot, *book) == pytest.approx(8_700.0, rel=1e-12)
+
+    def test_shares_of_a_chain_of_credits_add_up(self) -> None:
+        # IM = BTC + ETH + SOL − ETH − (BTC − ETH) = ETH + SOL: shares 0, 7,200 and 1,500.
+        snapshot = market(
+            {"BTC": 50_000, "ETH": 3_000, "SOL": 100, "USDC": 1},
+            marks={PERP: 50_000, ETH_PERP: 3_000, "SOL_USDC-PERPETUAL": 100},
+        )
+        pairs = [
+            {"groups": ["BTC", "ETH"], "value": 0.5},
+            {"groups": ["BTC", "SOL"], "value": 0.5},
+        ]
+        ruleset = self.rules(method="pair-credit", source="s", pairs=pairs)
+        found = need(ruleset, snapshot, *self.BOOK, ("SOL_USDC-PERPETUAL", -100))
+        np.testing.assert_allclose(found.share_im, [0.0, 7_200.0, 1_500.0], atol=1e-6)
+
+    @pytest.mark.parametrize("method, value", [("pair-credit", 0.6), ("correlation", 0.8)])
+    def test_shares_of_one_credit_add_up(self, method: str, value: float) -> None:
+        found = need(self.credit(value, method), MARKET, *self.BOOK)
+        assert float(found.share_im.sum()) == pytest.approx(float(found.im[0]), rel=1e-12)
 
     @pytest.mark.parametrize("method", ["pair-credit", "correlation"])
     def test_splitting_and_reordering_change_nothing(self, method: str) -> None:
@@ -466,34 +481,34 @@ class TestB04GreeksAgainstFullRevaluation:
 
 
 class TestB12MarginTiers:
-    TIERS = [
+    TIERS = (
         Tier(floor=0.0, im=0.01, mm=0.005),
         Tier(floor=1e6, im=0.02, mm=0.01),
         Tier(floor=5e6, im=0.05, mm=0.025),
-    ]
+    )
 
     @pytest.mark.parametrize("edge", [1e6, 5e6])
     def test_marginal_is_continuous_at_the_edges(self, edge: float) -> None:
         n = np.array([np.nextafter(edge, 0), edge, np.nextafter(edge, 1e9)])
-        for margin in tier_margin(n, self.TIERS, marginal=True):
+        for margin in tier_margin(n, list(self.TIERS), marginal=True):
             np.testing.assert_allclose(margin, margin[1], rtol=1e-14)
 
     def test_marginal_is_convex_and_rising(self) -> None:
         n = np.linspace(0.0, 8e6, 8_001)
-        for margin in tier_margin(n, self.TIERS, marginal=True):
+        for margin in tier_margin(n, list(self.TIERS), marginal=True):
             slope = np.diff(margin)
             assert np.all(slope > 0)
             assert np.all(np.diff(slope) > -1e-9)
 
     def test_marginal_adds_the_slices_up(self) -> None:
-        got, keep = tier_margin(np.array([6e6]), self.TIERS, marginal=True)
+        got, keep = tier_margin(np.array([6e6]), list(self.TIERS), marginal=True)
         assert got[0] == pytest.approx(1e6 * 0.01 + 4e6 * 0.02 + 1e6 * 0.05, rel=1e-12)
         assert keep[0] == pytest.approx(0.5 * got[0], rel=1e-12)
 
     @pytest.mark.parametrize("edge, jump", [(1e6, 10_000.0), (5e6, 150_000.0)])
     def test_whole_notional_jumps(self, edge: float, jump: float) -> None:
         n = np.array([edge, np.nextafter(edge, 1e9)])
-        low, high = tier_margin(n, self.TIERS, marginal=False)[0]
+        low, high = tier_margin(n, list(self.TIERS), marginal=False)[0]
         assert high - low == pytest.approx(jump, rel=1e-9)
 
     @pytest.mark.parametrize("scheme, jumps", [("marginal", 0.0), ("whole", 10_000.0)])

@@ -250,8 +250,11 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def by_currency(table: dict[str, Any], asset: str) -> dict[str, Any] | None:
+def by_currency(table: dict[str, Any], asset: str, groups: dict[str, str]) -> Any:
     """Parameters of a settlement asset; USD serves stablecoins, then the default."""
+    if asset in table:
+        return table[asset]
+    asset = groups.get(asset, asset)
     if asset in table:
         return table[asset]
     if asset in STABLECOINS and "USD" in table:
@@ -413,9 +416,11 @@ def conversion(
     return rate * (1.0 + move)
 
 
-def count(value: float, scenario: dict, spec: dict, segment: str, numeraire_usd: float) -> float:
+def count(
+    value: float, scenario: dict, spec: dict, segment: str, numeraire_usd: float, groups: dict
+) -> float:
     """The per-segment map: what a segment's profit or loss counts."""
-    rule = by_currency(spec["currencies"], segment) or {
+    rule = by_currency(spec["currencies"], segment, groups) or {
         "pnl_offset": 1.0,
         "max_offset_usd": None,
         "dampener_usd": 0.0,
@@ -529,7 +534,10 @@ def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, 
                 if limit is not None:
                     loss = min(loss, limit / numeraire_usd)
                 after[segment] -= loss
-            total = sum(count(v, scenario, spec, s, numeraire_usd) for s, v in after.items())
+            total = sum(
+                count(v, scenario, spec, s, numeraire_usd, account.rules["groups"])
+                for s, v in after.items()
+            )
             worst_by_subset[which] = max(worst_by_subset[which], -total)
             if best is None or total < best:
                 best = total
@@ -651,7 +659,7 @@ def roll(account: Account, spec: dict, group: tuple, orders: bool) -> float:
     total = 0.0
     keys = dict.fromkeys((r["segment"], r["inst"]["expiry"]) for r in rows + legs)
     for segment, expiry in keys:
-        rates = by_currency(spec["currencies"], segment)
+        rates = by_currency(spec["currencies"], segment, account.rules["groups"])
         assert rates is not None, f"no roll rates for {segment}"
         worst = 0.0
         for chosen in account.fills(orders):

@@ -72,7 +72,7 @@ def price_profile(
     asset = assets.index(underlying)
     moves = frame.follow == asset
     now = float(frame.view.asset_usd[asset])
-    fences = fenced_margins(frame, done.need)
+    fences = fenced_margins(frame, done.need_orders)
     rows: list[tuple[float, float, float, float]] = []
     for ratio in np.linspace(low, high, points):
         factor = np.where(moves, ratio, 1.0)

@@ -7,6 +7,7 @@ door to floating point (`to_float`).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -20,6 +21,8 @@ ACCOUNT_FORMAT = "crossmargin-account/1"
 
 #: Larger than any position or balance that exists; an entry above it is a slip of the pen.
 ABSURD = 1e15
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 Amount = Annotated[
     float | str,
@@ -134,10 +137,8 @@ def to_float(
     InputError
         ``INP-004``, naming account, instrument and field.
     """
-    try:
-        value = float(amount)
-    except ValueError:
-        value = math.nan
+    plain = not isinstance(amount, str) or _DECIMAL.fullmatch(amount)
+    value = float(amount) if plain else math.nan
     if not math.isfinite(value):
         why = "is not a finite number"
     elif abs(value) > ABSURD:
@@ -150,6 +151,11 @@ def to_float(
 
 
 T = TypeVar("T")
+
+
+def _lower(text: str) -> str:
+    """Lower the first letter of a sentence, unless it begins an abbreviation."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
 def decode_json(raw: bytes, kind: type[T], *, what: str) -> T:
@@ -166,14 +172,14 @@ def decode_json(raw: bytes, kind: type[T], *, what: str) -> T:
         text = str(error)
         message, _, path = text.partition(" - at `")
         raise InputError(
-            f"{what}: {message[0].lower()}{message[1:]}",
+            f"{what}: {_lower(message)}",
             code="INP-003",
             field=path.rstrip("`").removeprefix("$").lstrip(".") or None,
             hint="see the schema for what is allowed",
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{what} is not complete JSON: {str(error)[0].lower()}{str(error)[1:]}",
+            f"{what} is not complete JSON: {_lower(str(error))}",
             code="INP-002",
             hint="check that the file was written to the end; NaN is not a JSON number",
         ) from None

@@ -215,11 +215,12 @@ def _add_pools(columns: _Columns, account: AccountFile, number: int) -> dict[str
     return pools
 
 
-def _pool(pools: dict[str, int], name: str, field: str) -> int:
+def _pool(pools: dict[str, int], name: str, field: str, instrument: str | None = None) -> int:
     if name not in pools:
         raise InputError(
             f"pool {name!r} is not declared",
             code="INP-008",
+            instrument=instrument,
             field=field,
             hint="list it under pools with its mode",
         )
@@ -255,7 +256,7 @@ def _add_positions(columns: _Columns, account: AccountFile, pools: dict[str, int
         except InputError as error:
             raise error.located(field=f"{where}.instrument") from None
         name = columns.registry[index].id
-        pool = _pool(pools, entry.pool, f"{where}.pool")
+        pool = _pool(pools, entry.pool, f"{where}.pool", name)
         key = (pool, index, LEG_CODE[entry.leg])
         if key in keys:
             raise InputError(
@@ -344,9 +345,10 @@ def _add_orders(columns: _Columns, account: AccountFile, pools: dict[str, int]) 
                 field=f"{where}.quantity",
             )
         p = np.nan if price is None else to_float(price, field=f"{where}.price", **known)  # type: ignore[arg-type]
-        if p < 0:
+        option = columns.registry[index].kind == "option"
+        if p < 0 or (p == 0 and not option):
             raise InputError(
-                "a negative order price",
+                f"an order price of {p:g}, which is no price",
                 code="INP-004",
                 instrument=known["instrument"],
                 field=f"{where}.price",
@@ -362,13 +364,24 @@ def _add_orders(columns: _Columns, account: AccountFile, pools: dict[str, int]) 
         for index, item in enumerate(entry.legs):
             where = f"orders[{row}].legs[{index}]"
             leg(number, item.instrument, item.quantity, item.price, where)
+    groups: set[str] = set()
     for row, group in enumerate(account.quote_groups):
+        if group.id in groups:
+            raise InputError(
+                f"quote group {group.id!r} appears twice", code="INP-007", field="quote_groups"
+            )
+        groups.add(group.id)
         pool = _pool(pools, group.pool, f"quote_groups[{row}].pool")
         limit = np.inf if group.protection_limit_usd is None else group.protection_limit_usd
         position = len(columns.groups)
         columns.groups.append((pool, limit, group.id))
         for index, quote in enumerate(group.quotes):
             where = f"quote_groups[{row}].quotes[{index}]"
+            try:
+                columns.registry.resolve(quote.instrument)
+            except InputError as error:
+                raise error.located(field=f"{where}.instrument") from None
+            sides = 0
             for side, quantity, price in (
                 (1.0, quote.bid_quantity, quote.bid_price),
                 (-1.0, quote.ask_quantity, quote.ask_price),
@@ -385,7 +398,16 @@ def _add_orders(columns: _Columns, account: AccountFile, pools: dict[str, int]) 
                     )
                 if size == 0:
                     continue
+                sides += 1
                 number = len(columns.orders)
                 name = f"{group.id}/{index}/{'bid' if side > 0 else 'ask'}"
                 columns.orders.append((pool, name, position))
                 leg(number, quote.instrument, side * size, price, where)
+            if sides == 0:
+                raise InputError(
+                    "a quote without a bid or an ask",
+                    code="INP-006",
+                    instrument=quote.instrument,
+                    field=where,
+                    hint="give bid_quantity or ask_quantity, or remove the quote",
+                )

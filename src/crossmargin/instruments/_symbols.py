@@ -10,6 +10,7 @@ for the decimal point); ccxt manual, "Contract naming conventions"
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -42,7 +43,8 @@ def _date_of(expiry_ns: int) -> date | None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=expiry_ns // 1_000)
     if expiry_ns % (86_400 * NS_PER_SECOND) != _EXPIRY_HOUR_UTC * 3_600 * NS_PER_SECOND:
         return None
-    return moment.date()
+    # Names have two digits for the year: outside this century they cannot say it.
+    return moment.date() if 2000 <= moment.year < 2100 else None
 
 
 def _unreadable(name: str, why: str) -> InputError:
@@ -118,6 +120,15 @@ def _with_id(draft: Instrument) -> Instrument:
     return replace(draft, id=deribit_name(draft) or ccxt_symbol(draft))
 
 
+def _strike(text: str, raw: str | None) -> float | None:
+    if raw is None:
+        return None
+    strike = float(raw.replace("d", "."))
+    if not (math.isfinite(strike) and strike > 0):
+        raise _unreadable(text, "its strike is not a positive number")
+    return strike
+
+
 def _from_deribit(text: str) -> Instrument:
     match = _DERIBIT.match(text)
     if match is None:
@@ -137,7 +148,7 @@ def _from_deribit(text: str) -> Instrument:
             )
         except ValueError:
             raise _unreadable(text, "that date does not exist") from None
-    strike = float(match["strike"].replace("d", ".")) if match["strike"] else None
+    strike = _strike(text, match["strike"])
     settle = quote or base
     return _build(base, quote or "USD", settle, expiry, strike, match["right"])
 
@@ -153,7 +164,7 @@ def _from_ccxt(text: str) -> Instrument:
             expiry = date(2000 + int(raw[:2]), int(raw[2:4]), int(raw[4:]))
         except ValueError:
             raise _unreadable(text, "that date does not exist") from None
-    strike = float(match["strike"]) if match["strike"] else None
+    strike = _strike(text, match["strike"])
     return _build(match["base"], match["quote"], match["settle"], expiry, strike, match["right"])
 
 
@@ -209,7 +220,7 @@ def ccxt_symbol(instrument: Instrument) -> str:
     day = _date_of(instrument.expiry_ns)
     if day is None:
         raise InputError(
-            "the expiry is not at 08:00 UTC, which a unified symbol cannot express",
+            "the expiry is not at 08:00 UTC in 2000-2099, which a symbol cannot express",
             code="INP-020",
             instrument=instrument.id,
             field="expiry",

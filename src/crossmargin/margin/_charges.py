@@ -9,7 +9,7 @@ from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._formula import Part, fill_extremes
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._scan import currency_rule
+from crossmargin.margin._scan import settlement_rule
 from crossmargin.margin.components import (
     Borrow,
     CorrelationContingency,
@@ -71,7 +71,7 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
     names = book.registry.assets
     rate = np.empty(count)
     for row in range(count):
-        rule = currency_rule(spec.currencies, names[a.segment_asset[seg[row]]])
+        rule = settlement_rule(spec.currencies, frame, int(a.segment_asset[seg[row]]))
         if rule is None:
             raise RulesetError(
                 f"rule-set {frame.ruleset.id!r} has no {spec.name} rates for "

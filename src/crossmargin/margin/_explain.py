@@ -12,7 +12,7 @@ from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import run_scan
-from crossmargin.margin.engine import Requirement, requirement
+from crossmargin.margin.engine import Equity, Requirement, requirement
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
 from crossmargin.market import Snapshot
 from crossmargin.pricing import black76_greeks
@@ -331,7 +331,7 @@ def _adds(frame: Frame, name: str) -> bool:
     return name not in inside.replace(",", " ").split()
 
 
-def notes(frame: Frame, account: AccountFile, snapshot: Snapshot) -> list[str]:
+def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) -> list[str]:
     """Say aloud what a reader must know and could not see from the numbers."""
     book, view, data = frame.book, frame.view, frame.ruleset.data
     out = []
@@ -344,6 +344,13 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot) -> list[str]:
             + "; ".join(frame.ruleset.gaps)
             + "."
         )
+    if data.pools.by == "position":
+        lacking = -float(np.minimum(have.mm[frame.arrangement.pot_position < 0], 0.0).sum())
+        if lacking > 0:
+            out.append(
+                f"The wallet lacks {lacking:,.2f} USD to give every position its fenced margin: "
+                "the account could not hold them all apart, and the health of its pots is hypothetical."
+            )
     if frame.ruleset.overrides:
         out.append("Supplied by the user: " + ", ".join(frame.ruleset.overrides) + ".")
     terms = book.registry.terms

@@ -212,7 +212,8 @@ def _alone(spec: RateMargin, frame: Frame, legs: Ints, buy: Floats, sell: Floats
     a, book = frame.arrangement, frame.book
     terms = frame.book.registry.terms
     codes = [KIND_CODE[k] for k in spec.kinds]
-    keep = np.isin(terms.kind[book.leg_instrument[legs]], codes)
+    held = book.leg_instrument[legs]
+    keep = np.isin(terms.kind[held], codes) & ~frame.view.settled[held]
     legs, worst = legs[keep], np.maximum(buy, sell)[keep]
     none = np.full(legs.size, np.nan)
     im, mm, _, _ = _rate_margin(spec, frame, book.leg_instrument[legs], worst, none)
@@ -263,7 +264,8 @@ def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: 
         _, sell, legs, _, alone_sell = fill_extremes(frame)
         short = np.maximum(-(quantity[rows] - sell[rows]), 0.0)
         terms = book.registry.terms
-        keep = terms.kind[book.leg_instrument[legs]] == KIND_CODE["option"]
+        ordered = book.leg_instrument[legs]
+        keep = (terms.kind[ordered] == KIND_CODE["option"]) & ~frame.view.settled[ordered]
         legs, alone_sell = legs[keep], alone_sell[keep]
         u_im, u_mm = option_margin(spec, frame, book.leg_instrument[legs])
         leg_rate = frame.segment_rate[a.leg_segment[legs]]

@@ -51,30 +51,37 @@ def apply_offset(frame: Frame, group: Floats, quantity: Floats) -> tuple[Floats,
     for pot in range(a.pots):
         mine = np.flatnonzero(a.group_pot == pot)
         place = {names[a.group_underlying[g]]: int(g) for g in mine}
+        # What is left of each group depends on every group it was paired with before.
+        slope_left = {int(g): {int(g): 1.0} for g in mine}
         for pair in spec.pairs:
             first, second = (place.get(name) for name in pair.groups)
             if first is None or second is None or side[first] * side[second] >= 0:
                 continue
-            x, y = left[first], left[second]
-            if spec.method == "pair-credit":
-                given = pair.value * 2.0 * min(x, y)
-                slope = (2.0 * pair.value, 0.0) if x <= y else (0.0, 2.0 * pair.value)
-            else:
-                joint = float(np.sqrt(max(0.0, x * x + y * y - 2.0 * pair.value * x * y)))
-                given = x + y - joint
-                slope = (
-                    (1.0 - (x - pair.value * y) / joint, 1.0 - (y - pair.value * x) / joint)
-                    if joint > 0
-                    else (1.0, 1.0)
-                )
+            x, y = float(left[first]), float(left[second])
+            given, by_x, by_y = _credit(spec.method, pair.value, x, y)
             limit = np.inf if pair.max_credit_usd is None else pair.max_credit_usd
-            limit = limit / frame.pot_usd[pot]
+            limit = float(limit / frame.pot_usd[pot])
             if given > limit:
-                given, slope = limit, (0.0, 0.0)
+                given, by_x, by_y = limit, 0.0, 0.0
             credit[pot] += given
-            passed[first] -= slope[0]
-            passed[second] -= slope[1]
+            for weight, row in ((by_x, slope_left[first]), (by_y, slope_left[second])):
+                for g, slope in row.items():
+                    passed[g] -= weight * slope
             # What was paired cannot be paired again with a third group.
-            used = min(x, y)
-            left[first], left[second] = x - used, y - used
+            smaller = dict(slope_left[first if x <= y else second])
+            for row in (slope_left[first], slope_left[second]):
+                for g, slope in smaller.items():
+                    row[g] = row.get(g, 0.0) - slope
+            left[first], left[second] = x - min(x, y), y - min(x, y)
     return gross - credit, credit, passed
+
+
+def _credit(method: str, value: float, x: float, y: float) -> tuple[float, float, float]:
+    """Return the credit on a pair and its derivatives by both sides."""
+    if method == "pair-credit":
+        given = value * 2.0 * min(x, y)
+        return (given, 2.0 * value, 0.0) if x <= y else (given, 0.0, 2.0 * value)
+    joint = float(np.sqrt(max(0.0, x * x + y * y - 2.0 * value * x * y)))
+    if joint == 0.0:
+        return x + y, 1.0, 1.0
+    return x + y - joint, 1.0 - (x - value * y) / joint, 1.0 - (y - value * x) / joint

@@ -35,6 +35,13 @@ def currency_rule(table: dict[str, T], asset: str) -> T | None:
     return found if found is not None else table.get("default")
 
 
+def settlement_rule(table: dict[str, T], frame: Frame, asset: int) -> T | None:
+    """Look a settlement asset up; one that follows another takes its leader's rule."""
+    names = frame.book.registry.assets
+    own = table.get(names[asset])
+    return own if own is not None else currency_rule(table, names[int(frame.follow[asset])])
+
+
 @dataclass(frozen=True, slots=True)
 class ScanResult:
     """Outcome of the scan.
@@ -94,9 +101,8 @@ class _Phi:
 
 
 def _currency_rules(spec: Scan, frame: Frame) -> list[CurrencyOffset]:
-    names = frame.book.registry.assets
     return [
-        currency_rule(spec.currencies, names[s]) or CurrencyOffset()
+        settlement_rule(spec.currencies, frame, int(s)) or CurrencyOffset()
         for s in frame.arrangement.segment_asset
     ]
 

@@ -101,7 +101,7 @@ def _totals(book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel) ->
     frame = frame_for(book, snapshot, ruleset, kernel=kernel)
     need = requirement(frame)
     initial = requirement(frame, orders=True) if book.leg_order.size else need
-    have = equity(frame, need)
+    have = equity(frame, initial)
     account = book.pool_account[frame.arrangement.pot_pool]
     usd = frame.pot_usd
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -124,6 +124,13 @@ class RateMargin(_Component, frozen=True, kw_only=True, tag="rate"):
     price: Literal["mark", "index"] = "mark"
     kinds: tuple[Literal["perpetual", "future"], ...] = ("perpetual", "future")
 
+    def __post_init__(self) -> None:
+        """Refuse brackets that do not start at 0 and rise."""
+        for name, tiers in self.tiers.items():
+            floors = [tier.floor for tier in tiers]
+            if not floors or floors[0] != 0 or sorted(set(floors)) != floors:
+                raise ValueError(f"the brackets of {name} must start at 0 and rise")
+
 
 class OptionFactors(_Data, frozen=True, kw_only=True):
     """Factors of the standard short-option formula, as fractions of the underlying."""

@@ -227,6 +227,7 @@ def requirement(
         group = np.broadcast_to(result.value, (a.groups,)).astype(np.float64)
         if orders and scan is None and book.leg_order.size:
             group = group + charges.run_fill_losses(frame)
+        _check_margin(frame, group, level)
         pot, credit, passed = apply_offset(frame, group, q)
         share = np.zeros(q.size)
         for name, grad in result.grad.items():
@@ -256,6 +257,21 @@ def requirement(
         share_mm=found["mm"][3],
         balance_share_im=found["im"][4],
         balance_share_mm=found["mm"][4],
+    )
+
+
+def _check_margin(frame: Frame, group: Floats, level: str) -> None:
+    """Refuse a requirement that is not a finite number of at least 0."""
+    wrong = ~np.isfinite(group) | (group < -1e-9 * np.maximum(1.0, np.abs(group)))
+    if not wrong.any():
+        return
+    g = int(np.flatnonzero(wrong)[0])
+    name = frame.book.registry.assets[int(frame.arrangement.group_underlying[g])]
+    raise RulesetError(
+        f"rule-set {frame.ruleset.id!r} gives {name} a requirement of {group[g]:g}",
+        code="RUL-033",
+        field=f"combine.{level}",
+        hint="a requirement is a finite number of at least 0: mend the expression or parameters",
     )
 
 

@@ -7,6 +7,7 @@ numbers, ``+ − * /``, ``max``, ``min`` and ``sqrt`` are understood; nothing is
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from crossmargin.errors import RulesetError
 
 Floats = NDArray[np.float64]
+_LONGEST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,12 @@ class Expression:
     def __init__(self, text: str) -> None:
         self.text = text
         try:
-            self._body = ast.parse(text, mode="eval").body
-        except SyntaxError:
+            if len(text) > _LONGEST:
+                raise self._bad(f"is longer than {_LONGEST} characters")
+            self._body = ast.parse(text.strip(), mode="eval").body
+            self.names = tuple(sorted(self._check(self._body)))
+        except (SyntaxError, RecursionError, MemoryError, ValueError):
             raise self._bad("is not an expression") from None
-        self.names = tuple(sorted(self._check(self._body)))
 
     def _bad(self, why: str) -> RulesetError:
         return RulesetError(
@@ -60,7 +64,9 @@ class Expression:
         match node:
             case ast.Name(id=name):
                 return {name}
-            case ast.Constant(value=int() | float()):
+            case ast.Constant(value=int() | float() as number) if not isinstance(
+                number, bool
+            ) and math.isfinite(number):
                 return set()
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=r):
                 return self._check(left) | self._check(r)

@@ -118,7 +118,8 @@ def liquidation_prices(frame: Frame, *, together: bool = True) -> list[Liquidati
     book, a = frame.book, frame.arrangement
     terms = book.registry.terms
     follow = frame.follow
-    fences = fenced_margins(frame, requirement(frame))
+    initial = requirement(frame, orders=bool(book.leg_order.size), levels=("im",))
+    fences = fenced_margins(frame, initial)
     touched = set(follow[terms.underlying[book.position_instrument]].tolist())
     stable = {"USD", "USDC", "USDT"}
     for asset, amount, pot in zip(book.balance_asset, book.balance_amount, a.balance_pot):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import msgspec
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
+    Borrow,
     CorrelationContingency,
     DeltaConcentration,
     FeeProvision,
@@ -141,9 +143,23 @@ def ruleset_from_dict(
             field=place.rstrip("`").removeprefix("$").lstrip(".") or None,
             hint="correct the rule-set file; unknown keys are refused on purpose",
         ) from None
+    _check_finite(content, what, "")
     ruleset = Ruleset(data, tuple(sorted(overrides or ())))
     _check(ruleset, what)
     return ruleset
+
+
+def _check_finite(node: Any, what: str, path: str) -> None:
+    """Refuse infinities and NaN, which TOML can write and no rule means."""
+    if isinstance(node, float) and not math.isfinite(node):
+        raise RulesetError(
+            f"{what}: {node} is not a finite number", code="RUL-001", field=path.rstrip(".")
+        )
+    items = node.items() if isinstance(node, Mapping) else ()
+    if isinstance(node, list):
+        items = ((str(place), item) for place, item in enumerate(node))  # type: ignore[assignment]
+    for key, value in items:
+        _check_finite(value, what, f"{path}{key}.")
 
 
 def _extended(raw: dict[str, Any], what: str, open_: tuple[str, ...]) -> dict[str, Any]:
@@ -161,10 +177,11 @@ def _merged(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     result = copy.deepcopy(base)
     for key, value in top.items():
         known = result.get(key)
-        if key == "components" and isinstance(known, list):
+        named = isinstance(value, list) and all(isinstance(c, Mapping) for c in value)
+        if key == "components" and isinstance(known, list) and named:
             by_name = {c["name"]: c for c in known}
             for component in value:
-                name = component.get("name")
+                name = str(component.get("name"))
                 by_name[name] = _merged(by_name.get(name, {}), component)
             result[key] = list(by_name.values())
         elif isinstance(known, dict) and isinstance(value, Mapping):
@@ -180,11 +197,12 @@ def _assign(content: dict[str, Any], path: str, value: Any, what: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         if isinstance(node, list):
             found = [c for c in node if isinstance(c, dict) and c.get("name") == part]
-            if not found and part.isdigit() and int(part) < len(node):
+            if not found and part.isascii() and part.isdigit() and int(part) < len(node):
                 found = [node[int(part)]]
             nxt = found[0] if found else None
         else:
-            nxt = node.setdefault(part, {}) if depth else node.get(part)
+            optional = depth > 0 or part in ("groups", "offset")
+            nxt = node.setdefault(part, {}) if optional else node.get(part)
         if not isinstance(nxt, dict | list):
             raise RulesetError(
                 f"{what} has no parameter {path!r}",
@@ -218,8 +236,17 @@ def _check(ruleset: Ruleset, what: str) -> None:
             code="RUL-005",
             field="sources",
         )
-    known = set(names)
+    pool_level = {c.name for c in data.components if isinstance(c, Borrow)}
+    known = set(names) - pool_level
+    if sum(isinstance(c, Scan) for c in data.components) > 1:
+        raise RulesetError(f"{what} has more than one scan", code="RUL-005", field="components")
     for step, expression in ruleset.expressions.items():
+        if step in names or (step in ("im", "mm") and step in data.combine.steps):
+            raise RulesetError(
+                f"{what} has a step called {step!r}, which is taken",
+                code="RUL-005",
+                field=f"combine.steps.{step}",
+            )
         missing = sorted(set(expression.names) - known)
         if missing:
             raise RulesetError(
@@ -227,10 +254,10 @@ def _check(ruleset: Ruleset, what: str) -> None:
                 code="RUL-004",
                 field=f"combine.{step}",
             )
-        known.add(step)
+        if step in data.combine.steps:
+            known.add(step)
     used = {n for e in ruleset.expressions.values() for n in e.names}
     unused = sorted(set(names) - used)
-    pool_level = {c.name for c in data.components if c.__struct_config__.tag == "borrow"}
     if set(unused) - pool_level:
         raise RulesetError(
             f"{what} has the component {min(set(unused) - pool_level)!r}, which is never combined",

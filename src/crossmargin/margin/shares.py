@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)
 #: A panel narrower than 2^-DEPTH holds a jump, not a slope.
 _DEPTH = 40
+#: Panels at most: a path with more kinks than this leaves the rest to the named line.
+_PANELS = 2_000
 _TOLERANCE = 1e-12
 
 
@@ -96,7 +98,9 @@ def shares(frame: Frame, *, level: str = "im") -> Shares:
     out = np.zeros(size + book.balance_amount.size)
     jumps = 0.0
     stack = [(0.0, 1.0, start, total, 0)]
+    panels = 0
     while stack:
+        panels += 1
         low, high, m_low, m_high, depth = stack.pop()
         half = 0.5 * (high - low)
         part = np.zeros(out.size)
@@ -106,7 +110,7 @@ def shares(frame: Frame, *, level: str = "im") -> Shares:
         gap = (m_high - m_low) - float(part.sum())
         if abs(gap) <= _TOLERANCE * scale * max(half, 1e-3):
             out += part
-        elif depth >= _DEPTH or half < 2.0**-_DEPTH:
+        elif depth >= _DEPTH or panels > _PANELS:
             out += part
             jumps += gap
         else:

@@ -94,7 +94,9 @@ def evaluate(
         frame = frame_for(book, snapshot, ruleset, kernel=kernel)
         need = requirement(frame)
         with_orders = requirement(frame, orders=True) if book.leg_order.size else need
-        return Evaluation(frame=frame, need=need, need_orders=with_orders, have=equity(frame, need))
+        return Evaluation(
+            frame=frame, need=need, need_orders=with_orders, have=equity(frame, with_orders)
+        )
     except CrossmarginError as error:
         raise error.located(account=book.account_ids[0] if book.size == 1 else None) from None
 
@@ -179,7 +181,7 @@ def make_statement(
             )
             for line in solved
         ],
-        notes=explain.notes(frame, account, market),
+        notes=explain.notes(frame, account, market, done.have),
         hashes=_hashes(inputs, ruleset),
         inputs=inputs,
     )

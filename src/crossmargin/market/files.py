@@ -19,7 +19,7 @@ from crossmargin.market.snapshot import (
     Snapshot,
 )
 from crossmargin.market.svi import SviSlice
-from crossmargin.units import format_time, parse_time, year_fraction
+from crossmargin.units import NS_PER_YEAR, format_time, parse_time, year_fraction
 
 MARKET_FORMAT = "crossmargin-market/1"
 
@@ -281,7 +281,7 @@ def decode_market(raw: bytes, name: str) -> MarketFile:
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"market file {name!r} is not complete JSON: {str(error)[0].lower()}{str(error)[1:]}",
+            f"market file {name!r} is not complete JSON: {error}",
             code="INP-002",
             hint="check that the file was written to the end; NaN is not a JSON number",
         ) from None
@@ -356,6 +356,7 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
                 sigma=s.sigma,
                 k_min=s.k_min,
                 k_max=s.k_max,
+                fitted_at=_fitted_at(snapshot, expiry, s),
             )
             for (name, expiry), s in sorted(snapshot.surfaces.items())
         ],
@@ -378,6 +379,12 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
             for (name, expiry), price in sorted(snapshot.settlements.items())
         ],
     )
+
+
+def _fitted_at(snapshot: Snapshot, expiry_ns: int, smile: SviSlice) -> str | None:
+    """Moment a slice's variance counts from, where it is not the market's own."""
+    moment = round(expiry_ns - smile.years * NS_PER_YEAR)
+    return None if abs(moment - snapshot.as_of_ns) < 1_000 else format_time(moment)
 
 
 def write_market(data: MarketFile) -> bytes:

@@ -32,7 +32,10 @@ def usd(value: float | None, digits: int = 2) -> str:
 
 def ratio(value: float | None, digits: int = 1) -> str:
     """Write a share as a percentage; a dash for nothing."""
-    return "–" if value is None else f"{value * 100:.{digits}f} %"
+    if value is None:
+        return "–"
+    text = f"{value * 100:.{digits}f}"
+    return f"{0:.{digits}f} %" if float(text) == 0 else f"{text} %"
 
 
 def amount(value: float) -> str:
@@ -110,15 +113,13 @@ def _waterfall(made: Statement) -> RenderableType:
         mark = "█" if step.kind == "total" else ("▒" if step.usd > 0 else "░")
         table.add_row(step.label, usd(step.usd), Text(" " * max(pad, 0) + mark * size))
     table.columns[2].justify = "left"
-    saved = made.totals.saving
-    table.caption = (
-        f"alone its parts would need {usd(made.totals.standalone_im)} USD; "
-        f"pooling saves {ratio(saved)}"
-        if saved is not None
-        else None
+    if made.totals.saving is None:
+        return table
+    words = (
+        f" alone its parts would need {usd(made.totals.standalone_im)} USD; pooling saves "
+        f"{ratio(made.totals.saving)}"
     )
-    table.caption_justify = "left"
-    return table
+    return Group(table, Text(words, "dim"), Text(""))
 
 
 def _positions(made: Statement) -> RenderableType:

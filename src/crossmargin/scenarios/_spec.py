@@ -5,6 +5,7 @@ This room validates its own section; the numbers come from the rule-set file.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -51,10 +52,16 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Refuse empty blocks, impossible moves and weights that do not fit."""
         if not self.moves or not self.vols:
             raise ValueError("a block needs at least one move and one volatility state")
+        weights = self.weight if isinstance(self.weight, list) else [self.weight]
+        numbers = [*self.moves, *(w for w in weights if not isinstance(w, str))]
+        if not all(math.isfinite(x) for x in numbers):
+            raise ValueError("moves and weights must be finite numbers")
         if self.unit == "ratio" and min(self.moves) <= -1:
             raise ValueError("a price cannot fall by 100 % or more")
         if isinstance(self.weight, list) and len(self.weight) != len(self.moves):
             raise ValueError("weight needs one number for each move")
+        if any(w < 0 for w in weights if not isinstance(w, str)):
+            raise ValueError("a weight cannot be negative")
 
 
 class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,10 +109,18 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         scenarios.
     """
 
-    blocks: list[Block]
+    blocks: Annotated[list[Block], Meta(min_length=1)]
     underlyings: dict[str, UnderlyingShocks]
     reference_days: Positive = 30.0
     cap_linear: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse moves that would take a price to zero or below."""
+        for block in self.blocks:
+            if block.unit == "range":
+                for name, shock in self.underlyings.items():
+                    if min(block.moves) * shock.price_range <= -1:
+                        raise ValueError(f"a price of {name} cannot fall by 100 % or more")
 
     def shocks_for(self, underlying: str) -> UnderlyingShocks:
         """Return the sizes for an underlying.

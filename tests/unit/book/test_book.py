@@ -18,9 +18,7 @@ PERP, INVERSE, CALL = "BTC_USDC-PERPETUAL", "BTC-PERPETUAL", "BTC-27MAR26-90000-
 
 
 def made(name: str, **parts: Any) -> AccountFile:
-    return parse_account(
-        json.dumps({"format": "crossmargin-account/1", "account": name, **parts})
-    )
+    return parse_account(json.dumps({"format": "crossmargin-account/1", "account": name, **parts}))
 
 
 def full(name: str = "a") -> AccountFile:
@@ -99,12 +97,16 @@ class TestColumns:
         assert b.order_group.tolist() == [-1, -1, 0, 0, 0]
         assert b.leg_order.tolist() == [0, 1, 1, 2, 3, 4]
         assert b.leg_quantity.tolist() == [1, 1, -1, 1, 2, -3]
-        np.testing.assert_array_equal(
-            b.leg_price, [49_000, np.nan, 51_000, 49_900, np.nan, 0.05]
-        )
+        np.testing.assert_array_equal(b.leg_price, [49_000, np.nan, 51_000, 49_900, np.nan, 0.05])
         names = [b.registry[int(i)].id for i in b.leg_instrument]
         assert names == [PERP, CALL, PERP, PERP, CALL, CALL]
-        assert [b.pool_names[i] for i in b.order_pool] == ["cross", "sub", "cross", "cross", "cross"]
+        assert [b.pool_names[i] for i in b.order_pool] == [
+            "cross",
+            "sub",
+            "cross",
+            "cross",
+            "cross",
+        ]
 
     def test_groups(self) -> None:
         assert self.book.group_ids == ["g"]

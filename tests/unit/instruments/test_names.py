@@ -132,9 +132,6 @@ class TestWhatDeribitCannotSay:
             ccxt_symbol(item)
 
     @pytest.mark.parametrize("year", [1999, 2126])
-    @pytest.mark.xfail(
-        strict=True, reason="two digits of a year are written for any century, and read as 20xx"
-    )
     def test_other_centuries(self, year: int) -> None:
         day = expiry_ns_from_date(date(year, 3, 27))
         item = Future(id="odd", underlying="BTC", quote="USD", settlement="BTC", expiry_ns=day)
@@ -256,9 +253,6 @@ class TestBadNames:
             parse_instrument("BTC")
 
     @pytest.mark.parametrize("name", ["BTC-27MAR26-0-C", "BTC/USD:BTC-260327-0-C"])
-    @pytest.mark.xfail(
-        strict=True, reason="a strike of 0 in a name is reported as INP-020 of instrument '?'"
-    )
     def test_strike_of_zero(self, name: str) -> None:
         with pytest.raises(InputError) as caught:
             parse_instrument(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -496,7 +496,7 @@ class TestPnlOffset:
     """
 
     BOOK = ((INVERSE, 50_000), (PERP, -0.5))
-    CASH = {"USDC": 100_000.0}
+    CASH: ClassVar = {"USDC": 100_000.0}
 
     def test_offset(self) -> None:
         made, scan = scan_of(PM_CROSS, fixture_g(), *self.BOOK, balances=self.CASH)
@@ -642,7 +642,7 @@ class TestDeltaShock:
 
 
 class TestCorrelationContingency:
-    FLAGGED = {"components.correlation.flagged": ["BTC", "ETH"]}
+    FLAGGED: ClassVar = {"components.correlation.flagged": ["BTC", "ETH"]}
     flagged = load_ruleset("deribit-pm-cross", overrides=FLAGGED)
     rated = load_ruleset(
         "deribit-pm-cross", overrides=FLAGGED | {"components.correlation.rate": 0.1}
@@ -800,21 +800,18 @@ class TestStethFollowsEth:
         assert found.scan is not None
         assert only(found.scan.margin) == pytest.approx(0.18 * 20_000 + 540, rel=1e-12)
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="a stETH gain offsets in full where ETH's own coin counts 60 %: the segment's "
-        "currency rule is looked up under STETH and not under the asset it follows",
-    )
     def test_hedges_no_better_than_eth(self) -> None:
-        # Short 10 ETH against 10 coins at 3,000: +18 % costs 5,400 and the coins' gain counts 60 %.
+        # Short 10 ETH against 10 coins at 3,000. +18 % costs 5,400 and the coins' gain counts
+        # 60 %: 2,160. −18 % costs the coins 5,400 and the perpetual's gain counts 40 %: 3,240.
         level = market({"ETH": 3_000, "STETH": 3_000, "USDC": 1}, marks={ETH_PERP: 3_000})
         got = {
             coin: need(PM_CROSS, level, (ETH_PERP, -10), balances={coin: 10}).scan
             for coin in ("ETH", "STETH")
         }
         assert got["ETH"] is not None and got["STETH"] is not None
-        assert only(got["ETH"].margin) == pytest.approx(5_400 * 0.4, rel=1e-12)
-        assert only(got["STETH"].margin) >= only(got["ETH"].margin)
+        assert only(got["ETH"].margin) == pytest.approx(5_400 * 0.6, rel=1e-12)
+        # stETH has no rule of its own and takes that of the coin it follows.
+        assert only(got["STETH"].margin) == pytest.approx(only(got["ETH"].margin), rel=1e-12)
 
 
 class TestEquityStressSides:

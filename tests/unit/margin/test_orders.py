@@ -300,14 +300,40 @@ class TestUnderlyings:
 
 class TestPrices:
     @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-    @pytest.mark.xfail(
-        strict=True,
-        reason="an order price of 0 is accepted; on an inverse contract it makes margin infinite",
-    )
     def test_an_inverse_contract_is_not_sold_for_nothing(self) -> None:
         bad = {"id": "o", "legs": [{"instrument": "BTC-PERPETUAL", "quantity": -100, "price": 0}]}
         with pytest.raises(InputError):
             requirement(frame(account(balances={"USDC": 1}, orders=[bad]), G, MARKET), orders=True)
+
+
+class TestFencedPots:
+    isolated = load_ruleset("isolated")
+    ORDER = order(0, [(PERP, 1.0, 50_000.0)])
+
+    def test_an_order_in_a_new_instrument_is_paid_by_the_wallet(self) -> None:
+        who = account(balances={"USDC": 1_250}, orders=[self.ORDER])
+        assert make_statement(who, MARKET, self.isolated).totals.state == "healthy"
+        who = account(balances={"USDC": "1249.99"}, orders=[self.ORDER])
+        assert make_statement(who, MARKET, self.isolated).totals.state == "reduce-only"
+
+    def test_an_order_that_adds_to_a_position_is_paid_by_the_wallet(self) -> None:
+        who = account((PERP, 1), balances={"USDC": 1_000_000}, orders=[self.ORDER])
+        made = make_statement(who, MARKET, self.isolated)
+        assert made.totals.im == pytest.approx(2_500.0)
+        assert made.totals.state == "healthy"
+
+
+class TestExpired:
+    def test_an_order_in_what_has_expired_needs_none(self) -> None:
+        after = MARKET.at(MARKET.as_of_ns + 31 * 86_400 * 10**9)
+        who = account(balances={"USDC": 1}, orders=[order(0, [(FUTURE, 1.0, None)])])
+        found = requirement(frame(who, load_ruleset("isolated"), after), orders=True)
+        assert float(found.im.sum()) == 0.0
+
+    def test_a_position_in_what_has_expired_needs_none(self) -> None:
+        after = MARKET.at(MARKET.as_of_ns + 31 * 86_400 * 10**9)
+        for name in ("isolated", "deribit-pm", "paradex-pm"):
+            assert im(load_ruleset(name), after, (FUTURE, 1)) == pytest.approx(0.0, abs=1e-9)
 
 
 class TestRefusal:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers import EXPIRY, account, black, market
 
 from crossmargin.book import book_from_accounts
 from crossmargin.errors import RulesetError
@@ -26,7 +27,6 @@ from crossmargin.scenarios import (
     plan_table,
     vol_multiplier,
 )
-from tests.helpers import EXPIRY, account, black, market
 
 S, T30 = 50_000.0, 30 / 365
 NAMES = [
@@ -69,7 +69,9 @@ def table(made: ScenarioSpec, names: list[str] | None = None, **how: Any) -> Ris
 class TestLayout:
     def test_moves_outside_vols_inside(self) -> None:
         made = build_scenarios(
-            spec({"moves": [-0.1, 0.2], "vols": ["down", "up"]}, {"moves": [0.0], "vols": ["same"]}),
+            spec(
+                {"moves": [-0.1, 0.2], "vols": ["down", "up"]}, {"moves": [0.0], "vols": ["same"]}
+            ),
             ["BTC"],
         )
         assert made.size == 5
@@ -112,9 +114,7 @@ class TestLayout:
         assert made.move.shape == (0, 1)
 
     def test_missing_underlying(self) -> None:
-        made = spec(
-            {"moves": [0.1], "vols": ["same"]}, underlyings={"BTC": {"price_range": 0.16}}
-        )
+        made = spec({"moves": [0.1], "vols": ["same"]}, underlyings={"BTC": {"price_range": 0.16}})
         with pytest.raises(RulesetError) as caught:
             build_scenarios(made, ["BTC", "ETH"])
         assert caught.value.code == "RUL-010"
