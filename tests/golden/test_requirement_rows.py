@@ -35,7 +35,6 @@ from crossmargin.margin import (
     liquidation_prices,
     load_ruleset,
     make_statement,
-    position_values,
     requirement,
 )
 from crossmargin.margin._formula import tier_margin
@@ -593,5 +592,5 @@ class TestInvariants:
 
     def test_parity_in_value_as_well(self) -> None:
         made = frame(account((CALL, 1), (PUT, -1)), G, MARKET)
-        _, value = position_values(made)
+        _, value = made.position_values()
         assert math.fsum(value) == pytest.approx(0.0, abs=1e-9)

@@ -416,6 +416,23 @@ def conversion(
     return rate * (1.0 + move)
 
 
+def coin_value_change(
+    account: Account, spec: dict, group: tuple, p: dict[str, Any], scenario: dict[str, Any]
+) -> float:
+    """What the coins in a position's profit and value gain when the coin is stressed."""
+    pot, underlying = group
+    if spec["conversion"] == "base" or p["segment"] != underlying or underlying == pot[1]:
+        return 0.0
+    rules = account.rules["collateral"]["assets"]
+    rule = rules.get(p["segment"]) or rules.get("default")
+    side = "none" if rule is None else rule["stress"]
+    move = scenario["move"] if p["inst"]["kind"] == "option" else scenario["linear"]
+    if side == "none" or (side == "up" and move < 0) or (side == "down" and move > 0):
+        return 0.0
+    held = unrealised(p, account.market) + held_value(p, account.market)
+    return held * account.rate(pot, p["segment"]) * move
+
+
 def count(
     value: float, scenario: dict, spec: dict, segment: str, numeraire_usd: float, groups: dict
 ) -> float:
@@ -497,6 +514,7 @@ def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, 
         for p in positions:
             profit = p["q"] * unit_pnl(p["inst"], market, rules, scenario)
             base[p["segment"]] += profit * conversion(account, spec, group, p, scenario)
+            base[p["segment"]] += coin_value_change(account, spec, group, p, scenario)
         for b in balances:
             move = scenario["linear"]
             if b["side"] == "up":
@@ -671,6 +689,7 @@ def roll(account: Account, spec: dict, group: tuple, orders: bool) -> float:
             size = 0.0
             for r in inside:
                 unit = 1.0 if r["inst"]["inverse"] else market.index(r["inst"])
+                unit = 0.0 if r["inst"]["kind"] == "spot" else unit  # no basis to roll
                 size += r["q"] * unit_delta(r["inst"], market) * unit
             years = market.years(inside[0]["inst"]) if inside else 0.0
             rate = max(rates["floor"], rates["annual"] * years)
@@ -765,14 +784,15 @@ def _per_position(account: Account, spec: dict, group: tuple, orders: bool) -> t
             x["inst"]["name"] for o in account.orders for x in o["legs"] if x["group"] == group
         }
     im = mm = 0.0
-    for p in rows:
-        if p["inst"]["name"] not in ordered:
-            a, b = one(p["inst"], p["q"], p["leverage"])
-            im, mm = im + a, mm + b
-    for name in sorted(ordered):
+    for name in sorted({p["inst"]["name"] for p in rows} | ordered):
+        # Legs of one contract are one position, at the lowest leverage any of them asks for.
         held = [p for p in rows if p["inst"]["name"] == name]
-        assert len(held) <= 1, "the oracle does not say which hedge leg an order fills"
-        leverage = held[0]["leverage"] if held else None
+        asked = [p["leverage"] for p in held if p["leverage"] is not None]
+        leverage = min(asked) if asked else None
+        if name not in ordered:
+            a, b = one(instrument(name), sum(p["q"] for p in held), leverage)
+            im, mm = im + a, mm + b
+            continue
         worst_im = worst_mm = 0.0
         for chosen in account.fills(True):
             legs = [x for x in account.filled(chosen, group) if x["inst"]["name"] == name]
@@ -922,7 +942,16 @@ def evaluate(
                 total += value
             for p in account.positions:
                 if p["pot"] == pot:
-                    profit = unrealised(p, market) + held_value(p, market)
+                    value = held_value(p, market)
+                    coin = p["inst"]["underlying"]
+                    spot = p["inst"]["kind"] == "spot" and value > 0 and coin != pot[1]
+                    if spot and level in collateral["haircut_levels"]:
+                        table = collateral["assets"]
+                        own = rules["pools"]["by"] == "settlement"
+                        rule = table.get(coin) or table.get("default")
+                        assert rule is not None or own, f"no haircut for spot {coin}"
+                        value *= 1.0 - (rule["haircut"] if rule else 0.0)
+                    profit = unrealised(p, market) + value
                     total += profit * account.rate(pot, p["inst"]["settle"])
             out[f"equity_{level}"] = total
         pots[pot] = out
@@ -931,7 +960,7 @@ def evaluate(
             usd = market.usd(p["inst"]["settle"])
             if p["fence"] is not None:
                 fence = number(p["fence"]) * usd
-            elif p["leverage"] is not None:
+            elif p["leverage"] is not None and p["inst"]["kind"] in ("perpetual", "future"):
                 fence = entry_notional_usd(p, market) / p["leverage"]
             else:
                 own = (unrealised(p, market) + held_value(p, market)) * usd

@@ -14,7 +14,7 @@ import numpy as np
 from crossmargin.book import AccountFile, book_from_accounts
 from crossmargin.errors import CrossmarginError
 from crossmargin.instruments import NO_EXPIRY_NS
-from crossmargin.margin import Ruleset, evaluate, requirement
+from crossmargin.margin import Evaluation, Ruleset, evaluate, requirement
 from crossmargin.market import Snapshot
 from crossmargin.units import format_time
 
@@ -28,7 +28,7 @@ class ExpiryCliff:
     expiry : str
         ISO-8601 UTC.
     underlying : str
-        Coin whose legs expire.
+        Coin whose settlement price is looked over.
     legs : list of str
         Legs that will be gone.
     im_before : float
@@ -80,7 +80,8 @@ def expiry_cliff(
     Returns
     -------
     ExpiryCliff or None
-        None when no leg expires.
+        None when no leg expires. When legs on several coins expire together all of them are
+        gone, and the coin whose settlement price hurts most is shown.
     """
     book = book_from_accounts([account])
     terms = book.registry.terms
@@ -89,34 +90,47 @@ def expiry_cliff(
     if not alive.size:
         return None
     expiry = int(alive.min())
-    first = int(book.position_instrument[int(np.flatnonzero(expiries == expiry)[0])])
-    underlying = book.registry[first].underlying
-    gone = (expiries == expiry) & (
-        terms.underlying[book.position_instrument] == terms.underlying[first]
-    )
+    gone = expiries == expiry
     before = evaluate(book, snapshot, ruleset)
     after = evaluate(book, snapshot.at(expiry), ruleset)
+    legs = [book.registry[int(i)].id for i in book.position_instrument[gone]]
+    coins = sorted({book.registry[int(i)].underlying for i in book.position_instrument[gone]})
+    found = []
+    for coin in coins:
+        prices, margins = _curve(after, coin, reach, points)
+        if not margins:
+            continue
+        worst = int(np.argmax(margins))
+        found.append(
+            ExpiryCliff(
+                expiry=format_time(expiry),
+                underlying=coin,
+                legs=legs,
+                im_before=before.im_usd,
+                im_after_unmoved=after.im_usd,
+                im_after_worst=margins[worst],
+                worst_price_usd=prices[worst],
+                price_usd=prices,
+                im_after=margins,
+            )
+        )
+    return max(found, key=lambda cliff: cliff.im_after_worst, default=None)
+
+
+def _curve(
+    after: Evaluation, coin: str, reach: float, points: int
+) -> tuple[list[float], list[float]]:
+    """Compute the initial margin once the legs are gone, over prices of one coin."""
     frame = after.frame
-    moves = frame.follow == book.registry.assets.index(underlying)
-    now = snapshot.asset_usd(underlying)
+    asset = frame.book.registry.assets.index(coin)
+    moves, now = frame.follow == asset, float(frame.view.asset_usd[asset])
     prices, margins = [], []
     for ratio in np.linspace(1.0 - reach, 1.0 + reach, points):
-        there = frame.in_market(frame.view.shocked(np.where(moves, ratio, 1.0), book.registry))
+        there = frame.shocked(np.where(moves, ratio, 1.0))
         try:
-            need = requirement(there, orders=bool(book.leg_order.size))
+            need = requirement(there, orders=bool(frame.book.leg_order.size), levels=("im",))
         except CrossmarginError:
             continue
         prices.append(now * float(ratio))
         margins.append(float(need.im @ there.pot_usd))
-    worst = int(np.argmax(margins))
-    return ExpiryCliff(
-        expiry=format_time(expiry),
-        underlying=underlying,
-        legs=[book.registry[int(i)].id for i in book.position_instrument[gone]],
-        im_before=before.im_usd,
-        im_after_unmoved=after.im_usd,
-        im_after_worst=margins[worst],
-        worst_price_usd=prices[worst],
-        price_usd=prices,
-        im_after=margins,
-    )
+    return prices, margins

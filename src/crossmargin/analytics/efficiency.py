@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import AccountFile, book_from_accounts
-from crossmargin.errors import CrossmarginError
+from crossmargin.errors import CrossmarginError, MarginError
+from crossmargin.instruments import DOLLARS
 from crossmargin.margin import (
     Evaluation,
     Frame,
@@ -27,8 +28,8 @@ from crossmargin.margin import (
     Statement,
     evaluate,
     make_statement,
-    position_values,
     standalone_margins,
+    sum_by,
 )
 from crossmargin.market import Snapshot
 from crossmargin.scenarios import ScenarioSet, UnderlyingShocks, build_table, plan_table
@@ -106,6 +107,23 @@ class TailModel:
     confidence: float = 0.99
     seed: int = 20260203
 
+    def __post_init__(self) -> None:
+        """Refuse what has no variance or no tail."""
+        good = (
+            self.degrees > 2
+            and 0 < self.confidence < 1
+            and 0 <= self.correlation <= 1
+            and self.horizon_days > 0
+            and self.scenarios * (1 - self.confidence) >= 1
+        )
+        if not good:
+            raise MarginError(
+                "a tail model needs degrees > 2, confidence and correlation within 0 and 1, a "
+                "horizon above 0 and at least one scenario in the tail",
+                code="MRG-002",
+                field="model",
+            )
+
 
 def expected_shortfall(loss: Floats, confidence: float) -> float:
     """Mean of the worst ``1 − confidence`` of equally likely losses, fractional tail included.
@@ -160,8 +178,8 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
     Every position is revalued in each scenario (volatility held). *Separate*: each position has
     a pot whose equity is its standalone initial margin (or its own value, when that is more)
     and loses at most that; the rest of the equity
-    stands aside. *Pooled*: the account loses at most its whole equity. Coin collateral loses
-    with its price in both.
+    stands aside. *Pooled*: each pot of the rule-set loses at most its equity. Coin collateral
+    loses with its price in both. Where the rule-set fences every position the two are the same.
 
     Parameters
     ----------
@@ -181,7 +199,7 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
         | {
             registry.assets[frame.follow[asset]]
             for asset in book.balance_asset
-            if registry.assets[asset] not in ("USD", "USDC", "USDT")
+            if registry.assets[asset] not in DOLLARS
         }
     )
     vols = [underlying_vol(snapshot, name) for name in names]
@@ -200,28 +218,32 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
     alias = frame.ruleset.data.groups
     plan = plan_table(registry, scenarios, rows=frame.used, underlying_alias=alias)
     table = build_table(plan, frame.view)
-    settle = registry.terms.settlement[book.position_instrument]
+    settle = frame.terms.settlement[book.position_instrument]
     place = {name: row for row, name in enumerate(names)}
     usd = frame.view.asset_usd
     pnl = book.position_quantity[:, None] * table.pnl[book.position_instrument]
-    profit, value = position_values(frame)
+    profit, value = frame.position_values()
     # A coin-settled gain and what is held in coin are worth more or less dollars afterwards.
     factor = np.stack([_factor(frame, place, move, int(s)) for s in settle]) if settle.size else 1.0
     held = (profit + value)[:, None]
     position_loss = -(pnl * factor + held * (factor - 1.0)) * usd[settle][:, None]
-    coin = np.zeros(model.scenarios)
+    coin = np.zeros((book.balance_amount.size, model.scenarios))
     for row, asset in enumerate(book.balance_asset):
         price = float(frame.asset_usd_or_one[asset])
         if book.balance_amount[row]:
             grown = _factor(frame, place, move, int(asset)) - 1.0
-            coin -= book.balance_amount[row] * price * grown
+            coin[row] = -book.balance_amount[row] * price * grown
     alone = standalone_margins(frame).im[: book.position_quantity.size]
     own = (profit + value) * usd[settle]
     limit = np.maximum(alone, own)
-    separate = np.minimum(position_loss, limit[:, None]).sum(axis=0) + coin
-    equity = float(done.have.mm @ frame.pot_usd)
-    pooled = np.minimum(position_loss.sum(axis=0) + coin, max(equity, 0.0))
-    separate = np.minimum(separate, max(equity, 0.0))
+    coins = coin.sum(axis=0)
+    equity = np.maximum(done.have.mm * frame.pot_usd, 0.0)
+    by_pot = sum_by(position_loss, a.position_pot, a.pots) + sum_by(coin, a.balance_pot, a.pots)
+    pooled = np.minimum(by_pot, equity[:, None]).sum(axis=0)
+    separate = np.minimum(position_loss, limit[:, None]).sum(axis=0) + coins
+    separate = np.minimum(separate, float(equity.sum()))
+    if frame.ruleset.data.pools.by == "position":
+        separate = pooled  # every position is fenced already: nothing is pooled
     pooled_cvar = expected_shortfall(pooled, model.confidence)
     separate_cvar = expected_shortfall(separate, model.confidence)
     return TailCost(

@@ -76,7 +76,7 @@ def price_profile(
     rows: list[tuple[float, float, float, float]] = []
     for ratio in np.linspace(low, high, points):
         factor = np.where(moves, ratio, 1.0)
-        there = frame.in_market(frame.view.shocked(factor, frame.book.registry))
+        there = frame.shocked(factor)
         try:
             need = requirement(there)
             have = equity(there, need, fences)

@@ -244,7 +244,8 @@ def _add_balances(columns: _Columns, account: AccountFile, pools: dict[str, int]
             raise InputError(f"{entry.asset!r} is not an asset", code="INP-003", field=field)
         amount = to_float(entry.amount, account=account.account, field=field)
         pool = _pool(pools, entry.pool, f"balances[{row}].pool")
-        columns.balances.append((pool, columns.registry.asset(entry.asset), amount))
+        if amount:
+            columns.balances.append((pool, columns.registry.asset(entry.asset), amount))
 
 
 def _add_positions(columns: _Columns, account: AccountFile, pools: dict[str, int]) -> None:

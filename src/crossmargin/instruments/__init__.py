@@ -10,6 +10,7 @@ from crossmargin.instruments._symbols import (
     parse_instrument,
 )
 from crossmargin.instruments._types import (
+    DOLLARS,
     KIND_CODE,
     Future,
     Instrument,
@@ -22,6 +23,7 @@ from crossmargin.instruments._types import (
 )
 
 __all__ = [
+    "DOLLARS",
     "KIND_CODE",
     "NO_EXPIRY_NS",
     "Future",

@@ -25,7 +25,7 @@ class Terms:
     ----------
     kind : int8
         Codes of ``KIND_CODE``.
-    underlying, settlement : int32
+    underlying, settlement, quote : int32
         Indices into :attr:`Registry.assets`.
     inverse, is_call : bool
         Shape of the pay-off; `is_call` is False for everything but calls.
@@ -38,6 +38,7 @@ class Terms:
     kind: NDArray[np.int8]
     underlying: NDArray[np.int32]
     settlement: NDArray[np.int32]
+    quote: NDArray[np.int32]
     inverse: NDArray[np.bool_]
     is_call: NDArray[np.bool_]
     contract_size: NDArray[np.float64]
@@ -149,6 +150,7 @@ class Registry:
                 settlement=np.array(
                     [self._asset_index[i.settlement] for i in items], dtype=np.int32
                 ),
+                quote=np.array([self._asset_index[i.quote] for i in items], dtype=np.int32),
                 inverse=np.array([i.inverse for i in items], dtype=np.bool_),
                 is_call=np.array(
                     [isinstance(i, Option) and i.is_call for i in items], dtype=np.bool_

@@ -11,6 +11,9 @@ from crossmargin.units import format_time
 
 Kind = Literal["spot", "perpetual", "future", "option"]
 
+#: Assets whose price is meant to be one US dollar; each is still a factor of its own.
+DOLLARS = frozenset({"USD", "USDC", "USDT"})
+
 #: Codes used in columns. The order is part of the stored format: append, never reorder.
 KIND_CODE: dict[Kind, int] = {"spot": 0, "perpetual": 1, "future": 2, "option": 3}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossmargin.margin._explain import Standalone, standalone_margins
-from crossmargin.margin._frame import Frame
+from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin.batch import BookResult, evaluate_book
 from crossmargin.margin.engine import (
     Equity,
@@ -11,7 +11,6 @@ from crossmargin.margin.engine import (
     equity,
     fenced_margins,
     frame_for,
-    position_values,
     requirement,
 )
 from crossmargin.margin.liquidation_price import (
@@ -62,7 +61,6 @@ __all__ = [
     "liquidation_prices",
     "load_ruleset",
     "make_statement",
-    "position_values",
     "recompute",
     "requirement",
     "ruleset_from_dict",
@@ -70,5 +68,6 @@ __all__ = [
     "ruleset_ids",
     "shares",
     "standalone_margins",
+    "sum_by",
     "tick_size",
 ]

@@ -94,7 +94,11 @@ def _unique_rows(*columns: Ints) -> tuple[tuple[Ints, ...], Ints]:
 def underlying_aliases(book: Book, ruleset: Ruleset) -> Ints:
     """Return, for each asset of the registry, the asset whose scenarios it takes."""
     registry = book.registry
-    alias = {registry.asset(k): registry.asset(v) for k, v in ruleset.data.groups.items()}
+    # Only a leader whose follower is there is added: a book keeps its other indices.
+    held = set(registry.assets)
+    alias = {
+        registry.asset(k): registry.asset(v) for k, v in ruleset.data.groups.items() if k in held
+    }
     return np.array([alias.get(a, a) for a in range(len(registry.assets))], dtype=np.int64)
 
 

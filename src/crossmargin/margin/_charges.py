@@ -9,7 +9,7 @@ from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._formula import Part, fill_extremes
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._scan import settlement_rule
+from crossmargin.margin._scan import capped_losses, settlement_rule
 from crossmargin.margin.components import (
     Borrow,
     CorrelationContingency,
@@ -32,14 +32,14 @@ def _same(value: Floats, share: Floats) -> Part:
 def _leg_deltas(frame: Frame) -> Floats:
     """Delta in coins that each order leg would add."""
     book = frame.book
-    return book.leg_quantity * frame.unit_delta[book.leg_instrument]
+    return frame.leg_quantity * frame.unit_delta[book.leg_instrument]
 
 
 def _expiry_buckets(frame: Frame, instrument: Ints) -> tuple[Ints, Ints]:
     """Find the (segment, expiry) pairs of positions and legs: segment of each, and rows."""
     a = frame.arrangement
     segment = np.concatenate([a.position_segment, a.leg_segment])
-    expiry = frame.book.registry.terms.expiry_ns[instrument]
+    expiry = frame.terms.expiry_ns[instrument]
     keys, bucket = np.unique(np.stack([segment, expiry], axis=1), axis=0, return_inverse=True)
     return keys[:, 0].astype(np.int64), bucket.reshape(-1)
 
@@ -56,13 +56,15 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
     private/pme/simulate; that options enter by their Black delta is unconfirmed.
     """
     a, book = frame.arrangement, frame.book
-    terms = book.registry.terms
+    terms = frame.terms
     instrument = np.concatenate([book.position_instrument, book.leg_instrument])
     seg, bucket = frame.once("roll_buckets", lambda: _expiry_buckets(frame, instrument))
     count = seg.size
     n = quantity.size
     # Each leg at its own index: in an aliased group two underlyings share an expiry.
     price = np.where(terms.inverse[instrument], 1.0, frame.index_quote[instrument])
+    # Spot has no basis to roll, no more than the same coin as a balance.
+    price = np.where(terms.kind[instrument] == KIND_CODE["spot"], 0.0, price)
     delta = quantity * frame.unit_delta[book.position_instrument] * price[:n]
     net = sum_by(delta, bucket[:n], count)
     years = np.full(count, np.inf)
@@ -239,7 +241,7 @@ def run_correlation(
 
 def _signed_funding(spec: FundingProvision, frame: Frame, instrument: Ints, q: Floats) -> Floats:
     """Funding to be paid by each row in its settlement asset, < 0 when received."""
-    terms = frame.book.registry.terms
+    terms = frame.terms
     perp = terms.kind[instrument] == KIND_CODE["perpetual"]
     funding = frame.view.funding_rate_8h[instrument]
     missing = np.flatnonzero(perp & np.isnan(funding))
@@ -275,7 +277,7 @@ def run_funding(spec: FundingProvision, frame: Frame, quantity: Floats, *, order
     pay = _signed_funding(spec, frame, book.position_instrument, quantity) * frame.position_rate
     total = sum_by(pay, a.position_group, a.groups)
     if orders and book.leg_order.size:
-        extra = _signed_funding(spec, frame, book.leg_instrument, book.leg_quantity)
+        extra = _signed_funding(spec, frame, book.leg_instrument, frame.leg_quantity)
         extra = extra * frame.segment_rate[a.leg_segment]
         total = total + _worst_fills(frame, extra)
     owed = total > 0
@@ -298,20 +300,13 @@ def run_fill_losses(frame: Frame) -> Floats:
     """
     a, book = frame.arrangement, frame.book
     fee = frame.ruleset.data.orders.fee_rate
-    gain = frame.fill_gain(book.leg_instrument, book.leg_quantity, book.leg_price)
-    cost = (fee * frame.notional(book.leg_instrument, book.leg_quantity) - gain) * (
+    gain = frame.fill_gain(book.leg_instrument, frame.leg_quantity, book.leg_price)
+    cost = (fee * frame.notional(book.leg_instrument, frame.leg_quantity) - gain) * (
         frame.segment_rate[a.leg_segment]
     )
     pair, row = np.unique(book.leg_order * a.groups + a.leg_group, return_inverse=True)
     loss = np.maximum(sum_by(cost, row, pair.size), 0.0)
-    order, group = pair // a.groups, pair % a.groups
-    quotes = book.order_group[order]
-    out = sum_by(loss[quotes < 0], group[quotes < 0], a.groups)
-    for number in np.unique(quotes[quotes >= 0]):
-        mine = quotes == number
-        limit = book.group_limit_usd[number] / frame.pot_usd[a.group_pot]
-        out += np.minimum(sum_by(loss[mine], group[mine], a.groups), limit)
-    return out
+    return capped_losses(frame, loss, pair // a.groups, pair % a.groups, a.group_pot)
 
 
 def run_fees(spec: FeeProvision, frame: Frame, quantity: Floats, *, orders: bool) -> Part:

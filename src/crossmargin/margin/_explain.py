@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +13,9 @@ from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import run_scan
+from crossmargin.margin.components import Component, DeltaConcentration
 from crossmargin.margin.engine import Equity, Requirement, requirement
+from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
 from crossmargin.market import Snapshot
 from crossmargin.pricing import black76_greeks
@@ -51,7 +54,7 @@ class PositionGreeks:
 def position_greeks(frame: Frame) -> PositionGreeks:
     """Compute the sensitivities of all positions."""
     book, view = frame.book, frame.view
-    terms = book.registry.terms
+    terms = frame.terms
     index, q = book.position_instrument, book.position_quantity
     delta = q * frame.unit_delta[index]
     out = np.zeros((4, q.size))
@@ -123,11 +126,14 @@ class Standalone:
 def standalone_margins(frame: Frame) -> Standalone:
     """Margin of each position in an account of its own, and of each stressed coin balance.
 
+    Without charges whose law is not published: they may bind for a leg and not for the account.
+
     Coin balances count because they enter the account's scan too: leaving them out would
     compare a margin with coins against margins without.
     """
     book = one_each(frame.book)
-    alone = Frame(book, frame.ruleset, arrange(book, frame.ruleset), frame.view, frame.kernel)
+    rules = frame.once("standalone_rules", lambda: _without_unpublished(frame.ruleset))
+    alone = Frame(book, rules, arrange(book, rules), frame.view, frame.kernel, frame.entry)
     need = requirement(alone, levels=("im",))
     a = alone.arrangement
     account = book.pool_account[a.pot_pool]
@@ -142,6 +148,25 @@ def standalone_margins(frame: Frame) -> Standalone:
         np.concatenate([im, coins]),
         np.concatenate([sum_by(scan, account[a.group_pot], book.size), coins]),
     )
+
+
+def _without_unpublished(ruleset: Ruleset) -> Ruleset:
+    """Return the rule-set without concentration charges whose law is not published.
+
+    A hedged book may be far below a threshold that its legs alone are beyond.
+    """
+
+    def lift(spec: Component) -> Component:
+        if not isinstance(spec, DeltaConcentration) or spec.growth is not None:
+            return spec
+        free = {
+            name: msgspec.structs.replace(rule, threshold_usd=np.inf)
+            for name, rule in spec.underlyings.items()
+        }
+        return msgspec.structs.replace(spec, underlyings=free)
+
+    components = [lift(spec) for spec in ruleset.data.components]
+    return Ruleset(msgspec.structs.replace(ruleset.data, components=components))
 
 
 def _standalone_balances(frame: Frame) -> Floats:
@@ -349,11 +374,11 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
         if lacking > 0:
             out.append(
                 f"The wallet lacks {lacking:,.2f} USD to give every position its fenced margin: "
-                "the account could not hold them all apart, and the health of its pots is hypothetical."
+                "the account could not hold them all apart; its pots' health is hypothetical."
             )
     if frame.ruleset.overrides:
         out.append("Supplied by the user: " + ", ".join(frame.ruleset.overrides) + ".")
-    terms = book.registry.terms
+    terms = frame.terms
     futures = np.isin(
         terms.kind[book.position_instrument], [KIND_CODE["perpetual"], KIND_CODE["future"]]
     )

@@ -100,7 +100,7 @@ def tier_margin(notional: Floats, tiers: list[Tier], *, marginal: bool) -> tuple
 
 
 def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
-    terms = frame.book.registry.terms
+    terms = frame.terms
     codes = [KIND_CODE[k] for k in kinds]  # type: ignore[index]
     instrument = frame.book.position_instrument
     return np.flatnonzero(np.isin(terms.kind[instrument], codes) & ~frame.view.settled[instrument])
@@ -110,7 +110,7 @@ def _rate_margin(
     spec: RateMargin, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
-    terms = frame.book.registry.terms
+    terms = frame.terms
     view = frame.view
     coins = np.abs(quantity) * frame.unit_coins[instrument]
     quoted = frame.index_quote if spec.price == "index" else view.price
@@ -165,7 +165,7 @@ def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
     first: dict[tuple[int, int], int] = {}
     for leg in range(book.leg_order.size):
         key = (int(a.leg_group[leg]), int(book.leg_instrument[leg]))
-        q = float(book.leg_quantity[leg])
+        q = float(frame.leg_quantity[leg])
         if key in held:
             (buy if q > 0 else sell)[held[key]] += abs(q)
         else:
@@ -177,40 +177,77 @@ def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
     return buy, sell, legs, alone[:, 0], alone[:, 1]
 
 
-def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
-    """Rate times notional, per position; with orders, after the worst fills of each instrument.
+@dataclass(frozen=True, slots=True)
+class _Netted:
+    """Rows netted by group and instrument: legs of one contract margin as one position."""
 
-    The requirement is convex in the quantity of an instrument, so the worst fill is either all
-    its buys or all its sells, and that is what is compared; never both at once.
+    row: Ints
+    group: Ints
+    instrument: Ints
+    quantity: Floats
+    leverage: Floats
+    rate: Floats
+
+    def sum(self, values: Floats) -> Floats:
+        return sum_by(values, self.row, self.group.size)
+
+
+def _netted(frame: Frame, rows: Ints, quantity: Floats) -> _Netted:
+    a, book = frame.arrangement, frame.book
+    instrument = book.position_instrument[rows]
+    pair = a.position_group[rows] * len(book.registry) + instrument
+    keys, first, row = np.unique(pair, return_index=True, return_inverse=True)
+    leverage = np.full(keys.size, np.inf)
+    np.fmin.at(leverage, row, book.position_leverage[rows])
+    return _Netted(
+        row=row,
+        group=a.position_group[rows][first],
+        instrument=instrument[first],
+        quantity=sum_by(quantity[rows], row, keys.size),
+        leverage=np.where(np.isinf(leverage), np.nan, leverage),
+        rate=frame.position_rate[rows][first],
+    )
+
+
+def _spread(net: _Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:
+    """Hand ``q·∂/∂q`` of the netted contract down to its rows, in proportion to quantity."""
+    out = np.zeros(quantity.size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        per_unit = np.where(net.quantity != 0, slope * net.rate / net.quantity, 0.0)
+    out[rows] = quantity[rows] * per_unit[net.row]
+    return out
+
+
+def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+    """Rate times notional, per contract; with orders, after the worst fills of each.
+
+    Rows of one contract in one group (hedge legs) are netted first. The requirement never falls
+    as |quantity| grows, so the worst fill is either all buys or all sells of a contract, and
+    that is what is compared; never both at once.
     """
     a, book = frame.arrangement, frame.book
     rows = _rows_of(frame, list(spec.kinds))
-    instrument = book.position_instrument[rows]
-    leverage = book.position_leverage[rows]
-    rate = frame.position_rate[rows]
-    im, mm, s_im, s_mm = _rate_margin(spec, frame, instrument, quantity[rows], leverage)
-    group = a.position_group[rows]
+    net = _netted(frame, rows, quantity)
+    im, mm, s_im, s_mm = _rate_margin(spec, frame, net.instrument, net.quantity, net.leverage)
     extra = np.zeros((2, a.groups))
     if orders and book.leg_order.size:
         buy, sell, legs, alone_buy, alone_sell = fill_extremes(frame)
-        for change in (buy[rows], -sell[rows]):
-            after = _rate_margin(spec, frame, instrument, quantity[rows] + change, leverage)
+        for change in (net.sum(buy[rows]), -net.sum(sell[rows])):
+            after = _rate_margin(spec, frame, net.instrument, net.quantity + change, net.leverage)
             im, mm = np.maximum(im, after[0]), np.maximum(mm, after[1])
         extra = _alone(spec, frame, legs, alone_buy, alone_sell)
-    share_im, share_mm = np.zeros(quantity.size), np.zeros(quantity.size)
-    share_im[rows], share_mm[rows] = s_im * rate, s_mm * rate
     return Part(
-        im=sum_by(im * rate, group, a.groups) + extra[0],
-        mm=sum_by(mm * rate, group, a.groups) + extra[1],
-        share_im=share_im,
-        share_mm=share_mm,
+        im=sum_by(im * net.rate, net.group, a.groups) + extra[0],
+        mm=sum_by(mm * net.rate, net.group, a.groups) + extra[1],
+        share_im=_spread(net, rows, quantity, s_im),
+        share_mm=_spread(net, rows, quantity, s_mm),
     )
 
 
 def _alone(spec: RateMargin, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
     """Charge orders in instruments that are not held, by group."""
     a, book = frame.arrangement, frame.book
-    terms = frame.book.registry.terms
+    terms = frame.terms
     codes = [KIND_CODE[k] for k in spec.kinds]
     held = book.leg_instrument[legs]
     keep = np.isin(terms.kind[held], codes) & ~frame.view.settled[held]
@@ -232,7 +269,7 @@ def option_margin(spec: OptionFormula, frame: Frame, instrument: Ints) -> tuple[
     Source: Deribit standard margin as given by doc.tslab.pro (secondary); the same shape in USD
     terms at bit.com, helpcenter article 11039356631321.
     """
-    terms = frame.book.registry.terms
+    terms = frame.terms
     spot = frame.index_quote[instrument]
     strike, call = terms.strike[instrument], terms.is_call[instrument]
     inverse = terms.inverse[instrument]
@@ -254,27 +291,23 @@ def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: 
     """Apply the standard option formula; with orders, after the sells (buys reduce shorts)."""
     a, book = frame.arrangement, frame.book
     rows = _rows_of(frame, ["option"])
-    share_im, share_mm = np.zeros(quantity.size), np.zeros(quantity.size)
-    im_unit, mm_unit = option_margin(spec, frame, book.position_instrument[rows])
-    short = np.maximum(-quantity[rows], 0.0)
-    rate = frame.position_rate[rows]
-    share_im[rows], share_mm[rows] = short * im_unit * rate, short * mm_unit * rate
-    extra_im, extra_mm = np.zeros(a.groups), np.zeros(a.groups)
+    net = _netted(frame, rows, quantity)
+    im_unit, mm_unit = option_margin(spec, frame, net.instrument)
+    slope = np.maximum(-net.quantity, 0.0)
+    short, extra = slope, np.zeros((2, a.groups))
     if orders and book.leg_order.size:
         _, sell, legs, _, alone_sell = fill_extremes(frame)
-        short = np.maximum(-(quantity[rows] - sell[rows]), 0.0)
-        terms = book.registry.terms
+        short = np.maximum(-(net.quantity - net.sum(sell[rows])), 0.0)
+        terms = frame.terms
         ordered = book.leg_instrument[legs]
         keep = (terms.kind[ordered] == KIND_CODE["option"]) & ~frame.view.settled[ordered]
         legs, alone_sell = legs[keep], alone_sell[keep]
-        u_im, u_mm = option_margin(spec, frame, book.leg_instrument[legs])
-        leg_rate = frame.segment_rate[a.leg_segment[legs]]
-        extra_im = sum_by(alone_sell * u_im * leg_rate, a.leg_group[legs], a.groups)
-        extra_mm = sum_by(alone_sell * u_mm * leg_rate, a.leg_group[legs], a.groups)
-    group = a.position_group[rows]
+        unit = np.stack(option_margin(spec, frame, book.leg_instrument[legs]))
+        amount = unit * alone_sell * frame.segment_rate[a.leg_segment[legs]]
+        extra = np.stack([sum_by(row, a.leg_group[legs], a.groups) for row in amount])
     return Part(
-        im=sum_by(short * im_unit * rate, group, a.groups) + extra_im,
-        mm=sum_by(short * mm_unit * rate, group, a.groups) + extra_mm,
-        share_im=share_im,
-        share_mm=share_mm,
+        im=sum_by(short * im_unit * net.rate, net.group, a.groups) + extra[0],
+        mm=sum_by(short * mm_unit * net.rate, net.group, a.groups) + extra[1],
+        share_im=_spread(net, rows, quantity, slope * im_unit),
+        share_mm=_spread(net, rows, quantity, slope * mm_unit),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError
-from crossmargin.instruments import KIND_CODE
+from crossmargin.instruments import KIND_CODE, Terms
 from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView
@@ -69,6 +69,9 @@ class Frame:
         The market aligned with the book's registry.
     kernel : {"numpy", "numba"}
         Pricing kernel of the risk table.
+    entry : float64[N]
+        Entry price of each position, "mark" resolved to the mark of the account's own market:
+        in a shocked market it stays what it was.
     memo : dict
         What depends on the arrangement alone, worked out once and shared by every market the
         book is looked at in.
@@ -79,6 +82,7 @@ class Frame:
     arrangement: Arrangement
     view: MarketView
     kernel: Kernel = "numpy"
+    entry: Floats | None = None
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, key: str, make: Callable[[], T]) -> T:
@@ -91,6 +95,21 @@ class Frame:
     def in_market(self, view: MarketView) -> Frame:
         """Return the same arranged book in another market."""
         return replace(self, view=view)
+
+    @property
+    def terms(self) -> Terms:
+        """Terms of the instruments as they were when the frame was made."""
+        return self.once("terms", lambda: self.book.registry.terms)
+
+    @property
+    def leg_quantity(self) -> Floats:
+        """Quantities of order legs; what has expired can no longer fill."""
+        book = self.book
+        return np.where(self.view.settled[book.leg_instrument], 0.0, book.leg_quantity)
+
+    def shocked(self, ratio: Floats) -> Frame:
+        """Return the frame with each asset's price multiplied by a ratio."""
+        return self.in_market(self.view.shocked(ratio, self.terms))
 
     # ---- assets ------------------------------------------------------------------------
 
@@ -128,7 +147,7 @@ class Frame:
     @cached_property
     def unit_coins(self) -> Floats:
         """Coins per unit of quantity, by instrument (inverse futures: at the mark)."""
-        terms = self.book.registry.terms
+        terms = self.terms
         usd_units = terms.inverse & (terms.kind != KIND_CODE["option"])
         with np.errstate(invalid="ignore", divide="ignore"):
             coins: Floats = np.where(
@@ -139,7 +158,7 @@ class Frame:
     @cached_property
     def unit_delta(self) -> Floats:
         """Delta in coins per unit of quantity, by instrument (options: Black-76, forward)."""
-        terms = self.book.registry.terms
+        terms = self.terms
         delta = self.unit_coins.copy()
         used = self.used
         opt = used[terms.kind[used] == KIND_CODE["option"]]
@@ -160,20 +179,14 @@ class Frame:
     @cached_property
     def index_quote(self) -> Floats:
         """Index price of each instrument's underlying, in its quote currency."""
-        registry = self.book.registry
-        quote = self.once(
-            "quote", lambda: np.array([registry.asset(i.quote) for i in registry], dtype=np.int64)
-        )
         usd = self.asset_usd_or_one
-        return np.asarray(usd[registry.terms.underlying] / usd[quote], dtype=np.float64)
+        return np.asarray(usd[self.terms.underlying] / usd[self.terms.quote], dtype=np.float64)
 
     @cached_property
     def asset_usd_or_one(self) -> Floats:
         """Prices of assets with US dollars at 1."""
-        names = self.book.registry.assets
         prices = self.view.asset_usd
-        extra = np.full(max(0, len(names) - prices.size), np.nan)
-        prices = np.concatenate([prices, extra])
+        names = self.book.registry.assets[: prices.size]
         return np.where([name == "USD" for name in names], 1.0, prices)
 
     @property
@@ -216,7 +229,7 @@ class Frame:
     @cached_property
     def unit_value(self) -> Floats:
         """Value of one unit of quantity in its settlement asset: options and spot; else NaN."""
-        terms = self.book.registry.terms
+        terms = self.terms
         value = np.full(len(self.book.registry), np.nan)
         used = self.used
         opt = used[terms.kind[used] == KIND_CODE["option"]]
@@ -236,7 +249,7 @@ class Frame:
 
     def fill_gain(self, instrument: Ints, quantity: Floats, price: Floats) -> Floats:
         """Profit in the settlement asset from having filled at `price` (NaN: at the mark)."""
-        terms = self.book.registry.terms
+        terms = self.terms
         size = terms.contract_size[instrument]
         mark = self.view.price[instrument]
         has_value = (terms.kind[instrument] == KIND_CODE["option"]) | (
@@ -254,8 +267,27 @@ class Frame:
             )
         return np.where(np.isnan(price), 0.0, quantity * gain)
 
+    def position_values(self, quantity: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return unrealised profit and market value of each position in its settlement asset.
+
+        Futures and perpetuals have profit and no value; options and spot have value and no
+        profit (their premium has left the balance).
+
+        Parameters
+        ----------
+        quantity : float64[N], optional
+            Quantities to use instead of the book's; both results are linear in them.
+        """
+        index = self.book.position_instrument
+        q = self.book.position_quantity if quantity is None else quantity
+        entry = self.book.position_entry if self.entry is None else self.entry
+        valued = np.isin(self.terms.kind[index], [KIND_CODE["option"], KIND_CODE["spot"]])
+        value = np.where(valued, q * self.unit_value[index], 0.0)
+        profit = np.where(valued, 0.0, self.fill_gain(index, q, entry))
+        return profit, value
+
     def notional(self, instrument: Ints, quantity: Floats) -> Floats:
         """Absolute notional in the settlement asset, by row."""
-        terms = self.book.registry.terms
+        terms = self.terms
         coins = np.abs(quantity) * self.unit_coins[instrument]
         return np.where(terms.inverse[instrument], coins, coins * self.view.price[instrument])

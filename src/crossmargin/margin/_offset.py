@@ -16,7 +16,9 @@ from crossmargin.margin._frame import Frame, sum_by
 Floats = NDArray[np.float64]
 
 
-def apply_offset(frame: Frame, group: Floats, quantity: Floats) -> tuple[Floats, Floats, Floats]:
+def apply_offset(
+    frame: Frame, group: Floats, quantity: Floats, *, orders: bool = False
+) -> tuple[Floats, Floats, Floats]:
     """Add groups up to pots, less credit between pairs that stand on opposite sides.
 
     Parameters
@@ -27,6 +29,10 @@ def apply_offset(frame: Frame, group: Floats, quantity: Floats) -> tuple[Floats,
         Requirement of each group.
     quantity : float64[N]
         Quantities, whose net delta says on which side a group stands.
+
+    orders : bool
+        Whether open orders may fill: a group that has some then earns no credit, because a
+        fill may take away the side that the credit rests on.
 
     Returns
     -------
@@ -46,6 +52,8 @@ def apply_offset(frame: Frame, group: Floats, quantity: Floats) -> tuple[Floats,
         return gross, credit, passed
     delta = quantity * frame.unit_delta[frame.book.position_instrument]
     side = np.sign(sum_by(delta, a.position_group, a.groups))
+    if orders:
+        side[a.leg_group] = 0.0
     names = frame.book.registry.assets
     left = group.copy()
     for pot in range(a.pots):

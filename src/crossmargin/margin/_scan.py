@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.instruments import KIND_CODE
+from crossmargin.instruments import DOLLARS, KIND_CODE
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin.components import CurrencyOffset, Scan
 
@@ -24,13 +24,11 @@ Ints = NDArray[np.int64]
 T = TypeVar("T")
 Bools = NDArray[np.bool_]
 
-_STABLE = {"USD", "USDC", "USDT"}
-
 
 def currency_rule(table: dict[str, T], asset: str) -> T | None:
     """Look a settlement asset up: its own name, ``USD`` for stablecoins, ``default``."""
     found = table.get(asset)
-    if found is None and asset in _STABLE:
+    if found is None and asset in DOLLARS:
         found = table.get("USD")
     return found if found is not None else table.get("default")
 
@@ -140,10 +138,48 @@ def _rates(spec: Scan, frame: Frame, instrument: Ints, segment: Ints) -> Floats:
         settle != a.pot_asset[a.group_pot[group]]
     )
     row = frame.group_scenario_row[group]
-    option = frame.book.registry.terms.kind[instrument] == KIND_CODE["option"]
+    option = frame.terms.kind[instrument] == KIND_CODE["option"]
     s = frame.table.scenarios
     shock = np.where(option[:, None], s.move[row], s.move_linear[row])
     return np.asarray(rate * np.where(moves[:, None], 1.0 + shock, 1.0))
+
+
+def _held_in_coin(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
+    """Revalue the coins in unrealised profit and option value in the numeraire, ``[N, S]``.
+
+    A coin's equity is balance, unrealised profit and option value together; where the coin's
+    balance is stressed, the rest of it moves with the same price.
+    """
+    a, book = frame.arrangement, frame.book
+    settle = a.segment_asset[a.position_segment]
+    group = a.segment_group[a.position_segment]
+    moves = (frame.follow[settle] == a.group_underlying[group]) & (
+        settle != a.pot_asset[a.group_pot[group]]
+    )
+    if spec.conversion == "base" or not moves.any():
+        return np.zeros((quantity.size, 1))
+    # Quantity may be scaled; profit and value are linear in it.
+    profit, value = frame.position_values(quantity)
+    held = np.where(moves, (profit + value) * frame.position_rate, 0.0)
+    s = frame.table.scenarios
+    row = frame.group_scenario_row[group]
+    option = frame.terms.kind[book.position_instrument] == KIND_CODE["option"]
+    shock = np.where(option[:, None], s.move[row], s.move_linear[row])
+    low, high = _stress_bounds(frame, settle)
+    return np.asarray(held[:, None] * np.clip(shock, low[:, None], high[:, None]))
+
+
+def _stress_bounds(frame: Frame, asset: Ints) -> tuple[Floats, Floats]:
+    """Least and largest move of each asset's price that enters the scenarios."""
+    rules = frame.ruleset.data.collateral.assets
+    names = frame.book.registry.assets
+    low, high = np.zeros(asset.size), np.zeros(asset.size)
+    for one in np.unique(asset):
+        rule = rules.get(names[one]) or rules.get("default")
+        side = "none" if rule is None else rule.stress
+        low[asset == one] = -np.inf if side in ("down", "both") else 0.0
+        high[asset == one] = np.inf if side in ("up", "both") else 0.0
+    return low, high
 
 
 def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
@@ -154,16 +190,9 @@ def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
     rows = np.flatnonzero(a.balance_segment >= 0)
     if not rows.size:
         return out
-    names = frame.book.registry.assets
-    rules = frame.ruleset.data.collateral.assets
     segment = a.balance_segment[rows]
     move = frame.table.scenarios.move_linear[frame.group_scenario_row[a.segment_group[segment]]]
-    asset = frame.book.balance_asset[rows]
-    low, high = np.zeros(rows.size), np.zeros(rows.size)
-    for one in np.unique(asset):
-        rule = rules.get(names[one]) or rules["default"]
-        low[asset == one] = -np.inf if rule.stress in ("down", "both") else 0.0
-        high[asset == one] = np.inf if rule.stress in ("up", "both") else 0.0
+    low, high = _stress_bounds(frame, frame.book.balance_asset[rows])
     clipped = np.clip(move, low[:, None], high[:, None])
     out[rows] = (amount[rows] * frame.segment_rate[segment])[:, None] * clipped
     return out
@@ -185,23 +214,42 @@ def order_losses(spec: Scan, frame: Frame) -> Floats:
     """
     book, a = frame.book, frame.arrangement
     table = frame.table
-    gain = frame.fill_gain(book.leg_instrument, book.leg_quantity, book.leg_price)
+    gain = frame.fill_gain(book.leg_instrument, frame.leg_quantity, book.leg_price)
     fee_rate = frame.ruleset.data.orders.fee_rate
-    fee = fee_rate * frame.notional(book.leg_instrument, book.leg_quantity)
-    pnl = book.leg_quantity[:, None] * table.pnl[book.leg_instrument] + (gain - fee)[:, None]
+    fee = fee_rate * frame.notional(book.leg_instrument, frame.leg_quantity)
+    pnl = frame.leg_quantity[:, None] * table.pnl[book.leg_instrument] + (gain - fee)[:, None]
     pnl = pnl * _rates(spec, frame, book.leg_instrument, a.leg_segment)
     pair = book.leg_order * a.segments + a.leg_segment
     keys, inverse = np.unique(pair, return_inverse=True)
     loss = np.maximum(0.0, -sum_by(pnl, inverse, keys.size))
     order, segment = keys // a.segments, keys % a.segments
-    group = book.order_group[order]
-    out = sum_by(loss[group < 0], segment[group < 0], a.segments)
-    for number in np.unique(group[group >= 0]):
-        mine = group == number
-        total = sum_by(loss[mine], segment[mine], a.segments)
-        limit = book.group_limit_usd[number] / frame.pot_usd[a.group_pot[a.segment_group]]
-        out += np.minimum(total, limit[:, None])
-    return out
+    return capped_losses(frame, loss, order, segment, a.group_pot[a.segment_group])
+
+
+def capped_losses(frame: Frame, loss: Floats, order: Ints, place: Ints, pot: Ints) -> Floats:
+    """Sum losses of orders by place, each quote group at most its protection limit.
+
+    Parameters
+    ----------
+    loss : float64[J] or float64[J, S]
+        At least 0, in the numeraire.
+    order, place : int64[J]
+        The order each row belongs to, and where it is summed.
+    pot : int64[K]
+        Pot of each place.
+    """
+    book = frame.book
+    quotes = book.order_group[order]
+    free = quotes < 0
+    out = sum_by(loss[free], place[free], pot.size)
+    if free.all():
+        return out
+    pair, row = np.unique(quotes[~free] * pot.size + place[~free], return_inverse=True)
+    total = sum_by(loss[~free], row, pair.size)
+    where = pair % pot.size
+    limit = book.group_limit_usd[pair // pot.size] / frame.pot_usd[pot[where]]
+    limit = limit[:, None] if total.ndim == 2 else limit
+    return out + sum_by(np.minimum(total, limit), where, pot.size)
 
 
 def run_scan(
@@ -227,6 +275,7 @@ def run_scan(
     instrument = frame.book.position_instrument
     rows = quantity[:, None] * table.pnl[instrument]
     rows *= _rates(spec, frame, instrument, a.position_segment)
+    rows += _held_in_coin(spec, frame, quantity)
     held = _balance_pnl(frame, amount)
     v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
     if orders and frame.book.leg_order.size:

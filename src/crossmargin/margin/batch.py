@@ -31,8 +31,8 @@ class BookResult:
     im, mm : float64[A]
         Requirements, open orders in IM; NaN where it failed.
     health : float64[A]
-        Smallest equity / MM over the pots; ``inf`` where nothing is required, NaN where it
-        failed.
+        Smallest equity / MM over the pots; ``inf`` where nothing is required, ``-inf`` where
+        nothing is required and less than nothing is there, NaN where it failed.
     failures : dict of int to CrossmarginError
         By account index: why it could not be computed.
     """
@@ -74,18 +74,19 @@ def evaluate_book(
     """
     columns = np.full((5, book.size), np.nan)
     failures: dict[int, CrossmarginError] = {}
-    parts = [np.arange(book.size)]
+    parts = [(np.arange(book.size), book)]
     while parts:
-        mine = parts.pop()
+        mine, part = parts.pop()
         if not mine.size:
             continue
         try:
-            columns[:, mine] = _totals(select_accounts(book, mine), snapshot, ruleset, kernel)
+            columns[:, mine] = _totals(part, snapshot, ruleset, kernel)
         except CrossmarginError as error:
             if mine.size == 1:
                 failures[int(mine[0])] = error.located(account=book.account_ids[int(mine[0])])
             else:
-                parts += np.array_split(mine, 2)
+                for half in np.array_split(np.arange(mine.size), 2):
+                    parts.append((mine[half], select_accounts(part, half)))
     return BookResult(
         account_ids=book.account_ids,
         equity=columns[0],
@@ -105,7 +106,8 @@ def _totals(book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel) ->
     account = book.pool_account[frame.arrangement.pot_pool]
     usd = frame.pot_usd
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(need.mm > 0, have.mm / need.mm, np.inf)
+        none = np.where(have.mm < 0, -np.inf, np.inf)
+        ratio = np.where(need.mm > 0, have.mm / need.mm, none)
     health = np.full(book.size, np.inf)
     np.minimum.at(health, account, ratio)
     sums = [sum_by(x * usd, account, book.size) for x in (have.mm, have.im, initial.im, need.mm)]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
-from crossmargin.errors import RulesetError
+from crossmargin.errors import RulesetError, invariant
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin import _charges as charges
 from crossmargin.margin._arrange import arrange
@@ -128,9 +128,13 @@ def frame_for(
     arrangement = arrange(book, ruleset)
     _require_orders_known(book, ruleset)
     view = snapshot.view(book.registry, book.instruments_used().tolist())
+    for asset in np.unique(arrangement.group_underlying):
+        snapshot.asset_usd(book.registry.assets[asset])
     for asset in np.unique(book.balance_asset[book.balance_amount != 0.0]):
         snapshot.asset_usd(book.registry.assets[asset])
-    return Frame(book, ruleset, arrangement, view, kernel)
+    entry = book.position_entry
+    entry = np.where(np.isnan(entry), view.price[book.position_instrument], entry)
+    return Frame(book, ruleset, arrangement, view, kernel, entry)
 
 
 def _require_orders_known(book: Book, ruleset: Ruleset) -> None:
@@ -208,7 +212,7 @@ def requirement(
         scan = run_scan(ruleset.scan, frame, q, b, orders=orders)
     parts: dict[str, Part] = {}
     pool_parts: dict[str, tuple[Floats, Floats]] = {}
-    for spec in ruleset.data.components:
+    for spec in sorted(ruleset.data.components, key=lambda c: not isinstance(c, Scan)):
         if isinstance(spec, Borrow):
             pool_parts[spec.name] = charges.run_borrow(spec, frame)
         else:
@@ -228,7 +232,7 @@ def requirement(
         if orders and scan is None and book.leg_order.size:
             group = group + charges.run_fill_losses(frame)
         _check_margin(frame, group, level)
-        pot, credit, passed = apply_offset(frame, group, q)
+        pot, credit, passed = apply_offset(frame, group, q, orders=orders)
         share = np.zeros(q.size)
         for name, grad in result.grad.items():
             part = parts[name]
@@ -287,36 +291,41 @@ def _haircuts(frame: Frame) -> Floats:
     out = np.zeros(book.balance_amount.size)
     counted = (book.balance_amount > 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
     for asset in np.unique(book.balance_asset[counted]):
-        name = book.registry.assets[asset]
-        rule = asset_rule(frame.ruleset, name)
-        if rule is None:
-            raise RulesetError(
-                f"rule-set {frame.ruleset.id!r} has no haircut for {name}",
-                code="RUL-020",
-                field=f"collateral.assets.{name}",
-                hint=f"supply it, for example --set collateral.assets.{name}.haircut=0.1",
-            )
-        out[counted & (book.balance_asset == asset)] = rule.haircut
+        out[counted & (book.balance_asset == asset)] = _haircut_of(frame, int(asset))
     return out
 
 
-def position_values(frame: Frame) -> tuple[Floats, Floats]:
-    """Return unrealised profit and market value of each position in its settlement asset.
+def _haircut_of(frame: Frame, asset: int) -> float:
+    name = frame.book.registry.assets[asset]
+    rule = asset_rule(frame.ruleset, name)
+    if rule is None:
+        raise RulesetError(
+            f"rule-set {frame.ruleset.id!r} has no haircut for {name}",
+            code="RUL-020",
+            field=f"collateral.assets.{name}",
+            hint=f"supply it, for example --set collateral.assets.{name}.haircut=0.1",
+        )
+    return rule.haircut
 
-    Futures and perpetuals have profit and no value; options and spot have value and no profit
-    (their premium has left the balance). A NaN entry price means: settled at the mark.
+
+def _spot_cuts(frame: Frame, value: Floats) -> Floats:
+    """Haircut on spot held as a position, as on the same coin held as a balance.
+
+    A pot of one currency has no haircuts, and none is looked for there.
     """
-    book = frame.book
-    terms = book.registry.terms
-    index, quantity, entry = (
-        book.position_instrument,
-        book.position_quantity,
-        book.position_entry,
-    )
-    valued = np.isin(terms.kind[index], [KIND_CODE["option"], KIND_CODE["spot"]])
-    value = np.where(valued, quantity * frame.unit_value[index], 0.0)
-    profit = np.where(valued, 0.0, frame.fill_gain(index, quantity, entry))
-    return profit, value
+    book, a = frame.book, frame.arrangement
+    index = book.position_instrument
+    spot = (frame.terms.kind[index] == KIND_CODE["spot"]) & (value > 0)
+    coin = frame.terms.underlying[index]
+    spot &= coin != a.pot_asset[a.position_pot]
+    out = np.zeros(value.size)
+    for asset in np.unique(coin[spot]):
+        mine = spot & (coin == asset)
+        name = book.registry.assets[asset]
+        if frame.ruleset.data.pools.by == "settlement" and asset_rule(frame.ruleset, name) is None:
+            continue
+        out[mine] = _haircut_of(frame, int(asset)) * (value * frame.position_rate)[mine]
+    return out
 
 
 def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equity:
@@ -345,8 +354,9 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     at_market = np.where(book.balance_amount == 0.0, 0.0, book.balance_amount * per)
     cut = at_market * _haircuts(frame)
     balances = sum_by(at_market, a.balance_pot, a.pots)
+    profit, value = frame.position_values()
     haircut = sum_by(cut, a.balance_pot, a.pots)
-    profit, value = position_values(frame)
+    haircut += sum_by(_spot_cuts(frame, value), a.position_pot, a.pots)
     unrealised = sum_by(profit * frame.position_rate, a.position_pot, a.pots)
     held = sum_by(value * frame.position_rate, a.position_pot, a.pots)
     fence = np.zeros(a.pots)
@@ -355,6 +365,7 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         fence = _move_fences(frame, pledged)
     whole = balances + unrealised + held + fence
     levels = frame.ruleset.data.collateral.haircut_levels
+    invariant(bool(np.isfinite(whole).all()), "equity is not a finite number")
     return Equity(
         im=whole - (haircut if "im" in levels else 0.0),
         mm=whole - (haircut if "mm" in levels else 0.0),
@@ -377,12 +388,12 @@ def fenced_margins(frame: Frame, need: Requirement) -> Floats:
     """
     book, a = frame.book, frame.arrangement
     pledged = np.zeros(book.position_quantity.size)
-    profit, value = position_values(frame)
+    profit, value = frame.position_values()
     for pot in np.flatnonzero(a.pot_position >= 0):
         row = int(a.pot_position[pot])
         if not np.isnan(book.position_fence[row]):
             pledged[row] = book.position_fence[row]
-        elif not np.isnan(book.position_leverage[row]):
+        elif not np.isnan(book.position_leverage[row]) and value[row] == 0:
             pledged[row] = _entry_notional(frame, row) / book.position_leverage[row]
         else:
             lacking = need.im[pot] / frame.position_rate[row] - profit[row] - value[row]
@@ -414,9 +425,9 @@ def _entry_notional(frame: Frame, row: int) -> float:
     instrument = np.array([book.position_instrument[row]])
     quantity = np.array([book.position_quantity[row]])
     now = float(frame.notional(instrument, quantity)[0])
-    entry = float(book.position_entry[row])
+    entry = float((book.position_entry if frame.entry is None else frame.entry)[row])
     if np.isnan(entry):
         return now
     mark = float(frame.view.price[instrument[0]])
-    inverse = bool(book.registry.terms.inverse[instrument[0]])
+    inverse = bool(frame.terms.inverse[instrument[0]])
     return now * (mark / entry if inverse else entry / mark)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import CrossmarginError
+from crossmargin.instruments import DOLLARS
 from crossmargin.margin._frame import Frame
 from crossmargin.margin.engine import equity, fenced_margins, requirement
 
@@ -40,11 +41,15 @@ class Crossing:
         The pot that breaches.
     distance : float or None
         Relative to today's price, for example −0.32.
+    unknown_beyond : float or None
+        Where the search had to stop because the rule-set has no figure there: nothing is
+        claimed beyond this distance.
     """
 
     price_usd: float | None
     pot: int | None
     distance: float | None
+    unknown_beyond: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,9 @@ class LiquidationPrice:
     breached : bool
         Whether a pot is below its maintenance margin already.
     down, up : Crossing
-        Nearest breach on either side.
+        Nearest breach on either side among the pots that are not.
+    breached_pots : tuple of int
+        Pots that are below already.
     """
 
     underlying: str
@@ -68,6 +75,7 @@ class LiquidationPrice:
     breached: bool
     down: Crossing
     up: Crossing
+    breached_pots: tuple[int, ...] = ()
 
 
 def tick_size(price: float) -> float:
@@ -90,7 +98,7 @@ def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: flo
         Positive.
     """
     factor = np.where(moves, ratio, 1.0)
-    there = frame.in_market(frame.view.shocked(factor, frame.book.registry))
+    there = frame.shocked(factor)
     need = requirement(there, levels=("mm",))
     have = equity(there, need, fences)
     excess = (have.mm - need.mm) * there.pot_usd
@@ -116,15 +124,14 @@ def liquidation_prices(frame: Frame, *, together: bool = True) -> list[Liquidati
         One per underlying that the account is exposed to, including coin collateral.
     """
     book, a = frame.book, frame.arrangement
-    terms = book.registry.terms
+    terms = frame.terms
     follow = frame.follow
     initial = requirement(frame, orders=bool(book.leg_order.size), levels=("im",))
     fences = fenced_margins(frame, initial)
     touched = set(follow[terms.underlying[book.position_instrument]].tolist())
-    stable = {"USD", "USDC", "USDT"}
     for asset, amount, pot in zip(book.balance_asset, book.balance_amount, a.balance_pot):
         own = asset == a.pot_asset[pot]
-        if amount != 0 and not own and book.registry.assets[asset] not in stable:
+        if amount != 0 and not own and book.registry.assets[asset] not in DOLLARS:
             touched.add(int(follow[asset]))
     result = []
     for asset in sorted(touched):
@@ -142,27 +149,43 @@ def _solve(frame: Frame, moves: NDArray[np.bool_], fences: Floats, name: str) ->
         return excess_at(frame, moves, fences, ratio)
 
     base = excess(1.0)
-    if np.any(base < 0):
-        here = Crossing(price, int(np.argmin(base)), 0.0)
-        return LiquidationPrice(name, price, True, here, here)
-    down = _first_crossing(excess, base, -1.0, math.log(LOWEST_RATIO))
-    up = _first_crossing(excess, base, 1.0, math.log(HIGHEST_RATIO))
-    return LiquidationPrice(name, price, False, _crossing(price, down), _crossing(price, up))
+    dead = base < 0
+    alive = lambda ratio: np.where(dead, np.inf, excess(ratio))
+    down = up = _Found()
+    if not dead.all():
+        down = _first_crossing(alive, np.where(dead, np.inf, base), -1.0, math.log(LOWEST_RATIO))
+        up = _first_crossing(alive, np.where(dead, np.inf, base), 1.0, math.log(HIGHEST_RATIO))
+    return LiquidationPrice(
+        name,
+        price,
+        bool(dead.any()),
+        _crossing(price, down),
+        _crossing(price, up),
+        tuple(int(pot) for pot in np.flatnonzero(dead)),
+    )
 
 
-def _crossing(price: float, found: tuple[float, int] | None) -> Crossing:
-    if found is None:
-        return Crossing(None, None, None)
-    ratio, pot = found
-    return Crossing(None if math.isnan(price) else price * ratio, pot, ratio - 1.0)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    ratio: float | None = None
+    pot: int | None = None
+    stopped_at: float | None = None
+
+
+def _crossing(price: float, found: _Found) -> Crossing:
+    beyond = None if found.stopped_at is None else found.stopped_at - 1.0
+    if found.ratio is None:
+        return Crossing(None, None, None, beyond)
+    there = None if math.isnan(price) else price * found.ratio
+    return Crossing(there, found.pot, found.ratio - 1.0)
 
 
 def _first_crossing(
     excess: Callable[[float], Floats], base: Floats, sign: float, limit: float
-) -> tuple[float, int] | None:
+) -> _Found:
     """Walk away from today's price until a pot breaches, then close in on the first breach."""
     if not base.size:
-        return None
+        return _Found()
     safe, safe_value = 0.0, float(base.min())
     while abs(safe) < abs(limit):
         step = _FINE if abs(safe) < _FINE_REACH - 1e-9 else _COARSE
@@ -171,16 +194,16 @@ def _first_crossing(
             values = excess(math.exp(probe))
         except CrossmarginError:
             # Beyond what the rule-set covers (an unpublished charge): no claim is made there.
-            return None
+            return _Found(stopped_at=math.exp(safe))
         if np.any(values < 0):
             return _close_in(excess, safe, safe_value, probe, float(values.min()))
         safe, safe_value = probe, float(values.min())
-    return None
+    return _Found()
 
 
 def _close_in(
     excess: Callable[[float], Floats], safe: float, f_safe: float, dead: float, f_dead: float
-) -> tuple[float, int]:
+) -> _Found:
     """Regula falsi with the Illinois step, falling back on bisection at jumps."""
     pot = 0
     stuck = 0
@@ -207,4 +230,4 @@ def _close_in(
         if abs(math.expm1(dead - safe)) < 1e-13:
             break
     values = excess(math.exp(dead))
-    return math.exp(dead), int(np.argmin(values)) if values.min() < 0 else pot
+    return _Found(math.exp(dead), int(np.argmin(values)) if values.min() < 0 else pot)

@@ -264,6 +264,10 @@ def _check(ruleset: Ruleset, what: str) -> None:
             code="RUL-005",
             field="combine",
         )
+    if ruleset.scan is None and any(isinstance(c, CorrelationContingency) for c in data.components):
+        raise RulesetError(
+            f"{what} has a correlation contingency and no scan", code="RUL-005", field="components"
+        )
     if ruleset.scan is not None and data.scenarios is None:
         raise RulesetError(f"{what} scans without scenarios", code="RUL-005", field="scenarios")
 

@@ -146,6 +146,7 @@ def make_statement(
     solved = liquidation_prices(frame) if solve else []
     used = frame.used.tolist()
     names = [book.registry.assets[a] for a in book.balance_asset]
+    names += [book.registry.assets[a] for a in frame.arrangement.group_underlying]
     inputs = Inputs(
         account=account,
         market=file_from_snapshot(market.restricted_to(book.registry, used, names)),
@@ -178,6 +179,7 @@ def make_statement(
                 breached=line.breached,
                 down=_side(frame, line.down),
                 up=_side(frame, line.up),
+                breached_pots=[explain.pot_name(frame, pot) for pot in line.breached_pots],
             )
             for line in solved
         ],
@@ -332,7 +334,7 @@ def _positions(done: Evaluation, split: Shares, alone: explain.Standalone) -> li
     frame, book = done.frame, done.frame.book
     view, registry = frame.view, done.frame.book.registry
     greeks = explain.position_greeks(frame)
-    settle_usd = view.asset_usd[registry.terms.settlement]
+    settle_usd = view.asset_usd[frame.terms.settlement]
     notional = frame.notional(book.position_instrument, book.position_quantity)
     lines = []
     for row, index in enumerate(book.position_instrument):
@@ -413,4 +415,5 @@ def _side(frame: Frame, crossing: Crossing) -> SideLine:
         price_usd=crossing.price_usd,
         distance=crossing.distance,
         pot=None if crossing.pot is None else explain.pot_name(frame, crossing.pot),
+        unknown_beyond=crossing.unknown_beyond,
     )

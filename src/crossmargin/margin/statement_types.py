@@ -175,21 +175,31 @@ class Step(_Data, frozen=True, kw_only=True):
 
 
 class SideLine(_Data, frozen=True, kw_only=True):
-    """Liquidation on one side; all null when there is none within the search."""
+    """Liquidation on one side; all null when there is none within the search.
+
+    `unknown_beyond` is the distance from which on the rule-set has no figure and nothing is
+    claimed, null when the whole range was searched.
+    """
 
     price_usd: float | None
     distance: float | None
     pot: str | None
+    unknown_beyond: float | None = None
 
 
 class LiquidationLine(_Data, frozen=True, kw_only=True):
-    """Liquidation prices of one underlying (``*``: all together)."""
+    """Liquidation prices of one underlying (``*``: all together).
+
+    `breached` says that a pot is below its maintenance margin already; the sides are those of
+    the pots that are not.
+    """
 
     underlying: str
     price_usd: float | None
     breached: bool
     down: SideLine
     up: SideLine
+    breached_pots: list[str] = []
 
 
 class OrdersLine(_Data, frozen=True, kw_only=True):

@@ -10,13 +10,11 @@ import numpy as np
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Future, Instrument, Option, Registry
-from crossmargin.pricing import settlement_parts
+from crossmargin.pricing import SETTLEMENT_WINDOW_S, settlement_parts
 from crossmargin.units import NS_PER_SECOND, format_time, year_fraction
 
 if TYPE_CHECKING:
     from crossmargin.market.snapshot import MarketView, Snapshot
-
-_WINDOW_S = 1_800.0
 
 
 def build_view(
@@ -58,9 +56,8 @@ def build_view(
 def _asset_or_nan(snapshot: Snapshot, name: str) -> float:
     try:
         return snapshot.asset_usd(name)
-    except MarketDataError as error:
-        if error.code == "MKT-002":
-            raise
+    except MarketDataError:
+        # Missing or stale: whoever needs it asks by name and gets the reason.
         return math.nan
 
 
@@ -93,25 +90,14 @@ def _row(
 def _dated_row(
     snapshot: Snapshot, instrument: Future | Option
 ) -> tuple[float, float, float, float, float, bool]:
-    key = (instrument.underlying, instrument.expiry_ns)
     years = year_fraction(snapshot.moment_ns, instrument.expiry_ns)
     per_usd = 1.0 / snapshot.asset_usd(instrument.quote)
     if years <= 0:
         price = _settlement_price(snapshot, instrument)
         return price * per_usd, 0.0, 0.0, 0.0, math.nan, True
-    fixed, variable = _forward_parts(snapshot, instrument)
-    quote = snapshot.quotes.get(instrument.id)
-    vol = math.nan
-    if isinstance(instrument, Option):
-        vol = option_vol(snapshot, instrument)
-    elif quote is not None and quote.price_mark is not None and fixed == 0.0:
-        # A listed future's own mark is the better price; inside the settlement window the
-        # average already collected decides.
-        snapshot._fresh(quote.time_ns, instrument.id)
-        return 0.0, quote.price_mark, vol, years, math.nan, False
-    elif key not in snapshot.forwards:
-        raise _no_forward(instrument)
-    return fixed * per_usd, variable * per_usd, vol, years, math.nan, False
+    fixed, variable = _forward_parts(snapshot, instrument, per_usd)
+    vol = option_vol(snapshot, instrument) if isinstance(instrument, Option) else math.nan
+    return fixed, variable, vol, years, math.nan, False
 
 
 def _no_forward(instrument: Future | Option) -> MarketDataError:
@@ -139,31 +125,71 @@ def _settlement_price(snapshot: Snapshot, instrument: Future | Option) -> float:
             field="settlements",
             hint="remove the position, or add the settlement price to the market",
         )
-    # Time was moved past the expiry on an unchanged market: it settles at today's index.
-    return snapshot.asset_usd(instrument.underlying)
-
-
-def _forward_parts(snapshot: Snapshot, instrument: Future | Option) -> tuple[float, float]:
-    key = (instrument.underlying, instrument.expiry_ns)
-    forward = snapshot.forwards.get(key)
+    # Time was moved past the expiry on an unchanged market: what was averaged stays, the rest
+    # of the window sees today's index.
     index = snapshot.asset_usd(instrument.underlying)
-    if forward is None:
-        quote = snapshot.quotes.get(instrument.id)
-        if isinstance(instrument, Future) and quote is not None and quote.price_mark is not None:
-            price = quote.price_mark * snapshot.asset_usd(instrument.quote)
-        else:
-            raise _no_forward(instrument)
-        average = None
+    forward = snapshot.forwards.get(key)
+    known = None if forward is None else forward.average_usd
+    return _average(snapshot, instrument.expiry_ns, index, known, SETTLEMENT_WINDOW_S)
+
+
+def _elapsed_s(expiry_ns: int, moment_ns: int) -> float:
+    """Seconds of the settlement window that have passed, 0 before it."""
+    passed = SETTLEMENT_WINDOW_S - (expiry_ns - moment_ns) / NS_PER_SECOND
+    return min(max(passed, 0.0), SETTLEMENT_WINDOW_S)
+
+
+def _average(
+    snapshot: Snapshot, expiry_ns: int, index: float, known: float | None, elapsed_s: float
+) -> float:
+    """Average of the index over the window so far, on an unchanged market.
+
+    What had been collected by the market's own time stays; since then the index stood where it
+    stands. Without a collected average the index is taken to have stood there all along.
+    """
+    before_s = _elapsed_s(expiry_ns, snapshot.as_of_ns)
+    if known is None or elapsed_s <= 0:
+        return index
+    return (known * before_s + index * (elapsed_s - before_s)) / elapsed_s
+
+
+def _forward_parts(
+    snapshot: Snapshot, instrument: Future | Option, per_usd: float
+) -> tuple[float, float]:
+    """Split a forward, or a future's mark, into averaged and moving part, in quote currency.
+
+    A listed future takes its own mark. Inside the window at the market's own time that mark
+    already contains the average, which is taken out before it is put back as of the moment of
+    valuation. A forward from the market's list is the forward of the index, without average.
+    """
+    forward = snapshot.forwards.get((instrument.underlying, instrument.expiry_ns))
+    quote = snapshot.quotes.get(instrument.id)
+    index = snapshot.asset_usd(instrument.underlying) * per_usd
+    known = None
+    if forward is not None:
+        snapshot._fresh(forward.time_ns, f"the forward of {instrument.id}")
+        known = None if forward.average_usd is None else forward.average_usd * per_usd
+    if isinstance(instrument, Future) and quote is not None and quote.price_mark is not None:
+        snapshot._fresh(quote.time_ns, instrument.id)
+        done = _elapsed_s(instrument.expiry_ns, snapshot.as_of_ns) / SETTLEMENT_WINDOW_S
+        collected = index if known is None else known
+        price = (quote.price_mark - done * collected) / (1.0 - done)
+        if price <= 0:
+            raise MarketDataError(
+                f"the mark of {instrument.id} lies below what its settlement has already collected",
+                code="MKT-009",
+                instrument=instrument.id,
+                field="price_mark",
+            )
+    elif forward is not None:
+        price = forward.price_usd * per_usd
     else:
-        snapshot._fresh(forward.time_ns or snapshot.as_of_ns, f"the forward of {instrument.id}")
-        price, average = forward.price_usd, forward.average_usd
-    left_s = (instrument.expiry_ns - snapshot.moment_ns) / NS_PER_SECOND
-    if left_s >= _WINDOW_S:
+        raise _no_forward(instrument)
+    elapsed = _elapsed_s(instrument.expiry_ns, snapshot.moment_ns)
+    if elapsed <= 0:
         return 0.0, price
-    # No average given: the index is taken to have stood where it stands now.
-    fixed, variable = settlement_parts(
-        index, price - index, index if average is None else average, _WINDOW_S - left_s, _WINDOW_S
-    )
+    average = _average(snapshot, instrument.expiry_ns, index, known, elapsed)
+    fixed, variable = settlement_parts(index, price - index, average, elapsed, SETTLEMENT_WINDOW_S)
     return float(fixed), float(variable)
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError
-from crossmargin.instruments import Option, Registry, expiry_of
+from crossmargin.instruments import Option, Registry, Terms, expiry_of
 from crossmargin.market.svi import SviSlice
+from crossmargin.pricing import SETTLEMENT_WINDOW_S
 from crossmargin.units import NS_PER_SECOND, format_time
 
 #: Confidence is kept exact: this integer stands for 1.0.
@@ -24,7 +25,7 @@ CONFIDENCE_ONE = 10**18
 
 #: Deribit's delivery price is the average of the index over the last half hour; the same
 #: window is used by Derive (``derive-v2`` §1.2, 1800 s).
-SETTLEMENT_WINDOW_NS = 1_800 * NS_PER_SECOND
+SETTLEMENT_WINDOW_NS = int(SETTLEMENT_WINDOW_S) * NS_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class Forward:
     Attributes
     ----------
     price_usd : float
-        Forward price.
+        Forward of the index itself, without what a settlement has already averaged.
     average_usd : float or None
         Average of the index collected so far in the settlement window; None when the window has
         not begun or the feed does not say.
@@ -138,7 +139,7 @@ class MarketView:
         """Mark price, or forward of an option: both parts together, shape ``[n]``."""
         return self.price_fixed + self.price_variable
 
-    def shocked(self, ratio: NDArray[np.float64], registry: Registry) -> MarketView:
+    def shocked(self, ratio: NDArray[np.float64], terms: Terms) -> MarketView:
         """Return the market with each asset's price multiplied by a ratio.
 
         Marks and forwards move in proportion (the basis is kept as a ratio), volatilities stay
@@ -148,13 +149,13 @@ class MarketView:
         ----------
         ratio : float64[A]
             Multiplier of each asset of the registry; 1 leaves it alone.
-        registry : Registry
-            The registry this view is aligned with.
+        terms : Terms
+            Terms of the instruments this view is aligned with.
         """
         return replace(
             self,
             asset_usd=self.asset_usd * ratio,
-            price_variable=self.price_variable * ratio[registry.terms.underlying],
+            price_variable=self.price_variable * ratio[terms.underlying] / ratio[terms.quote],
         )
 
 
@@ -241,7 +242,7 @@ class Snapshot:
         return quote.price_usd
 
     def _fresh(self, time_ns: int, what: str) -> None:
-        age_s = (self.as_of_ns - time_ns) / NS_PER_SECOND
+        age_s = (self.as_of_ns - (time_ns or self.as_of_ns)) / NS_PER_SECOND
         if age_s > self.stale_after_s:
             raise MarketDataError(
                 f"the price of {what} is {age_s:,.0f} s old, older than the "
@@ -250,10 +251,6 @@ class Snapshot:
                 field="time",
                 hint="refresh the market, or raise stale_after_s in the market file",
             )
-
-    def underlyings(self) -> list[str]:
-        """Return the underlyings that have forwards or quotes, sorted."""
-        return sorted({name for name, _ in self.forwards} | {name for name, _ in self.surfaces})
 
     def view(self, registry: Registry, needed: Iterable[int] | None = None) -> MarketView:
         """Arrange the market as columns aligned with `registry`.

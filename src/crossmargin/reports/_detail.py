@@ -297,7 +297,10 @@ def liquidation(made: Statement) -> Safe:
 
 def _side(line: LiquidationLine, side: SideLine, way: str, several: bool) -> str:
     if line.breached:
-        return "already below maintenance margin" + (f" in {side.pot}" if several else "")
+        below = ", ".join(line.breached_pots)
+        return "already below maintenance margin" + (f" in {below}" if several else "")
+    if side.distance is None and side.unknown_beyond is not None:
+        return f"not known beyond {percent(side.unknown_beyond, sign=True)}"
     if side.distance is None:
         far = "down to 1 % of the price" if way == "falls" else "up to 20 times the price"
         return f"none, {far}"

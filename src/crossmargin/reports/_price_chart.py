@@ -127,6 +127,8 @@ def liquidation_words(line: LiquidationLine | None) -> str:
 
 def side_words(side: SideLine) -> str:
     """Say one side: price and distance, or that there is none."""
+    if side.distance is None and side.unknown_beyond is not None:
+        return f"not known beyond {percent(side.unknown_beyond, sign=True)}"
     if side.distance is None:
         return "no liquidation found"
     far = percent(side.distance, 2, sign=True)

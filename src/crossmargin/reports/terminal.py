@@ -60,6 +60,8 @@ def _table(*columns: str, left: int = 1, title: str | None = None) -> Table:
 
 def side_text(side: SideLine, *, up: bool) -> str:
     """Say where the account is liquidated on one side."""
+    if side.distance is None and side.unknown_beyond is not None:
+        return f"not known beyond {side.unknown_beyond * 100:+.1f} %"
     if side.distance is None:
         return "none up to 20× the price" if up else "none down to 1 % of the price"
     where = "" if side.price_usd is None else f"{usd(side.price_usd)} USD  "
@@ -241,7 +243,7 @@ def liquidation_table(lines: Sequence[LiquidationLine]) -> RenderableType:
     table = _table("liquidation, all else unmoved", "price now, USD", "if it falls", "if it rises")
     for line in lines:
         name = "all together" if line.underlying == "*" else line.underlying
-        if line.breached:
+        if line.breached and line.down.distance is None and line.up.distance is None:
             table.add_row(name, usd(line.price_usd), "already below MM", "already below MM")
             continue
         table.add_row(
@@ -250,6 +252,10 @@ def liquidation_table(lines: Sequence[LiquidationLine]) -> RenderableType:
             side_text(line.down, up=False),
             side_text(line.up, up=True),
         )
+    below = sorted({pot for line in lines for pot in line.breached_pots})
+    if below and len(below) < 20:
+        table.caption = "already below MM: " + ", ".join(below)
+        table.caption_justify = "left"
     return table
 
 

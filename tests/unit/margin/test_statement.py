@@ -129,7 +129,7 @@ def test_greeks_are_those_of_the_positions() -> None:
 
     def value(ratio: float) -> float:
         factor = np.array([ratio if name == "BTC" else 1.0 for name in book.registry.assets])
-        there = frame.in_market(frame.view.shocked(factor, book.registry))
+        there = frame.shocked(factor)
         return float((equity(there, requirement(there)).mm).sum())
 
     forward = float(frame.view.price[0])
