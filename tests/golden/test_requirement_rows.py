@@ -168,7 +168,7 @@ class TestA01IsolatedAgainstCross:
         lost = []
         for price in (45_000.0, 30_000.0, 20_000.0):
             ratio = np.where(made.follow == made.book.registry.asset("BTC"), price / 50_000, 1.0)
-            there = made.in_market(made.view.shocked(ratio, made.book.registry))
+            there = made.shocked(ratio)
             have = equity(there, requirement(there), pledged)
             home = int(a.position_pot[0])
             others = float(np.delete(have.mm, home).sum())
