@@ -121,14 +121,14 @@ def measure(repeats: int) -> dict[str, Any]:
 
     def warm() -> float:
         """Reprice the whole market, then the account: requirement and equity."""
-        there = frame.in_market(view)
+        there = frame.in_market(frame.view)
         there.__dict__["table"] = build_table(plan, view, kernel="numba")
         need = requirement(there)
         return float(equity(there, need).mm.sum() + need.im.sum())
 
     def alone() -> float:
         """The account on a table that is there already."""
-        there = frame.in_market(view)
+        there = frame.in_market(frame.view)
         there.__dict__["table"] = full
         need = requirement(there)
         return float(equity(there, need).mm.sum() + need.im.sum())
