@@ -31,8 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 130
     except BrokenPipeError:
         # The reader has gone (``| head``): nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         code = 0
+    except OSError as error:
+        # Files are read and written by functions that say which; this is the output itself.
+        _close_output()
+        why = (error.strerror or "unknown reason").lower()
+        sys.stderr.write(f"CLI-002: cannot write the output: {why}.\n")
+        code = 2
     if arguments is None:
         sys.exit(code)
     return code
+
+
+def _close_output() -> None:
+    """Point the standard output at nothing, so that closing it raises no second error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

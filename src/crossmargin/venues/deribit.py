@@ -85,7 +85,7 @@ def snapshot_from_book_summary(
                 "no row says when it was made",
                 code="INP-033",
                 field="creation_timestamp",
-                hint="give as_of_ns",
+                hint="give as_of_ns (on the command line: --at)",
             )
         as_of_ns = max(times)
     rows = (_row(one, as_of_ns, source) for one in raw)
