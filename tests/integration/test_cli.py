@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -284,3 +285,57 @@ def test_a_full_disk_is_said_in_a_sentence() -> None:
         )
     assert done.returncode == 2
     assert done.stderr.startswith("CLI-002") and done.stderr.count("\n") == 1
+
+
+def test_what_is_written_is_whole_or_not_at_all(tmp_path, capsys) -> None:
+    target = tmp_path / "real.html"
+    target.write_text("old")
+    target.chmod(0o640)
+    link = tmp_path / "link.html"
+    link.symlink_to(target)
+    assert run(capsys, "margin", "covered-call", "--html", str(link))[0] == 0
+    assert link.is_symlink() and target.read_text().startswith("<!")
+    assert target.stat().st_mode & 0o777 == 0o640
+    pipe = tmp_path / "pipe.html"
+    os.mkfifo(pipe)
+    code, _, err = run(capsys, "margin", "covered-call", "--html", str(pipe))
+    assert code == 2 and err.startswith("INP-014") and pipe.is_fifo()
+
+
+def test_verify_takes_all_that_margin_writes(tmp_path, capsys) -> None:
+    path = tmp_path / "s.json"
+    for extra in (
+        ("--at", "2026-02-27T07:45:00Z"),
+        ("--ruleset", "deribit-pm", "--ruleset", "deribit-sm"),
+    ):
+        path.write_text(run(capsys, "margin", "covered-call", "--json", *extra)[1])
+        code, out, _ = run(capsys, "verify", str(path))
+        assert code == 0 and "byte for byte" in out
+
+
+def test_one_refusal_does_not_silence_the_others(capsys) -> None:
+    code, out, err = run(
+        capsys, "margin", "covered-call", "--ruleset", "paradex-pm", "--ruleset", "deribit-pm"
+    )
+    assert code == 2 and "deribit-pm" in out and err.startswith("RUL-020")
+
+
+def test_an_empty_market_overwrites_nothing(tmp_path, capsys) -> None:
+    reply, out = tmp_path / "r.json", tmp_path / "m.json"
+    out.write_text("good")
+    reply.write_text('{"result": [{"instrument_name": "X", "creation_timestamp": 1770000000000}]}')
+    code, _, err = run(capsys, "snapshot", str(reply), "--out", str(out))
+    assert code == 2 and err.startswith("INP-034") and out.read_text() == "good"
+
+
+def test_control_characters_in_a_name_are_refused(write, capsys) -> None:
+    code, _, err = run(capsys, "margin", write(account="a\x1b[31m"))
+    assert code == 2 and "\x1b" not in err.replace(repr("\x1b"), "")
+
+
+def test_an_expired_leg_leaves_an_account_without_requirement(write, capsys) -> None:
+    only = [{"instrument": "BTC-6FEB26-78000-C", "quantity": 1}]
+    _, out, _ = run(
+        capsys, "margin", write(positions=only), "--at", "2026-02-10T00:00:00Z", "--json"
+    )
+    assert json.loads(out)["statement"]["totals"]["im"] == 0

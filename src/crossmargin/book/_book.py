@@ -5,6 +5,7 @@ A book of one is an account; an account plus a row is a what-if; the same code s
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ Ints = NDArray[np.int64]
 
 LEGS: tuple[str, ...] = ("net", "long", "short")
 POOL_MODES: tuple[str, ...] = ("cross", "isolated", "sub_account")
+_LONGEST_NAME = 200
 LEG_CODE = {name: code for code, name in enumerate(LEGS)}
 
 
@@ -189,6 +191,14 @@ def _add_account(columns: _Columns, account: AccountFile) -> None:
             f"account {account.account!r} has neither positions nor balances",
             code="INP-009",
             hint="add at least one balance or position",
+        )
+    control = any(unicodedata.category(sign) == "Cc" for sign in account.account)
+    if control or len(account.account) > _LONGEST_NAME:
+        raise InputError(
+            f"an account id has at most {_LONGEST_NAME} characters and no control characters",
+            code="INP-003",
+            account=account.account[:40],
+            field="account",
         )
     number = len(columns.account_ids)
     columns.account_ids.append(account.account)

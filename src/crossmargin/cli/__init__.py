@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from crossmargin.cli._app import app
     from crossmargin.errors import CrossmarginError
 
+    if sys.stdout is None:
+        sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where the terminal cannot show a sign, a question mark is better than a traceback.
+            stream.reconfigure(errors="replace")
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(tokens, exit_on_error=False, print_error=False)

@@ -45,10 +45,9 @@ def _print_json(value: Any) -> None:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from crossmargin.reports.terminal import make_console
 
-    width = None if sys.stdout.isatty() else 150
-    return Console(width=width, highlight=False)
+    return make_console()
 
 
 def _moment(at: str | None) -> int | None:
@@ -68,8 +67,10 @@ def margin(
     params: ParamsOpt = None,
     json: JsonOpt = False,
     html: HtmlOpt = None,
-) -> None:
+) -> int:
     """Compute and explain the margin of one account.
+
+    Where one of several rule-sets refuses, the others are shown and the exit code is 2.
 
     Examples
     --------
@@ -80,21 +81,20 @@ def margin(
     crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z --html report.html
     """
     from crossmargin.analytics import expiry_cliff
-    from crossmargin.margin import make_statement
 
     who, world = io.load_account(account), io.load_market(market)
     moment = _moment(at)
     rules = io.load_rules(
         ruleset or [io.DEFAULT_RULESET], io.parse_overrides(set_ or [], params), None
     )
-    made = [make_statement(who, world, r, at_ns=moment) for r in rules]
+    rules, made, refused = _statements(who, world, rules, moment)
     cliffs = [expiry_cliff(who, world.at(moment), r) for r in rules] if moment is not None else []
     if html is not None:
         _write_report(html, who, world, rules, made, moment)
     if json:
         rows: list[Any] = [{"statement": x, "cliff": y} for x, y in zip(made, cliffs)] or list(made)
         _print_json(rows[0] if len(rows) == 1 else rows)
-        return
+        return _report_refusals(refused)
     from crossmargin.reports.terminal import print_cliff, print_statement
 
     console = _console()
@@ -104,6 +104,32 @@ def margin(
             print_cliff(console, cliff)
     if html is not None:
         console.print(f"report written to {html}")
+    return _report_refusals(refused)
+
+
+def _report_refusals(refused: list[Any]) -> int:
+    for error in refused:
+        sys.stderr.write(f"{error}\n")
+    return 2 if refused else 0
+
+
+def _statements(
+    who: Any, world: Any, rules: list[Any], moment: int | None
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the rule-sets that answer, their statements, and why the others refuse."""
+    from crossmargin.errors import CrossmarginError
+    from crossmargin.margin import make_statement
+
+    good, made, refused = [], [], []
+    for rule in rules:
+        try:
+            made.append(make_statement(who, world, rule, at_ns=moment))
+            good.append(rule)
+        except CrossmarginError as error:
+            refused.append(error)
+    if not made:
+        raise refused[0]
+    return good, made, refused
 
 
 def _write_report(
@@ -267,13 +293,16 @@ def verify(statement: Annotated[str, Parameter(help="Statement as JSON.")]) -> i
     from crossmargin.book import read_bytes
     from crossmargin.margin import decode_statement, encode_statement, recompute
 
-    made = decode_statement(read_bytes(statement, what="statement"))
-    same = encode_statement(recompute(made)) == encode_statement(made)
-    print(
-        f"{made.account} under {made.ruleset.id}: "
-        + ("the same, byte for byte" if same else "DIFFERENT when computed again")
-    )
-    return 0 if same else 1
+    code = 0
+    for raw in io.statements_in(read_bytes(statement, what="statement")):
+        made = decode_statement(raw)
+        same = encode_statement(recompute(made)) == encode_statement(made)
+        print(
+            f"{made.account} under {made.ruleset.id}: "
+            + ("the same, byte for byte" if same else "DIFFERENT when computed again")
+        )
+        code = code if same else 1
+    return code
 
 
 @app.command

@@ -8,7 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from crossmargin.book import AccountFile, parse_account, read_account
+import msgspec
+
+from crossmargin.book import AccountFile, decode_json, parse_account, read_account
 from crossmargin.errors import InputError
 from crossmargin.margin import Ruleset, load_ruleset
 from crossmargin.market import Snapshot, decode_market, read_market, snapshot_from_file
@@ -116,12 +118,20 @@ def write_whole(path: str | Path, data: bytes) -> None:
     target = Path(path)
     temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent or Path(), prefix=f".{target.name}.")
+        target = target.resolve()
+        if target.exists() and not target.is_file():
+            raise InputError(
+                f"cannot write {str(path)!r}: it is not a regular file",
+                code="INP-014",
+                hint="name a file",
+            )
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, target)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
@@ -131,3 +141,30 @@ def write_whole(path: str | Path, data: bytes) -> None:
             code="INP-014",
             hint="check that the folder exists and may be written",
         ) from None
+
+
+def statements_in(raw: bytes) -> list[bytes]:
+    """Return the statements that ``margin --json`` wrote: one, several, or with their cliffs.
+
+    Raises
+    ------
+    InputError
+        ``INP-002`` when it is not whole JSON.
+    """
+    found = decode_json(raw, msgspec.Raw, what="statement")
+    if bytes(found).lstrip()[:1] != b"[":
+        rows = [found]
+    else:
+        rows = decode_json(raw, list[msgspec.Raw], what="statement")
+    out = []
+    for row in rows:
+        fields = decode_json(bytes(row), dict[str, msgspec.Raw], what="statement")
+        out.append(bytes(fields.get("statement", row)))
+    return out
+
+
+def _umask() -> int:
+    """Permissions that the user withholds from new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

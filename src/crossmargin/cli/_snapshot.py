@@ -38,6 +38,15 @@ def run_snapshot(
         report = _recorded(source, at, perps, futures, prices)
     else:
         report = _summaries(source, at, prices)
+    market = report.snapshot
+    if not (market.forwards or market.quotes):
+        why = report.dropped[0].sentence if report.dropped else "the reply lists nothing"
+        raise InputError(
+            f"nothing in the source can be used: {why.rstrip('.')}",
+            code="INP-034",
+            field="source",
+            hint="check the moment and the source; nothing was written",
+        )
     write_whole(out, write_market(market_file(report, keep_quotes=keep_quotes)))
     if json:
         sys.stdout.write(json_lib.dumps(_plain(report, out), indent=2) + "\n")
@@ -137,11 +146,12 @@ def _plain(report: SnapshotReport, out: str) -> dict[str, Any]:
 
 def _print(report: SnapshotReport, out: str) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    from crossmargin.reports.terminal import make_console
+
+    console = make_console()
     market = report.snapshot
     console.print(
         f"market of {format_time(market.as_of_ns)} written to {out}: "

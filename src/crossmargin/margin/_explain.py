@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book import AccountFile, Book
+from crossmargin.book import LEGS, AccountFile, Book
 from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
 from crossmargin.margin._frame import Frame, sum_by
@@ -188,7 +188,9 @@ def pot_name(frame: Frame, pot: int) -> str:
     pool = book.pool_names[a.pot_pool[pot]]
     row = int(a.pot_position[pot])
     if row >= 0:
-        return f"{pool}/{book.registry[int(book.position_instrument[row])].id}"
+        leg = LEGS[book.position_leg[row]]
+        name = book.registry[int(book.position_instrument[row])].id
+        return f"{pool}/{name}" + ("" if leg == "net" else f" {leg}")
     if frame.ruleset.data.pools.by == "position":
         return f"{pool}/wallet"
     asset = int(a.pot_asset[pot])

@@ -107,6 +107,16 @@ class Frame:
         book = self.book
         return np.where(self.view.settled[book.leg_instrument], 0.0, book.leg_quantity)
 
+    @cached_property
+    def live_pot(self) -> NDArray[np.bool_]:
+        """Pots with a position or order that has not expired, or with debt."""
+        book, a = self.book, self.arrangement
+        live = np.zeros(a.pots, dtype=bool)
+        live[a.position_pot[~self.view.settled[book.position_instrument]]] = True
+        live[a.group_pot[a.leg_group[~self.view.settled[book.leg_instrument]]]] = True
+        live[a.balance_pot[book.balance_amount < 0]] = True
+        return live
+
     def shocked(self, ratio: Floats) -> Frame:
         """Return the frame with each asset's price multiplied by a ratio."""
         return self.in_market(self.view.shocked(ratio, self.terms))

@@ -160,6 +160,7 @@ def _held_in_coin(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
         return np.zeros((quantity.size, 1))
     # Quantity may be scaled; profit and value are linear in it.
     profit, value = frame.position_values(quantity)
+    moves &= frame.live_pot[a.position_pot]
     held = np.where(moves, (profit + value) * frame.position_rate, 0.0)
     s = frame.table.scenarios
     row = frame.group_scenario_row[group]
@@ -187,7 +188,7 @@ def _balance_pnl(frame: Frame, amount: Floats) -> Floats:
     a = frame.arrangement
     size = frame.table.scenarios.size
     out = np.zeros((amount.size, size))
-    rows = np.flatnonzero(a.balance_segment >= 0)
+    rows = np.flatnonzero((a.balance_segment >= 0) & frame.live_pot[a.balance_pot])
     if not rows.size:
         return out
     segment = a.balance_segment[rows]

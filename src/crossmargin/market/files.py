@@ -240,9 +240,10 @@ def _quotes(data: MarketFile, moment: Any) -> dict[str, InstrumentQuote]:
                 field=field,
                 hint="remove both quotes, or refresh the market",
             )
-        if entry.vol is not None and not (math.isfinite(entry.vol) and 0 < entry.vol < 50):
+        if entry.vol is not None and not (math.isfinite(entry.vol) and 0 < entry.vol < 20):
             raise MarketDataError(
-                f"the volatility of {instrument.id} is {entry.vol!r}; a decimal above 0 is needed",
+                f"the volatility of {instrument.id} is {entry.vol!r}; a decimal between 0 and 20 "
+                "is needed",
                 code="MKT-009",
                 instrument=instrument.id,
                 field=f"{field}.vol",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from crossmargin.margin import Statement
-from crossmargin.reports.terminal import STATE_STYLE, health, ratio, side_text, usd
+from crossmargin.reports.terminal import STATE_STYLE, health, make_console, ratio, side_text, usd
 
 
 def _sides(made: Statement, *, up: bool) -> str:
@@ -41,7 +39,7 @@ _ROWS: tuple[tuple[str, Callable[[Statement], str]], ...] = (
 
 def print_demo(made: Sequence[tuple[str, Statement]]) -> None:
     """Print every account in every market: margin rises with volatility, and one account dies."""
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    console = make_console()
     rules = made[0][1].ruleset
     console.print(Text(f"Rule-set {rules.id}: {rules.title}. All amounts in US dollars.", "bold"))
     for name in dict.fromkeys(one.account for _, one in made):

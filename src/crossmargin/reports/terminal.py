@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich import box
@@ -13,6 +14,16 @@ from rich.text import Text
 from crossmargin.analytics import ComparisonRow, ExpiryCliff
 from crossmargin.margin import Statement
 from crossmargin.margin.statement_types import LiquidationLine, SideLine
+
+
+def make_console() -> Console:
+    """Return a console wide enough that no number is cut.
+
+    A narrow terminal folds long lines itself; a table squeezed into it would cut figures.
+    """
+    width = max(Console().width, 130) if sys.stdout.isatty() else 150
+    return Console(width=width, highlight=False)
+
 
 STATE_STYLE = {
     "healthy": "bold green",
@@ -93,6 +104,7 @@ def _totals(made: Statement) -> RenderableType:
         ("unrealised profit", usd(t.unrealised)),
         ("option value", usd(t.option_value)),
         ("equity", usd(t.equity)),
+        *([("equity after haircut", usd(t.equity_im))] if t.equity_im != t.equity else []),
         ("initial margin (IM)", usd(t.im)),
         ("maintenance margin (MM)", usd(t.mm)),
         ("available (equity − IM)", usd(t.available)),
