@@ -290,7 +290,7 @@ def verify(statement: Annotated[str, Parameter(help="Statement as JSON.")]) -> i
 
     Example: `crossmargin margin covered-call --json > s.json && crossmargin verify s.json`
     """
-    from crossmargin.book import read_bytes
+    from crossmargin.codec import read_bytes
     from crossmargin.margin import decode_statement, encode_statement, recompute
 
     code = 0

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from crossmargin.book import AccountFile, decode_json, parse_account, read_account
+from crossmargin.book import AccountFile, parse_account, read_account
+from crossmargin.codec import decode_json
 from crossmargin.errors import InputError
 from crossmargin.margin import Ruleset, load_ruleset
 from crossmargin.market import Snapshot, decode_market, read_market, snapshot_from_file

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from crossmargin.book import read_bytes
 from crossmargin.cli._io import write_whole
+from crossmargin.codec import read_bytes
 from crossmargin.errors import InputError
 from crossmargin.market import write_market
 from crossmargin.units import format_time, parse_time

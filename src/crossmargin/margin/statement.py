@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crossmargin import __version__
 from crossmargin.book import LEGS, AccountFile, Book, book_from_accounts
+from crossmargin.codec import decode_json
 from crossmargin.errors import CrossmarginError, InputError
 from crossmargin.instruments import Option
 from crossmargin.margin import _explain as explain
@@ -227,8 +228,6 @@ def encode_statement(statement: Statement) -> bytes:
 
 def decode_statement(raw: bytes) -> Statement:
     """Decode a statement from JSON."""
-    from crossmargin.book import decode_json
-
     return decode_json(raw, Statement, what="statement")
 
 

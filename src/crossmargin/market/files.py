@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from crossmargin.codec import decode_json, read_bytes
 from crossmargin.errors import InputError, MarketDataError
 from crossmargin.instruments import parse_instrument
 from crossmargin.market.snapshot import (
@@ -270,22 +271,7 @@ def decode_market(raw: bytes, name: str) -> MarketFile:
     InputError
         ``INP-002`` not whole JSON, ``INP-003`` wrong shape.
     """
-    try:
-        return msgspec.json.decode(raw, type=MarketFile)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        raise InputError(
-            f"market file {name!r}: {message[0].lower()}{message[1:]}",
-            code="INP-003",
-            field=path.rstrip("`").removeprefix("$").lstrip(".") or None,
-            hint="see docs/files.md for the format",
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"market file {name!r} is not complete JSON: {error}",
-            code="INP-002",
-            hint="check that the file was written to the end; NaN is not a JSON number",
-        ) from None
+    return decode_json(raw, MarketFile, what=f"market file {name!r}")
 
 
 def read_market(path: str | Path) -> Snapshot:
@@ -296,16 +282,7 @@ def read_market(path: str | Path) -> Snapshot:
     InputError, MarketDataError
         When it is missing, truncated, of another shape, or holds impossible prices.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read market file {str(path)!r}: {(error.strerror or 'unknown').lower()}",
-            code="INP-005",
-            hint="check the path",
-        ) from None
-    if not raw.strip():
-        raise InputError(f"market file {str(path)!r} is empty", code="INP-002")
+    raw = read_bytes(path, what="market file")
     return snapshot_from_file(decode_market(raw, str(path)))
 
 
