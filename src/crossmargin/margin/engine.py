@@ -6,7 +6,6 @@ can be taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,24 +16,12 @@ from crossmargin.errors import RulesetError, invariant
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin import _charges as charges
 from crossmargin.margin._arrange import arrange
-from crossmargin.margin._formula import Part, run_options, run_rate
+from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._offset import apply_offset
 from crossmargin.margin._scan import ScanResult, run_scan
-from crossmargin.margin.components import (
-    AssetRule,
-    Borrow,
-    Component,
-    CorrelationContingency,
-    DeltaConcentration,
-    FeeProvision,
-    FundingProvision,
-    MinDelta,
-    OptionFormula,
-    RateMargin,
-    Roll,
-    Scan,
-)
+from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
+from crossmargin.margin.components import AssetRule, Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
@@ -148,39 +135,6 @@ def _require_orders_known(book: Book, ruleset: Ruleset) -> None:
         )
 
 
-def _run(
-    spec: Component,
-    frame: Frame,
-    quantity: Floats,
-    parts: Mapping[str, Part],
-    scan: ScanResult | None,
-    orders: bool,
-) -> Part:
-    match spec:
-        case Scan():
-            assert scan is not None
-            return Part(scan.margin, scan.margin, scan.position_share, scan.position_share)
-        case RateMargin():
-            return run_rate(spec, frame, quantity, orders=orders)
-        case OptionFormula():
-            return run_options(spec, frame, quantity, orders=orders)
-        case Roll():
-            return charges.run_roll(spec, frame, quantity, orders=orders)
-        case MinDelta():
-            return charges.run_min_delta(spec, frame, quantity, orders=orders)
-        case DeltaConcentration():
-            return charges.run_delta_concentration(spec, frame, quantity, orders=orders)
-        case CorrelationContingency():
-            name = frame.ruleset.scan.name if frame.ruleset.scan else ""
-            return charges.run_correlation(spec, frame, quantity, parts[name])
-        case FundingProvision():
-            return charges.run_funding(spec, frame, quantity, orders=orders)
-        case FeeProvision():
-            return charges.run_fees(spec, frame, quantity, orders=orders)
-        case _:
-            raise AssertionError(f"component {spec.name} belongs to a pool")
-
-
 def requirement(
     frame: Frame,
     *,
@@ -213,13 +167,15 @@ def requirement(
     parts: dict[str, Part] = {}
     pool_parts: dict[str, tuple[Floats, Floats]] = {}
     for spec in sorted(ruleset.data.components, key=lambda c: not isinstance(c, Scan)):
-        if isinstance(spec, Borrow):
-            pool_parts[spec.name] = charges.run_borrow(spec, frame)
+        stage = Stage(frame, q, b, parts, scan, orders)
+        if type(spec) in POT_STAGES:
+            pool_parts[spec.name] = POT_STAGES[type(spec)](spec, stage)
         else:
-            parts[spec.name] = _run(spec, frame, q, parts, scan, orders)
+            parts[spec.name] = run_stage(spec, stage)
     nothing = np.zeros(a.pots)
     idle = (nothing, np.zeros(a.groups), nothing, np.zeros(q.size), np.zeros(b.size))
     found = {"im": idle, "mm": idle}
+    keep = np.flatnonzero(a.balance_segment >= 0)
     for level in levels:
         values = {
             name: Dual(part.im if level == "im" else part.mm, {name: np.ones(a.groups)})
@@ -234,16 +190,14 @@ def requirement(
         _check_margin(frame, group, level)
         pot, credit, passed = apply_offset(frame, group, q, orders=orders)
         share = np.zeros(q.size)
+        balance_share = np.zeros(b.size)
         for name, grad in result.grad.items():
             part = parts[name]
             mine = part.share_im if level == "im" else part.share_mm
             share += (grad * passed)[a.position_group] * mine
-        balance_share = np.zeros(b.size)
-        if scan is not None and ruleset.scan is not None and ruleset.scan.name in result.grad:
-            keep = np.flatnonzero(a.balance_segment >= 0)
-            home = a.segment_group[a.balance_segment[keep]]
-            slope = (result.grad[ruleset.scan.name] * passed)[home]
-            balance_share[keep] = slope * scan.balance_share[keep]
+            if part.balance_share is not None:
+                slope = (grad * passed)[a.segment_group[a.balance_segment[keep]]]
+                balance_share[keep] += slope * part.balance_share[keep]
         for im, mm in pool_parts.values():
             pot = pot + (im if level == "im" else mm)
         found[level] = (pot, group, credit, share, balance_share)

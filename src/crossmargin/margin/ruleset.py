@@ -21,10 +21,8 @@ import msgspec
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
-    Borrow,
     CorrelationContingency,
-    DeltaConcentration,
-    FeeProvision,
+    PotComponent,
     RulesetData,
     Scan,
 )
@@ -74,12 +72,7 @@ class Ruleset:
         """Components that have no source: left out, refused when needed, or user-supplied."""
         found = []
         for c in self.data.components:
-            unknown = (
-                (isinstance(c, FeeProvision) and c.rate is None)
-                or (isinstance(c, DeltaConcentration) and c.growth is None)
-                or (isinstance(c, CorrelationContingency) and c.rate is None)
-            )
-            if unknown:
+            if c.unknown:
                 found.append(f"{c.name}: {c.note or 'not published'}")
         if self.data.orders.method == "refuse":
             found.append(f"open_orders: {self.data.orders.note or 'not published'}")
@@ -236,7 +229,7 @@ def _check(ruleset: Ruleset, what: str) -> None:
             code="RUL-005",
             field="sources",
         )
-    pool_level = {c.name for c in data.components if isinstance(c, Borrow)}
+    pool_level = {c.name for c in data.components if isinstance(c, PotComponent)}
     known = set(names) - pool_level
     if sum(isinstance(c, Scan) for c in data.components) > 1:
         raise RulesetError(f"{what} has more than one scan", code="RUL-005", field="components")

@@ -1,0 +1,107 @@
+"""The table of stages: which function computes which kind of component.
+
+A new kind of component is its data in ``margin/components``, a function that takes a
+:class:`Stage`, and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.errors import invariant
+from crossmargin.margin import _charges as charges
+from crossmargin.margin._formula import Part, run_options, run_rate
+from crossmargin.margin._frame import Frame
+from crossmargin.margin._scan import ScanResult
+from crossmargin.margin.components import (
+    Borrow,
+    Component,
+    CorrelationContingency,
+    DeltaConcentration,
+    FeeProvision,
+    FundingProvision,
+    MinDelta,
+    OptionFormula,
+    RateMargin,
+    Roll,
+    Scan,
+)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a component may read besides its own data.
+
+    Attributes
+    ----------
+    frame : Frame
+        Book, rules and market.
+    quantity : float64[N]
+        Quantities of the positions (the book's own, or scaled).
+    amount : float64[B]
+        Amounts of the balances (the book's own, or scaled).
+    parts : dict of str to Part
+        Components computed so far: the scan first, then in the file's order.
+    scan : ScanResult or None
+        Outcome of the scan, where the rule-set has one.
+    orders : bool
+        Whether open orders may fill.
+    """
+
+    frame: Frame
+    quantity: Floats
+    amount: Floats
+    parts: Mapping[str, Part]
+    scan: ScanResult | None
+    orders: bool
+
+
+def _scan(spec: Scan, stage: Stage) -> Part:
+    scan = stage.scan
+    invariant(scan is not None, "a scan component without a scan")
+    assert scan is not None
+    return Part(
+        scan.margin, scan.margin, scan.position_share, scan.position_share, scan.balance_share
+    )
+
+
+def _correlation(spec: CorrelationContingency, stage: Stage) -> Part:
+    known = stage.frame.ruleset.scan
+    name = known.name if known else ""
+    return charges.run_correlation(spec, stage.frame, stage.quantity, stage.parts[name])
+
+
+def _plain(run: Callable[..., Part]) -> Callable[[Any, Stage], Part]:
+    """Adapt a stage that reads frame, quantities and whether orders may fill."""
+    return lambda spec, stage: run(spec, stage.frame, stage.quantity, orders=stage.orders)
+
+
+#: Components of groups.
+STAGES: dict[type, Callable[[Any, Stage], Part]] = {
+    Scan: _scan,
+    CorrelationContingency: _correlation,
+    RateMargin: _plain(run_rate),
+    OptionFormula: _plain(run_options),
+    Roll: _plain(charges.run_roll),
+    MinDelta: _plain(charges.run_min_delta),
+    DeltaConcentration: _plain(charges.run_delta_concentration),
+    FundingProvision: _plain(charges.run_funding),
+    FeeProvision: _plain(charges.run_fees),
+}
+
+#: Components of a pot as a whole: initial and maintenance requirement by pot.
+POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats]]] = {
+    Borrow: lambda spec, stage: charges.run_borrow(spec, stage.frame),
+}
+
+
+def run_stage(spec: Component, stage: Stage) -> Part:
+    """Compute a component of the groups."""
+    return STAGES[type(spec)](spec, stage)

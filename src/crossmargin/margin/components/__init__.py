@@ -1,0 +1,84 @@
+"""The vocabulary of rule-sets: every kind of component as typed data.
+
+A venue is a file over these kinds. A formula that none of them expresses becomes a new kind
+with a name: its data here, its computation in ``margin/_stages.py``'s table. No kind looks at the
+venue's name.
+"""
+
+from __future__ import annotations
+
+from crossmargin.margin.components._base import (
+    BaseComponent,
+    Confidence,
+    Data,
+    PotComponent,
+)
+from crossmargin.margin.components._charges import (
+    Borrow,
+    CorrelationContingency,
+    DeltaConcentration,
+    DeltaThreshold,
+    FeeProvision,
+    FundingProvision,
+    MinDelta,
+    Roll,
+    RollRates,
+)
+from crossmargin.margin.components._collateral import (
+    AssetRule,
+    Collateral,
+)
+from crossmargin.margin.components._rates import (
+    OptionFactors,
+    OptionFormula,
+    RateMargin,
+    Slope,
+    Tier,
+)
+from crossmargin.margin.components._ruleset import (
+    Combine,
+    Component,
+    Offset,
+    Orders,
+    PairCredit,
+    Pools,
+    RulesetData,
+    Source,
+)
+from crossmargin.margin.components._scan import (
+    CurrencyOffset,
+    Scan,
+)
+
+__all__ = [
+    "AssetRule",
+    "BaseComponent",
+    "Borrow",
+    "Collateral",
+    "Combine",
+    "Component",
+    "Confidence",
+    "CorrelationContingency",
+    "CurrencyOffset",
+    "Data",
+    "DeltaConcentration",
+    "DeltaThreshold",
+    "FeeProvision",
+    "FundingProvision",
+    "MinDelta",
+    "Offset",
+    "OptionFactors",
+    "OptionFormula",
+    "Orders",
+    "PairCredit",
+    "Pools",
+    "PotComponent",
+    "RateMargin",
+    "Roll",
+    "RollRates",
+    "RulesetData",
+    "Scan",
+    "Slope",
+    "Source",
+    "Tier",
+]
