@@ -230,7 +230,15 @@ def _check(ruleset: Ruleset, what: str) -> None:
             field="sources",
         )
     pool_level = {c.name for c in data.components if isinstance(c, PotComponent)}
-    known = set(names) - pool_level
+    constants = set(data.combine.constants)
+    taken = constants & (set(names) | set(data.combine.steps) | {"im", "mm"})
+    if taken:
+        raise RulesetError(
+            f"{what} has a constant called {min(taken)!r}, which is taken",
+            code="RUL-005",
+            field=f"combine.constants.{min(taken)}",
+        )
+    known = set(names) - pool_level | constants
     if sum(isinstance(c, Scan) for c in data.components) > 1:
         raise RulesetError(f"{what} has more than one scan", code="RUL-005", field="components")
     for step, expression in ruleset.expressions.items():

@@ -20,6 +20,7 @@ from crossmargin.market.files import (
 from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
 from crossmargin.market.forwards import ForwardCurve, forward_from_parity
 from crossmargin.market.snapshot import (
+    CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
     SETTLEMENT_WINDOW_NS,
     AssetPrice,
@@ -31,6 +32,7 @@ from crossmargin.market.snapshot import (
 from crossmargin.market.svi import SviSlice
 
 __all__ = [
+    "CONFIDENCE_FEEDS",
     "CONFIDENCE_ONE",
     "MARKET_FORMAT",
     "SETTLEMENT_WINDOW_NS",

@@ -170,7 +170,7 @@ class TestRanges:
             ("orders.method", "maybe"),
             ("orders.fee_rate", 11.0),
             ("pools.by", "colour"),
-            ("numeraire", "EUR"),
+            ("numeraire", "E U R"),
             ("effective_from", "1 May"),
             ("id", "Has Capitals"),
             ("format", "crossmargin-ruleset/2"),

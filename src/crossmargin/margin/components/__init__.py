@@ -28,6 +28,20 @@ from crossmargin.margin.components._collateral import (
     AssetRule,
     Collateral,
 )
+from crossmargin.margin.components._feeds import (
+    BalanceRate,
+    CollateralConfidence,
+    ConfidenceCost,
+    OracleConfidence,
+    PegCharge,
+    PegFactor,
+)
+from crossmargin.margin.components._options import (
+    BasisContingency,
+    BoundedOptionFactors,
+    NakedShort,
+    OptionBounded,
+)
 from crossmargin.margin.components._rates import (
     OptionFactors,
     OptionFormula,
@@ -47,30 +61,43 @@ from crossmargin.margin.components._ruleset import (
 )
 from crossmargin.margin.components._scan import (
     CurrencyOffset,
+    DiscountRule,
     Scan,
+    StaticDiscount,
 )
 
 __all__ = [
     "AssetRule",
+    "BalanceRate",
     "BaseComponent",
+    "BasisContingency",
     "Borrow",
+    "BoundedOptionFactors",
     "Collateral",
+    "CollateralConfidence",
     "Combine",
     "Component",
     "Confidence",
+    "ConfidenceCost",
     "CorrelationContingency",
     "CurrencyOffset",
     "Data",
     "DeltaConcentration",
     "DeltaThreshold",
+    "DiscountRule",
     "FeeProvision",
     "FundingProvision",
     "MinDelta",
+    "NakedShort",
     "Offset",
+    "OptionBounded",
     "OptionFactors",
     "OptionFormula",
+    "OracleConfidence",
     "Orders",
     "PairCredit",
+    "PegCharge",
+    "PegFactor",
     "Pools",
     "PotComponent",
     "RateMargin",
@@ -80,5 +107,6 @@ __all__ = [
     "Scan",
     "Slope",
     "Source",
+    "StaticDiscount",
     "Tier",
 ]

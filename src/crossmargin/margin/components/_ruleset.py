@@ -17,6 +17,14 @@ from crossmargin.margin.components._charges import (
     Roll,
 )
 from crossmargin.margin.components._collateral import Collateral
+from crossmargin.margin.components._feeds import (
+    BalanceRate,
+    CollateralConfidence,
+    OracleConfidence,
+    PegCharge,
+    PegFactor,
+)
+from crossmargin.margin.components._options import BasisContingency, NakedShort, OptionBounded
 from crossmargin.margin.components._rates import OptionFormula, RateMargin
 from crossmargin.margin.components._scan import Scan
 from crossmargin.scenarios import ScenarioSpec
@@ -32,6 +40,14 @@ Component = (
     | FundingProvision
     | FeeProvision
     | Borrow
+    | BasisContingency
+    | NakedShort
+    | OptionBounded
+    | OracleConfidence
+    | CollateralConfidence
+    | PegFactor
+    | PegCharge
+    | BalanceRate
 )
 
 
@@ -50,14 +66,15 @@ class Orders(Data, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    method : {"worst-fill", "refuse"}
-        ``worst-fill``: margin after the worst combination of fills. ``refuse``: the venue's
+    method : {"worst-fill", "at-fill", "refuse"}
+        ``worst-fill``: margin after the worst combination of fills. ``at-fill``: an order
+        reserves nothing; the margin is checked when it fills. ``refuse``: the venue's
         formula is not known, and an account with open orders needs the user's say.
     fee_rate : float
         Fee added to the loss of a fill, of its notional.
     """
 
-    method: Literal["worst-fill", "refuse"]
+    method: Literal["worst-fill", "at-fill", "refuse"]
     source: str
     confidence: Confidence
     fee_rate: Rate = 0.0
@@ -87,11 +104,22 @@ class Offset(Data, frozen=True, kw_only=True):
 
 
 class Combine(Data, frozen=True, kw_only=True):
-    """How components add up, per group; `steps` are named intermediate results."""
+    """How components add up, per group.
+
+    Attributes
+    ----------
+    im, mm : str
+        Expressions of the initial and the maintenance requirement.
+    steps : dict of str to str
+        Named intermediate results, in order.
+    constants : dict of str to float
+        Named figures of the expressions.
+    """
 
     im: str
     mm: str
     steps: dict[str, str] = {}
+    constants: dict[str, Annotated[float, Meta(ge=0, le=1000)]] = {}
 
 
 class Source(Data, frozen=True, kw_only=True):
@@ -104,7 +132,19 @@ class Source(Data, frozen=True, kw_only=True):
 
 
 class RulesetData(Data, frozen=True, kw_only=True):
-    """A rule-set file."""
+    """A rule-set file.
+
+    Attributes
+    ----------
+    numeraire : str
+        What a pot counts in: ``USD``, ``settlement`` (its own currency, with pots by
+        settlement), or an asset in which everything of a pot is paid.
+    discounting : {"none", "rate"}
+        Whether options are worth their forward value discounted at the market's rate.
+    net_margin : bool
+        Whether the venue reports margin net of the account's value (a requirement may then be
+        below 0).
+    """
 
     format: Literal["crossmargin-ruleset/1"]
     id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -113,7 +153,9 @@ class RulesetData(Data, frozen=True, kw_only=True):
     effective_from: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     effective_to: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     extends: str | None = None
-    numeraire: Literal["USD", "settlement"] = "USD"
+    numeraire: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+$")] = "USD"
+    discounting: Literal["none", "rate"] = "none"
+    net_margin: bool = False
     groups: dict[str, str] = {}
     sources: dict[str, Source]
     pools: Pools
