@@ -27,6 +27,7 @@ from crossmargin.margin.components._charges import (
 from crossmargin.margin.components._collateral import (
     AssetRule,
     Collateral,
+    LocationRule,
 )
 from crossmargin.margin.components._rates import (
     OptionFactors,
@@ -49,6 +50,17 @@ from crossmargin.margin.components._scan import (
     CurrencyOffset,
     Scan,
 )
+from crossmargin.margin.components._schedules import (
+    FactorTier,
+    Flat,
+    LiabilityWeight,
+    Ltv,
+    PoolScaled,
+    Schedule,
+    SizeScaled,
+    ThenTiers,
+    Tiers,
+)
 
 __all__ = [
     "AssetRule",
@@ -63,14 +75,20 @@ __all__ = [
     "Data",
     "DeltaConcentration",
     "DeltaThreshold",
+    "FactorTier",
     "FeeProvision",
+    "Flat",
     "FundingProvision",
+    "LiabilityWeight",
+    "LocationRule",
+    "Ltv",
     "MinDelta",
     "Offset",
     "OptionFactors",
     "OptionFormula",
     "Orders",
     "PairCredit",
+    "PoolScaled",
     "Pools",
     "PotComponent",
     "RateMargin",
@@ -78,7 +96,11 @@ __all__ = [
     "RollRates",
     "RulesetData",
     "Scan",
+    "Schedule",
+    "SizeScaled",
     "Slope",
     "Source",
+    "ThenTiers",
     "Tier",
+    "Tiers",
 ]
