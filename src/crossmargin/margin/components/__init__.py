@@ -27,6 +27,7 @@ from crossmargin.margin.components._charges import (
 from crossmargin.margin.components._collateral import (
     AssetRule,
     Collateral,
+    LocationRule,
 )
 from crossmargin.margin.components._feeds import (
     BalanceRate,
@@ -65,6 +66,17 @@ from crossmargin.margin.components._scan import (
     Scan,
     StaticDiscount,
 )
+from crossmargin.margin.components._schedules import (
+    FactorTier,
+    Flat,
+    LiabilityWeight,
+    Ltv,
+    PoolScaled,
+    Schedule,
+    SizeScaled,
+    ThenTiers,
+    Tiers,
+)
 
 __all__ = [
     "AssetRule",
@@ -85,8 +97,13 @@ __all__ = [
     "DeltaConcentration",
     "DeltaThreshold",
     "DiscountRule",
+    "FactorTier",
     "FeeProvision",
+    "Flat",
     "FundingProvision",
+    "LiabilityWeight",
+    "LocationRule",
+    "Ltv",
     "MinDelta",
     "NakedShort",
     "Offset",
@@ -98,6 +115,7 @@ __all__ = [
     "PairCredit",
     "PegCharge",
     "PegFactor",
+    "PoolScaled",
     "Pools",
     "PotComponent",
     "RateMargin",
@@ -105,8 +123,12 @@ __all__ = [
     "RollRates",
     "RulesetData",
     "Scan",
+    "Schedule",
+    "SizeScaled",
     "Slope",
     "Source",
     "StaticDiscount",
+    "ThenTiers",
     "Tier",
+    "Tiers",
 ]
