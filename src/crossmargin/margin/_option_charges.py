@@ -174,7 +174,8 @@ def run_bounded(spec: OptionBounded, frame: Frame, quantity: Floats, *, orders: 
     with net short calls also ``n × forward × unpaired``. The margin is the greater (better) of
     both, and the requirement is value less margin.
 
-    Open orders are not covered: sells are added leg by leg as if alone.
+    Options settled in coin are measured in their quote currency, as if linear. Open orders are
+    not covered: sells are added leg by leg as if alone.
 
     Source: Derive v2-core, StandardManager.sol (commit 7736900d), option margin.
     """
@@ -189,7 +190,7 @@ def run_bounded(spec: OptionBounded, frame: Frame, quantity: Floats, *, orders: 
         mine = np.flatnonzero(bucket == e)
         at = rows[mine]
         need, parts = _bounded_expiry(spec, frame, instrument[mine], quantity[at])
-        rate = frame.position_rate[at]
+        rate = frame.position_rate[at] / _per_settlement(frame, instrument[mine])
         group = int(a.position_group[at[0]])
         net_im[group] += need[0] * rate[0]
         net_mm[group] += need[1] * rate[0]
@@ -198,6 +199,12 @@ def run_bounded(spec: OptionBounded, frame: Frame, quantity: Floats, *, orders: 
         extra = _bounded_orders(spec, frame)
         net_im, net_mm = net_im + extra[0], net_mm + extra[1]
     return Part(im=net_im, mm=net_mm, share_im=share[0], share_mm=share[1])
+
+
+def _per_settlement(frame: Frame, instrument: Ints) -> Floats:
+    """Quote units per unit of settlement: an inverse option is measured like a linear one."""
+    inverse = frame.terms.inverse[instrument]
+    return np.where(inverse, frame.index_quote[instrument], 1.0)
 
 
 def _alone(
@@ -213,7 +220,7 @@ def _alone(
     spot, strike = frame.index_quote[instrument], terms.strike[instrument]
     call, size = terms.is_call[instrument], terms.contract_size[instrument]
     q = np.minimum(quantity, 0.0)
-    value = q * frame.unit_value[instrument]
+    value = q * frame.unit_value[instrument] * _per_settlement(frame, instrument)
     coins = q * size
     otm = np.maximum(0.0, np.where(call, strike - spot, spot - strike)) / spot
     put_mm = np.minimum(coins * spot * figure("mm_put"), value * figure("mm_put_mark"))
@@ -225,9 +232,9 @@ def _alone(
 def _bounded_expiry(
     spec: OptionBounded, frame: Frame, instrument: Ints, quantity: Floats
 ) -> tuple[tuple[float, float], Floats]:
-    """Return IM and MM of one expiry and what each leg contributes, in settlement units."""
+    """Return IM and MM of one expiry and what each leg contributes, in quote units."""
     terms = frame.terms
-    value = quantity * frame.unit_value[instrument]
+    value = quantity * frame.unit_value[instrument] * _per_settlement(frame, instrument)
     alone = _alone(spec, frame, instrument, quantity)
     strike, call = terms.strike[instrument], terms.is_call[instrument]
     coins = quantity * terms.contract_size[instrument]
@@ -257,8 +264,9 @@ def _bounded_orders(spec: OptionBounded, frame: Frame) -> Floats:
     a, book, terms = frame.arrangement, frame.book, frame.terms
     legs = np.flatnonzero(terms.kind[book.leg_instrument] == KIND_CODE["option"])
     instrument, q = book.leg_instrument[legs], frame.leg_quantity[legs]
-    value = q * frame.unit_value[instrument]
-    rate = frame.segment_rate[a.leg_segment[legs]]
+    per = _per_settlement(frame, instrument)
+    value = q * frame.unit_value[instrument] * per
+    rate = frame.segment_rate[a.leg_segment[legs]] / per
     out = [
         sum_by((value - margin) * rate, a.leg_group[legs], a.groups)
         for margin in _alone(spec, frame, instrument, q)
