@@ -51,6 +51,22 @@ def _least(frame: Frame, rule: ConfidenceCost, index: int, perpetual: int | None
     return min(found)
 
 
+def least_confidence(spec: OracleConfidence, frame: Frame, row: int) -> int | None:
+    """Return the least confidence that counts for an option position; None without a charge."""
+    a, book, terms = frame.arrangement, frame.book, frame.terms
+    index = int(book.position_instrument[row])
+    rule = _rule(spec.options, book.registry.assets[terms.underlying[index]])
+    if rule is None:
+        return None
+    mark = CONFIDENCE_FEEDS.index("perpetual")
+    perp = (terms.kind[book.position_instrument] == KIND_CODE["perpetual"]) & (
+        a.position_group == a.position_group[row]
+    )
+    held = book.position_instrument[perp]
+    own = int(frame.view.confidence[held, mark].min()) if held.size else None
+    return _least(frame, rule, index, own)
+
+
 def run_confidence(spec: OracleConfidence, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
     """Charge ``(1 − confidence) × factor × notional`` where feeds are trusted too little.
 

@@ -207,7 +207,7 @@ def _per_settlement(frame: Frame, instrument: Ints) -> Floats:
     return np.where(inverse, frame.index_quote[instrument], 1.0)
 
 
-def _alone(
+def bounded_alone(
     spec: OptionBounded, frame: Frame, instrument: Ints, quantity: Floats
 ) -> tuple[Floats, Floats]:
     """Net margin of short legs alone, IM and MM, at most 0; long legs have none."""
@@ -235,7 +235,7 @@ def _bounded_expiry(
     """Return IM and MM of one expiry and what each leg contributes, in quote units."""
     terms = frame.terms
     value = quantity * frame.unit_value[instrument] * _per_settlement(frame, instrument)
-    alone = _alone(spec, frame, instrument, quantity)
+    alone = bounded_alone(spec, frame, instrument, quantity)
     strike, call = terms.strike[instrument], terms.is_call[instrument]
     coins = quantity * terms.contract_size[instrument]
     points = np.concatenate([[0.0], np.unique(strike)])
@@ -269,6 +269,6 @@ def _bounded_orders(spec: OptionBounded, frame: Frame) -> Floats:
     rate = frame.segment_rate[a.leg_segment[legs]] / per
     out = [
         sum_by((value - margin) * rate, a.leg_group[legs], a.groups)
-        for margin in _alone(spec, frame, instrument, q)
+        for margin in bounded_alone(spec, frame, instrument, q)
     ]
     return np.stack(out)

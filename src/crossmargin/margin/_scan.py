@@ -67,7 +67,7 @@ class ScanResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Discount:
+class Discounted:
     """Static discount by segment: what a unit of shocked value counts on either side of 0.
 
     Attributes
@@ -172,7 +172,8 @@ def _segment_terms(frame: Frame) -> tuple[Floats, Floats]:
     return years, rate
 
 
-def _static_discount(spec: Scan, frame: Frame, base: Floats) -> _Discount | None:
+def static_discount(spec: Scan, frame: Frame, base: Floats) -> Discounted | None:
+    """Return the static discount of each segment, or None where a scan has none."""
     rule, a = spec.static_discount, frame.arrangement
     if rule is None:
         return None
@@ -190,7 +191,7 @@ def _static_discount(spec: Scan, frame: Frame, base: Floats) -> _Discount | None
             discounted = frame.ruleset.data.discounting == "rate"
             undiscounted = np.exp(rate * years) if discounted else np.ones(years.size)
             short[dated] = np.minimum(undiscounted, grown)
-    return _Discount(long, short, base)
+    return Discounted(long, short, base)
 
 
 def _require_rates(rule: StaticDiscount, frame: Frame) -> None:
@@ -303,7 +304,7 @@ def order_losses(spec: Scan, frame: Frame) -> Floats:
     keys, inverse = np.unique(pair, return_inverse=True)
     change = sum_by(pnl, inverse, keys.size)
     order, segment = keys // a.segments, keys % a.segments
-    discount = _static_discount(spec, frame, np.zeros(a.segments))
+    discount = static_discount(spec, frame, np.zeros(a.segments))
     if discount is not None:
         # Discounting is subadditive where value is marked down more than debt, else bounded by
         # the worse factor: an order's own value, discounted apart, loses no less than together.
@@ -381,7 +382,7 @@ def run_scan(
     held = _balance_pnl(frame, amount)
     v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
     value = _expiry_values(spec, frame, quantity)
-    discount = _static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
+    discount = static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
     raw = v
     if discount is not None:
         v = discount.change(v)

@@ -123,7 +123,7 @@ class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     price_range: Annotated[float, Meta(gt=0, lt=1)]
     vol_up: NonNegative = 0.0
-    vol_down: Fraction = 0.0
+    vol_down: Annotated[float, Meta(ge=0, le=10)] = 0.0
     vol_floor_up: NonNegative = 0.0
     short_power: NonNegative = 0.30
     long_power: NonNegative = 0.13

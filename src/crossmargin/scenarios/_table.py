@@ -79,9 +79,11 @@ def vol_multiplier(
     ``long_term_vega_power``; Paradex, docs.paradex.trade/risk/portfolio-margin, which states the
     exponents 0.30 below 30 days and 0.13 from 30 days on.
     """
-    days = np.maximum(np.asarray(years, dtype=np.float64) * 365.0, max(shock.days_floor, 1e-9))
-    # Whole seconds over a year and back are not whole days in floating point.
-    tenor = np.round(days, 9)
+    actual = np.asarray(years, dtype=np.float64) * 365.0
+    days = np.maximum(actual, max(shock.days_floor, 1e-9))
+    # The floor bounds the ratio and does not choose the power. Whole seconds over a year and back
+    # are not whole days in floating point.
+    tenor = np.round(actual, 9)
     short = tenor <= reference_days if reference_is_short else tenor < reference_days
     power = np.where(short, shock.short_power, shock.long_power)
     scale = (reference_days / days) ** power
