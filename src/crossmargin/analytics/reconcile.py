@@ -196,13 +196,21 @@ def reconcile(paths: Iterable[str | Path], *, tolerance: float | None = None) ->
     InputError
         When a file cannot be read. A case that cannot be computed is a result with its reason.
     """
-    found: list[CaseResult] = []
-    for path in paths:
-        for case in read_cases(path):
-            if isinstance(case, OwnCase):
-                found.append(_own(case, tolerance))
-            else:
-                found.append(_derive(case, TOLERANCE if tolerance is None else tolerance))
+    return reconcile_cases(
+        [case for path in paths for case in read_cases(path)], tolerance=tolerance
+    )
+
+
+def reconcile_cases(
+    cases: Iterable[CaseFile | OwnCase], *, tolerance: float | None = None
+) -> Reconciliation:
+    """Compute decoded cases; see :func:`reconcile`."""
+    found = [
+        _own(case, tolerance)
+        if isinstance(case, OwnCase)
+        else _derive(case, TOLERANCE if tolerance is None else tolerance)
+        for case in cases
+    ]
     return Reconciliation(cases=tuple(found))
 
 
