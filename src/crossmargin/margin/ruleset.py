@@ -95,7 +95,8 @@ class Ruleset:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over everything that enters a number."""
-        return hashlib.sha256(msgspec.json.encode(self.data, order="sorted")).hexdigest()
+        figures = msgspec.structs.replace(self.data, evidence=[])
+        return hashlib.sha256(msgspec.json.encode(figures, order="sorted")).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content as plain data; :func:`ruleset_from_dict` reads it back."""
@@ -167,6 +168,8 @@ def _extended(raw: dict[str, Any], what: str, open_: tuple[str, ...]) -> dict[st
     if base_id in open_:
         raise RulesetError(f"{what} extends itself", code="RUL-002", field="extends")
     base = _extended(_shipped_dict(str(base_id)), str(base_id), (*open_, str(base_id)))
+    # What the base was checked on says nothing about what refines it.
+    base.pop("evidence", None)
     return _merged(base, raw)
 
 

@@ -53,6 +53,7 @@ from crossmargin.margin.components._rates import (
 from crossmargin.margin.components._ruleset import (
     Combine,
     Component,
+    Evidence,
     Offset,
     Orders,
     PairCredit,
@@ -97,6 +98,7 @@ __all__ = [
     "DeltaConcentration",
     "DeltaThreshold",
     "DiscountRule",
+    "Evidence",
     "FactorTier",
     "FeeProvision",
     "Flat",

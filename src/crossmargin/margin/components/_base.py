@@ -47,6 +47,11 @@ class BaseComponent(
         return False
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether what is unknown is left out of the number, and not refused when needed."""
+        return False
+
+    @property
     def dimensionless(self) -> bool:
         """Whether the value is a factor in the expression, not an amount of money."""
         return False

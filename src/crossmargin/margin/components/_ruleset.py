@@ -131,6 +131,32 @@ class Source(Data, frozen=True, kw_only=True):
     confidence: Confidence = "published"
 
 
+class Evidence(Data, frozen=True, kw_only=True):
+    """What a rule-set was checked on, so that its numbers can be trusted as far as that goes.
+
+    Attributes
+    ----------
+    what : str
+        What was compared.
+    origin : {"contract", "venue", "paper", "recorded", "own"}
+        Who made the expected figures: the venue's contracts, its documents or replies, a paper
+        or textbook, recorded market data, or a slow second implementation of ours.
+    cases, figures : int
+        How many portfolios, and how many numbers in all.
+    worst_relative_error : float
+        ``|ours − theirs| / max(|theirs|, 1)`` at its worst.
+    test : str
+        The test that repeats it.
+    """
+
+    what: str
+    origin: Literal["contract", "venue", "paper", "recorded", "own"]
+    cases: Annotated[int, Meta(ge=1)]
+    figures: Annotated[int, Meta(ge=1)]
+    worst_relative_error: NonNegative
+    test: str
+
+
 class RulesetData(Data, frozen=True, kw_only=True):
     """A rule-set file.
 
@@ -166,3 +192,4 @@ class RulesetData(Data, frozen=True, kw_only=True):
     offset: Offset = Offset()
     scenarios: ScenarioSpec | None = None
     limits: list[str] = []
+    evidence: list[Evidence] = []
