@@ -11,15 +11,19 @@ from crossmargin.analytics.efficiency import (
     expected_shortfall,
     tail_cost,
 )
+from crossmargin.analytics.matrix import Cell, Matrix, compare_accounts
 from crossmargin.analytics.profile import PriceProfile, price_profile, profiles
 
 __all__ = [
+    "Cell",
     "ComparisonRow",
     "ExpiryCliff",
+    "Matrix",
     "PriceProfile",
     "TailCost",
     "TailModel",
     "compare",
+    "compare_accounts",
     "expected_shortfall",
     "expiry_cliff",
     "price_profile",

@@ -156,8 +156,8 @@ def _write_report(
 
 @app.command
 def compare(
-    account: AccountArg,
-    *,
+    account: Annotated[str, Parameter(help="Account file, or a demo account's name.", negative=())],
+    *more: str,
     market: MarketOpt = io.DEFAULT_MARKET,
     ruleset: Annotated[list[str] | None, Parameter(help="Rule-sets; default all.")] = None,
     at: AtOpt = None,
@@ -166,11 +166,17 @@ def compare(
     json: JsonOpt = False,
     html: HtmlOpt = None,
 ) -> None:
-    """Put one account under several rule-sets side by side.
+    """Put one account, or several, under several rule-sets side by side.
 
-    Saving and its tail cost are shown as a pair: what pooling frees, and what it puts at stake.
+    One account: saving and its tail cost are shown as a pair: what pooling frees, and what it
+    puts at stake. Several accounts: one table of initial margins; --html opens each cell's
+    components, --json lists them.
 
-    Example: `crossmargin compare short-vol-desk --market crash-2026-02-05`
+    Examples
+    --------
+    crossmargin compare short-vol-desk --market crash-2026-02-05
+
+    crossmargin compare covered-call basis-trader short-vol-desk directional --html table.html
     """
     from crossmargin.analytics import compare as compare_account
     from crossmargin.margin import ruleset_ids
@@ -182,6 +188,10 @@ def compare(
     if overrides and not ruleset:
         rules = _those_that_know(names, overrides)
     moment = _moment(at)
+    if more:
+        everyone = [who, *(io.load_account(name) for name in more)]
+        _compare_many(everyone, world if moment is None else world.at(moment), rules, json, html)
+        return
     rows = compare_account(who, world, rules, at_ns=moment)
     if html is not None:
         good = [r.statement for r in rows if r.statement is not None]
@@ -195,6 +205,24 @@ def compare(
 
     console = _console()
     print_comparison(console, who.account, rows)
+    if html is not None:
+        console.print(f"report written to {html}")
+
+
+def _compare_many(
+    everyone: list[Any], world: Any, rules: list[Any], json: bool, html: str | None
+) -> None:
+    from crossmargin.analytics import compare_accounts
+    from crossmargin.reports.matrix import print_matrix, render_matrix
+
+    matrix = compare_accounts(everyone, world, rules)
+    if html is not None:
+        io.write_whole(html, render_matrix(matrix, version=__version__).encode())
+    if json:
+        _print_json(matrix.as_dict())
+        return
+    console = _console()
+    print_matrix(console, matrix)
     if html is not None:
         console.print(f"report written to {html}")
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from crossmargin.margin._explain import Standalone, standalone_margins
+from crossmargin.margin._explain import (
+    Standalone,
+    component_lines,
+    gaps_here,
+    standalone_margins,
+)
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin.batch import BookResult, evaluate_book
 from crossmargin.margin.engine import (
@@ -35,12 +40,15 @@ from crossmargin.margin.statement import (
     encode_statement,
     evaluate,
     make_statement,
+    pot_lines,
     recompute,
+    worst_state,
 )
-from crossmargin.margin.statement_types import Statement
+from crossmargin.margin.statement_types import ComponentLine, Statement
 
 __all__ = [
     "BookResult",
+    "ComponentLine",
     "Crossing",
     "Equity",
     "Evaluation",
@@ -52,6 +60,7 @@ __all__ = [
     "Shares",
     "Standalone",
     "Statement",
+    "component_lines",
     "decode_statement",
     "encode_statement",
     "equity",
@@ -61,10 +70,12 @@ __all__ = [
     "expiry_details",
     "fenced_margins",
     "frame_for",
+    "gaps_here",
     "isolated_margins",
     "liquidation_prices",
     "load_ruleset",
     "make_statement",
+    "pot_lines",
     "recompute",
     "requirement",
     "ruleset_from_dict",
@@ -74,4 +85,5 @@ __all__ = [
     "standalone_margins",
     "sum_by",
     "tick_size",
+    "worst_state",
 ]

@@ -375,9 +375,12 @@ def gaps_here(frame: Frame) -> list[str]:
     if book.leg_order.size and data.orders.confidence in ("house", "user", "unconfirmed"):
         found.append(f"open_orders: {data.orders.note or 'house formula'}")
     other = (book.balance_amount != 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
-    if data.collateral.confidence == "unconfirmed" and other.any():
-        found.append(f"collateral: {data.collateral.note or 'haircuts incomplete'}")
     held = {book.registry.assets[i] for i in book.balance_asset[other]}
+    # A table that is not known whole is no gap for a coin that it lists; how a coin is stressed is.
+    rules = data.collateral.assets
+    open_ = {name for name in held if name not in rules or rules[name].stress != "none"}
+    if data.collateral.confidence == "unconfirmed" and open_:
+        found.append(f"collateral: {data.collateral.note or 'haircuts incomplete'}")
     found += [
         f"collateral of {name}: the venue's total is not supplied, its weight is not scaled"
         for name in sorted(held)

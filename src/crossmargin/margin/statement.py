@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -164,7 +165,7 @@ def make_statement(
         market_source=market.source,
         ruleset=_ruleset_info(frame),
         totals=_totals(done, float(alone.im.sum())),
-        pots=_pots(done),
+        pots=pot_lines(done),
         components=explain.component_lines(frame, done.need),
         groups=explain.group_lines(frame, done.need, alone),
         positions=_positions(done, split, alone),
@@ -276,7 +277,13 @@ def state_of(equity_im: float, equity_mm: float, im: float, mm: float) -> str:
 _WORST = ("healthy", "reduce-only", "liquidation", "bankrupt")
 
 
-def _pots(done: Evaluation) -> list[PotLine]:
+def worst_state(states: Iterable[str]) -> str:
+    """Return the worst of some pots' states."""
+    return max(states, key=_WORST.index, default="healthy")
+
+
+def pot_lines(done: Evaluation) -> list[PotLine]:
+    """Describe every pot: equity, requirement and state in its own numeraire."""
     frame, a, book = done.frame, done.frame.arrangement, done.frame.book
     lines = []
     for pot in range(a.pots):
@@ -309,7 +316,7 @@ def _pots(done: Evaluation) -> list[PotLine]:
 def _totals(done: Evaluation, standalone: float) -> Totals:
     frame, have = done.frame, done.have
     usd = frame.pot_usd
-    pots = _pots(done)
+    pots = pot_lines(done)
     ratios = [p.health for p in pots if p.health is not None]
     e_im, e_mm = float(have.im @ usd), float(have.mm @ usd)
     health = min(ratios) if ratios else None
@@ -330,7 +337,7 @@ def _totals(done: Evaluation, standalone: float) -> Totals:
         available=e_im - done.im_usd,
         health=health,
         margin_used=done.mm_usd / e_mm if e_mm > 0 else None,
-        state=max((p.state for p in pots), key=_WORST.index, default="healthy"),
+        state=worst_state(p.state for p in pots),
     )
 
 
