@@ -19,6 +19,12 @@ from crossmargin.margin.engine import (
     requirement,
 )
 from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
+from crossmargin.margin.haircut_tables import (
+    HaircutTable,
+    collateral_from_haircuts,
+    haircut_files,
+    read_haircuts,
+)
 from crossmargin.margin.liquidation_price import (
     Crossing,
     LiquidationPrice,
@@ -54,6 +60,7 @@ __all__ = [
     "Evaluation",
     "ExpiryDetail",
     "Frame",
+    "HaircutTable",
     "LiquidationPrice",
     "Requirement",
     "Ruleset",
@@ -61,6 +68,7 @@ __all__ = [
     "Standalone",
     "Statement",
     "component_lines",
+    "collateral_from_haircuts",
     "decode_statement",
     "encode_statement",
     "equity",
@@ -72,10 +80,12 @@ __all__ = [
     "frame_for",
     "gaps_here",
     "isolated_margins",
+    "haircut_files",
     "liquidation_prices",
     "load_ruleset",
     "make_statement",
     "pot_lines",
+    "read_haircuts",
     "recompute",
     "requirement",
     "ruleset_from_dict",

@@ -74,7 +74,7 @@ def haircuts(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> 
     ------
     RulesetError
         ``RUL-020`` when a coin that is worth something has no haircut in the rule-set,
-        ``RUL-022`` when a weight needs a figure that is not supplied.
+        ``RUL-025`` when a weight needs a figure that is not supplied.
     """
     rows = _rows(frame, at_market, profit, value)
     out = np.zeros((2, rows.worth.size))

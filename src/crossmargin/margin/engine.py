@@ -262,7 +262,7 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     Raises
     ------
     RulesetError
-        ``RUL-020`` when a balance has no haircut in the rule-set, ``RUL-022`` when a weight
+        ``RUL-020`` when a balance has no haircut in the rule-set, ``RUL-025`` when a weight
         needs a figure that is not supplied.
     """
     book, a = frame.book, frame.arrangement
