@@ -339,3 +339,41 @@ def test_an_expired_leg_leaves_an_account_without_requirement(write, capsys) -> 
         capsys, "margin", write(positions=only), "--at", "2026-02-10T00:00:00Z", "--json"
     )
     assert json.loads(out)["statement"]["totals"]["im"] == 0
+
+
+def test_margin_with_a_location_down(write, capsys) -> None:
+    balances = [
+        {"asset": "BTC", "amount": 3, "location": "chain-x"},
+        {"asset": "USDC", "amount": 100_000},
+    ]
+    path = write(balances=balances)
+    whole = json.loads(run(capsys, "margin", path, "--json")[1])
+    code, out, _ = run(capsys, "margin", path, "--json", "--location-down", "chain-x")
+    down = json.loads(out)
+    assert code == 0
+    price = whole["balances"][0]["price_usd"]
+    lost = whole["totals"]["equity"] - down["totals"]["equity"]
+    assert lost == pytest.approx(3 * price)
+    assert "without what chain-x holds" in down["description"]
+    code, _, said = run(capsys, "margin", path, "--location-down", "nowhere")
+    assert code == 2 and "INP-016" in said and "chain-x" in said
+
+
+def test_haircuts_are_listed_with_date_and_confidence(capsys) -> None:
+    code, out, _ = run(capsys, "haircuts", "kraken-futures", "--asset", "btc", "--json")
+    (row,) = json.loads(out)
+    assert code == 0 and row["rule"] == {"schedule": {"kind": "flat", "factor": 0.97}}
+    assert row["kind"] == "live" and row["confidence"] == "published" and row["source"]
+    refused = json.loads(run(capsys, "haircuts", "okx", "--asset", "1INCH", "--json")[1])
+    assert refused[0]["rule"] is None and "width" in refused[0]["refused"]
+    old = json.loads(
+        run(capsys, "haircuts", "binance", "--asset", "ENA", "--on", "2025-08-01", "--json")[1]
+    )
+    assert old[0]["rule"]["schedule"]["factor"] == 0.5
+    for tokens, told in (
+        (["nowhere"], "RUL-026"),
+        (["--asset", "NOCOIN"], "RUL-026"),
+        (["--on", "soon"], "INP-010"),
+    ):
+        code, _, said = run(capsys, "haircuts", *tokens)
+        assert code == 2 and told in said

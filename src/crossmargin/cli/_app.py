@@ -67,6 +67,9 @@ def margin(
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
+    location_down: Annotated[
+        str | None, Parameter(help="As if this venue or chain held nothing for the account.")
+    ] = None,
     json: JsonOpt = False,
     html: HtmlOpt = None,
 ) -> int:
@@ -80,11 +83,17 @@ def margin(
 
     crossmargin margin my.json --market now.json --ruleset deribit-pm --ruleset paradex-pm
 
+    crossmargin margin my.json --market now.json --location-down ethereum
+
     crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z --html report.html
     """
     from crossmargin.analytics import expiry_cliff
 
     who, world = io.load_account(account), io.load_market(market)
+    if location_down is not None:
+        from crossmargin.book import account_without_location
+
+        who = account_without_location(who, location_down)
     moment = _moment(at)
     rules = io.load_rules(
         ruleset or [io.DEFAULT_RULESET], io.parse_overrides(set_ or [], params), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -25,9 +26,13 @@ def haircuts(
     crossmargin haircuts --asset BTC --json
     """
     from crossmargin.cli._app import _print_json
-    from crossmargin.errors import RulesetError
+    from crossmargin.errors import InputError, RulesetError
     from crossmargin.margin import collateral_from_haircuts, haircut_files
 
+    if on is not None and not re.fullmatch(r"\d{4}(-\d{2}(-\d{2})?)?", on):
+        raise InputError(
+            f"{on!r} is not a date", code="INP-010", field="--on", hint="write 2026-01-31"
+        )
     books = haircut_files()
     if venue is not None and venue not in books:
         raise RulesetError(

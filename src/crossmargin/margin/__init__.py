@@ -9,7 +9,12 @@ from crossmargin.margin._explain import (
     standalone_margins,
 )
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin.batch import BookResult, evaluate_book
+from crossmargin.margin.batch import (
+    BookResult,
+    LocationStress,
+    evaluate_book,
+    location_stress,
+)
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
@@ -62,6 +67,7 @@ __all__ = [
     "Frame",
     "HaircutTable",
     "LiquidationPrice",
+    "LocationStress",
     "Requirement",
     "Ruleset",
     "Shares",
@@ -83,6 +89,7 @@ __all__ = [
     "haircut_files",
     "liquidation_prices",
     "load_ruleset",
+    "location_stress",
     "make_statement",
     "pot_lines",
     "read_haircuts",
