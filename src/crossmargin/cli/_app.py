@@ -24,6 +24,7 @@ app = App(
 rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
 app.command(rulesets_app)
 app.command(_haircut.haircuts)
+app.command(_haircut.haircut)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

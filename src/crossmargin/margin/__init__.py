@@ -24,6 +24,15 @@ from crossmargin.margin.engine import (
     requirement,
 )
 from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
+from crossmargin.margin.haircut_model import (
+    HaircutPoint,
+    HaircutSchedule,
+    HaircutSpec,
+    haircut_defaults,
+    haircut_schedule,
+    haircut_spec,
+    model_haircut,
+)
 from crossmargin.margin.haircut_tables import (
     HaircutTable,
     collateral_from_haircuts,
@@ -65,6 +74,9 @@ __all__ = [
     "Evaluation",
     "ExpiryDetail",
     "Frame",
+    "HaircutPoint",
+    "HaircutSchedule",
+    "HaircutSpec",
     "HaircutTable",
     "LiquidationPrice",
     "LocationStress",
@@ -86,12 +98,16 @@ __all__ = [
     "frame_for",
     "gaps_here",
     "isolated_margins",
+    "haircut_defaults",
     "haircut_files",
+    "haircut_schedule",
+    "haircut_spec",
     "liquidation_prices",
     "load_ruleset",
     "location_stress",
     "make_statement",
     "pot_lines",
+    "model_haircut",
     "read_haircuts",
     "recompute",
     "requirement",
