@@ -422,8 +422,6 @@ def test_haircut_from_a_price_history(prices, tmp_path, capsys) -> None:
 def test_haircut_schedule_goes_into_a_rule_set(prices, write, tmp_path, capsys) -> None:
     tokens = ["haircut", prices, "--asset", "BTC", "--adv", "1e6", "--json"]
     plain = json.loads(run(capsys, *tokens)[1])
-        run(capsys, "haircut", prices, "--asset", "BTC", "--adv", "1e6", "--json")[1]
-    )
     from crossmargin.margin import load_ruleset
 
     made = load_ruleset(
