@@ -412,6 +412,8 @@ def test_haircut_from_a_price_history(prices, tmp_path, capsys) -> None:
     )
     text = page.read_text()
     assert "<polyline" in text and "http" not in text.split("</style>")[1]
+    past = json.loads(run(capsys, *tokens, "--history", "--json", "--plot", str(page))[1])
+    assert past["history"][-1]["day"] == past["to"] and "through time" in page.read_text()
     picture = tmp_path / "curve.svg"
     assert run(capsys, *tokens, "--plot", str(picture))[0] == 0
     from xml.etree import ElementTree

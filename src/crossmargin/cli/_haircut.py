@@ -132,6 +132,9 @@ def haircut(
         list[str] | None,
         Parameter(name="--set", help="An assumption: level=0.975, method=filtered. Repeatable."),
     ] = None,
+    history: Annotated[
+        bool, Parameter(help="Also the haircut of a small holding through time, with its floor.")
+    ] = False,
     json: JsonOpt = False,
     plot: Annotated[str | None, Parameter(help="Draw the curve: a .html or .svg file.")] = None,
 ) -> None:
@@ -146,10 +149,12 @@ def haircut(
 
     crossmargin haircut sol.csv --asset SOL --adv 2.5e8 --set method=filtered --set floor=0.075
     """
+    from dataclasses import asdict
+
     from crossmargin.cli._app import _print_json
     from crossmargin.cli._io import parse_overrides, write_whole
     from crossmargin.errors import InputError
-    from crossmargin.margin import haircut_schedule, haircut_spec
+    from crossmargin.margin import haircut_history, haircut_schedule, haircut_spec
     from crossmargin.market import read_bid_side, read_price_history
 
     if plot is not None and not plot.endswith((".html", ".svg")):
@@ -160,15 +165,21 @@ def haircut(
             hint="end it in .html or .svg",
         )
     spec = haircut_spec(**parse_overrides(set_ or [], None))
-    history = _within(read_price_history(prices, asset), since, until)
-    volume = _adv(history, adv, volume_unit)
+    table = _within(read_price_history(prices, asset), since, until)
+    volume = _adv(table, adv, volume_unit)
     book = None if depth is None else read_bid_side(depth, asset)
     made = haircut_schedule(
-        history.close, spec=spec, adv_usd=volume, sizes_usd=_sizes(sizes), depth=book
+        table.close, spec=spec, adv_usd=volume, sizes_usd=_sizes(sizes), depth=book
     )
+    past: list[tuple[str, Any]] = []
+    if history:
+        found = haircut_history(table.close, spec=made.spec)
+        past = [(table.days[day], point) for day, point in found]
     if plot is not None:
-        _plot(plot, made, asset, write_whole)
-    plain = _plain_schedule(made, history, asset, hold)
+        _plot(plot, made, asset, past, write_whole)
+    plain = _plain_schedule(made, table, asset, hold)
+    if history:
+        plain["history"] = [{"day": day, **asdict(point)} for day, point in past]
     if json:
         _print_json(plain)
         return
@@ -242,7 +253,7 @@ def _sizes(text: str | None) -> list[float] | None:
         ) from None
 
 
-def _plot(path: str, made: Any, asset: str, write: Any) -> None:
+def _plot(path: str, made: Any, asset: str, past: list[tuple[str, Any]], write: Any) -> None:
     from crossmargin.errors import InputError
     from crossmargin.reports import haircut_page, haircut_picture
 
@@ -256,7 +267,7 @@ def _plot(path: str, made: Any, asset: str, write: Any) -> None:
             )
         write(path, haircut_picture(made, asset).encode())
     else:
-        write(path, haircut_page(made, asset).encode())
+        write(path, haircut_page(made, asset, past).encode())
 
 
 def _plain_schedule(made: Any, history: Any, asset: str, hold: float | None) -> dict[str, Any]:
@@ -337,6 +348,11 @@ def _print_schedule(made: Any, plain: dict[str, Any]) -> None:
         console.print(
             f"a holding of {usd(held['usd'])} USD counts {usd(held['counts_usd'])} USD: "
             f"effective haircut {ratio(held['haircut'], 2)}"
+        )
+    for row in plain.get("history", [])[::-12][::-1]:
+        console.print(
+            f"{row['day']}: {ratio(row['haircut'], 2)} (market {ratio(row['market'], 2)}, floor "
+            f"{ratio(max(row['stressed'], row['jump']), 2)})"
         )
     for note in made.notes:
         console.print(f"• {note}")

@@ -467,6 +467,47 @@ def _precision(spec: HaircutSpec, returns: Floats) -> tuple[int, float]:
     return int(losses.size), expected_shortfall_error(losses, spec.level)
 
 
+def haircut_history(
+    prices: ArrayLike, *, spec: HaircutSpec | None = None, every: int = 30
+) -> list[tuple[int, HaircutPoint]]:
+    """Return the haircut of a small holding as it would have been set in the past.
+
+    Each is made from the prices up to its day alone. With a stressed period it shows how much the
+    floor damps: without one the haircut falls in calm times and rises when it is too late.
+
+    Parameters
+    ----------
+    prices : array_like
+        Daily closes, positive, in order.
+    spec : HaircutSpec, optional
+        Assumptions; default the shipped ones.
+    every : int
+        Days between two settings; the last day is always one.
+
+    Returns
+    -------
+    list of (int, HaircutPoint)
+        Index of the last price used, and the haircut.
+
+    Raises
+    ------
+    MarginError
+        ``MRG-011`` when the history is too short for a single one.
+    """
+    closes = np.asarray(prices, dtype=np.float64)
+    first = max(_FEWEST, spec.stress_days if spec else int(haircut_defaults()["stress_days"]))
+    last = closes.size - 1
+    if last < first:
+        raise MarginError(
+            f"a history of haircuts starts after {first} daily returns",
+            code="MRG-011",
+            field="prices",
+            hint="give a longer history, or a shorter stressed period",
+        )
+    days = sorted({*range(last, first - 1, -every)})
+    return [(day, haircut_schedule(closes[: day + 1], spec=spec).points[0]) for day in days]
+
+
 def tiers_from_points(points: Sequence[HaircutPoint]) -> Tiers:
     """Turn average haircuts by size into marginal tiers.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from crossmargin.margin import HaircutSchedule
+from crossmargin.margin import HaircutPoint, HaircutSchedule
 from crossmargin.reports._svg import Svg, pc, px, tidy_ticks, tip
 from crossmargin.reports._table import Column, figure, table
 from crossmargin.reports._text import NBSP, Safe, amount, esc, join, number, percent, short
@@ -42,7 +42,9 @@ def haircut_picture(made: HaircutSchedule, name: str) -> str:
     return f"{opened[:end]}<style>{_STYLE}</style>{opened[end:]}\n"
 
 
-def haircut_page(made: HaircutSchedule, name: str) -> str:
+def haircut_page(
+    made: HaircutSchedule, name: str, history: Sequence[tuple[str, HaircutPoint]] = ()
+) -> str:
     """Return the curve, the tiers and the parts of each size as a self-contained HTML page.
 
     Parameters
@@ -51,6 +53,8 @@ def haircut_page(made: HaircutSchedule, name: str) -> str:
         Any.
     name : str
         Coin; escaped.
+    history : sequence of (str, HaircutPoint)
+        Haircuts as they would have been set, by ISO date; drawn when there are two or more.
     """
     style, script = _asset("report.css"), _asset("report.js")
     policy = (
@@ -63,6 +67,10 @@ def haircut_page(made: HaircutSchedule, name: str) -> str:
         parts.append(figure("Haircut against size", lead, _legend(), _chart(made, name), wide=True))
     parts.append(figure("Tiers", _tier_words(made), _tiers(made), wide=True))
     parts.append(figure("What each size is made of", _assumptions(made), _parts(made), wide=True))
+    if len(history) > 1:
+        lead = "Of a small holding, each made from the prices up to its day alone."
+        drawn = _past(history, name)
+        parts.append(figure("Haircut through time", lead, _past_legend(), drawn, wide=True))
     said = "".join(f"<li>{esc(note)}</li>" for note in made.notes)
     notes = f'<ul class="notes">{said}</ul>' if said else ""
     title = f"Haircut of {name}"
@@ -150,11 +158,14 @@ def _lines(made: HaircutSchedule, at: Callable[[float], float], ceiling: float) 
 
 
 def _legend() -> Safe:
-    items = (
+    return _legend_of(
         ("equity", "average haircut of the holding"),
         ("mm", "marginal haircut of the band"),
         ("im", "the venue's floor, where there is one"),
     )
+
+
+def _legend_of(*items: tuple[str, str]) -> Safe:
     return Safe(
         '<ul class="legend">'
         + "".join(
@@ -163,6 +174,52 @@ def _legend() -> Safe:
             for css, text in items
         )
         + "</ul>"
+    )
+
+
+def _past(history: Sequence[tuple[str, HaircutPoint]], name: str) -> Safe:
+    """Draw haircut, price risk and stressed floor over time, with the hidden table."""
+    rows = [(day, p.haircut, p.market, max(p.stressed, p.jump)) for day, p in history]
+    top = max(max(row[1:]) for row in rows)
+    ticks = tidy_ticks(0.0, top * 1.05 or 1.0, 5)
+    ceiling = max(ticks[-1], top * 1.05, 1e-9)
+    last = len(rows) - 1
+    svg = Svg(
+        "curve",
+        _TOP + _PLOT + _FOOT,
+        f"Haircut of {name} from {rows[0][0]} to {rows[-1][0]}: between "
+        f"{percent(min(r[1] for r in rows))} and {percent(max(r[1] for r in rows))}.",
+    )
+    for value in ticks:
+        y = _TOP + _PLOT * (1.0 - value / ceiling)
+        svg.line(0, y, 1, y, cls="grid")
+        svg.text(0, y - 4, percent(value, 0 if value * 100 % 1 < 1e-6 else 1), cls="tick")
+    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        day = rows[round(share * last)][0]
+        svg.text(share, _TOP + _PLOT + 18, day, anchor=anchor, cls="tick")
+    lines = []
+    for css, column in (("im", 3), ("mm", 2), ("equity", 1)):
+        points = " ".join(
+            f"{1000 * k / last:.2f},{1000 * (1.0 - row[column] / ceiling):.2f}"  # type: ignore[operator]
+            for k, row in enumerate(rows)
+        )
+        lines.append(f'<polyline class="{css}" points="{points}"/>')
+    svg.raw(
+        f'<svg x="0" y="{px(_TOP)}" width="100%" height="{px(_PLOT)}" viewBox="0 0 1000 1000" '
+        f'preserveAspectRatio="none">{"".join(lines)}</svg>'
+    )
+    heads = [Column("day", text=True), Column("haircut"), Column("market"), Column("floor")]
+    step = max(1, -(-len(rows) // 24))
+    keep = sorted({*range(0, len(rows), step), last})
+    cells = [[rows[k][0], *(percent(x, 2) for x in rows[k][1:])] for k in keep]
+    return join([svg.markup(), table("Haircut through time", heads, cells, hidden=True)])
+
+
+def _past_legend() -> Safe:
+    return _legend_of(
+        ("equity", "haircut"),
+        ("mm", "market: by the method alone"),
+        ("im", "stressed period or jump: the floor"),
     )
 
 

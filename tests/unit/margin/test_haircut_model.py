@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from crossmargin.errors import MarginError, RulesetError
 from crossmargin.margin import (
     HaircutPoint,
+    haircut_history,
     haircut_schedule,
     haircut_spec,
     model_haircut,
@@ -184,6 +185,16 @@ class TestHistories:
         for method, low, high in (("historical", 0.05, 0.2), ("filtered", 0.12, 0.6)):
             spec = haircut_spec(method=method, stress_days=0)
             assert low < haircut_schedule(rising, spec=spec).points[0].haircut < high
+
+    def test_history_knows_nothing_of_the_future(self) -> None:
+        prices = walk(600)
+        past = haircut_history(prices, every=100)
+        assert [day for day, _ in past] == [300, 400, 500, 600]
+        for day, point in past:
+            assert point == haircut_schedule(prices[: day + 1]).points[0]
+        with pytest.raises(MarginError) as caught:
+            haircut_history(prices[:200])
+        assert caught.value.code == "MRG-011"
 
     def test_a_book_costs_at_least_what_it_shows(self) -> None:
         thin = bid_side([(99.0, 100.0), (90.0, 1_000.0), (50.0, 1e5)], [(101.0, 5.0)])
