@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from crossmargin import __version__
+from crossmargin.cli import _haircut
 from crossmargin.cli import _io as io
 
 app = App(
@@ -22,6 +23,8 @@ app = App(
 )
 rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
 app.command(rulesets_app)
+app.command(_haircut.haircuts)
+app.command(_haircut.haircut)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]
@@ -65,6 +68,9 @@ def margin(
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
+    location_down: Annotated[
+        str | None, Parameter(help="As if this venue or chain held nothing for the account.")
+    ] = None,
     json: JsonOpt = False,
     html: HtmlOpt = None,
 ) -> int:
@@ -78,11 +84,17 @@ def margin(
 
     crossmargin margin my.json --market now.json --ruleset deribit-pm --ruleset paradex-pm
 
+    crossmargin margin my.json --market now.json --location-down ethereum
+
     crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z --html report.html
     """
     from crossmargin.analytics import expiry_cliff
 
     who, world = io.load_account(account), io.load_market(market)
+    if location_down is not None:
+        from crossmargin.book import account_without_location
+
+        who = account_without_location(who, location_down)
     moment = _moment(at)
     rules = io.load_rules(
         ruleset or [io.DEFAULT_RULESET], io.parse_overrides(set_ or [], params), None

@@ -9,7 +9,12 @@ from crossmargin.margin._explain import (
     standalone_margins,
 )
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin.batch import BookResult, evaluate_book
+from crossmargin.margin.batch import (
+    BookResult,
+    LocationStress,
+    evaluate_book,
+    location_stress,
+)
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
@@ -19,6 +24,22 @@ from crossmargin.margin.engine import (
     requirement,
 )
 from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
+from crossmargin.margin.haircut_model import (
+    HaircutPoint,
+    HaircutSchedule,
+    HaircutSpec,
+    haircut_defaults,
+    haircut_history,
+    haircut_schedule,
+    haircut_spec,
+    model_haircut,
+)
+from crossmargin.margin.haircut_tables import (
+    HaircutTable,
+    collateral_from_haircuts,
+    haircut_files,
+    read_haircuts,
+)
 from crossmargin.margin.liquidation_price import (
     Crossing,
     LiquidationPrice,
@@ -54,13 +75,19 @@ __all__ = [
     "Evaluation",
     "ExpiryDetail",
     "Frame",
+    "HaircutPoint",
+    "HaircutSchedule",
+    "HaircutSpec",
+    "HaircutTable",
     "LiquidationPrice",
+    "LocationStress",
     "Requirement",
     "Ruleset",
     "Shares",
     "Standalone",
     "Statement",
     "component_lines",
+    "collateral_from_haircuts",
     "decode_statement",
     "encode_statement",
     "equity",
@@ -72,10 +99,19 @@ __all__ = [
     "frame_for",
     "gaps_here",
     "isolated_margins",
+    "haircut_defaults",
+    "haircut_files",
+    "haircut_history",
+    "haircut_schedule",
+    "haircut_spec",
+    "isolated_margins",
     "liquidation_prices",
     "load_ruleset",
+    "location_stress",
     "make_statement",
     "pot_lines",
+    "model_haircut",
+    "read_haircuts",
     "recompute",
     "requirement",
     "ruleset_from_dict",

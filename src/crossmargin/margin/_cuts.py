@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._frame import Frame
+from crossmargin.margin._location import bridge_haircuts
 from crossmargin.margin.collateral import Level, haircut_of, liability_haircut
 from crossmargin.margin.components import AssetRule
 from crossmargin.margin.ruleset import Ruleset
@@ -74,14 +75,18 @@ def haircuts(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> 
     ------
     RulesetError
         ``RUL-020`` when a coin that is worth something has no haircut in the rule-set,
-        ``RUL-022`` when a weight needs a figure that is not supplied.
+        ``RUL-025`` when a weight needs a figure that is not supplied.
     """
     rows = _rows(frame, at_market, profit, value)
     out = np.zeros((2, rows.worth.size))
+    bridge = frame.once("bridge", lambda: bridge_haircuts(frame.book, frame.ruleset))
     for asset in np.unique(rows.asset[rows.active]):
         mine = np.flatnonzero(rows.active & (rows.asset == asset))
         _cut_asset(frame, rows, int(asset), mine, out)
     n = at_market.size
+    # What a bridge takes, it takes from what the asset's own haircut left of a row.
+    bridged = np.where(at_market > 0, bridge, 0.0)
+    out[:, :n] += bridged * (at_market - out[:, :n])
     return Cuts(out[0, :n], out[1, :n], out[0, n:], out[1, n:])
 
 

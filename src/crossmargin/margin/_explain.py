@@ -13,6 +13,7 @@ from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
 from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._location import STATUS
 from crossmargin.margin._scan import run_scan
 from crossmargin.margin.components import Component, DeltaConcentration
 from crossmargin.margin.engine import Equity, Requirement, requirement
@@ -94,6 +95,9 @@ def one_each(book: Book) -> Book:
         balance_pool=none,
         balance_asset=none,
         balance_amount=nothing,
+        balance_location=none,
+        balance_proof_ns=none,
+        balance_pending=np.empty(0, dtype=np.bool_),
         position_pool=np.arange(n, dtype=np.int64),
         order_pool=none,
         order_ids=[],
@@ -409,6 +413,8 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
                 f"The wallet lacks {lacking:,.2f} USD to give every position its fenced margin: "
                 "the account could not hold them all apart; its pots' health is hypothetical."
             )
+    if frame.left_out is not None and frame.left_out.status.any():
+        out.append("Not counted: " + "; ".join(_left_out_words(frame)) + ".")
     if frame.ruleset.overrides:
         out.append("Supplied by the user: " + ", ".join(frame.ruleset.overrides) + ".")
     terms = frame.terms
@@ -443,3 +449,18 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
     if opaque:
         out.append("Named by unified symbol: " + ", ".join(opaque) + ".")
     return out
+
+
+def _left_out_words(frame: Frame) -> list[str]:
+    """Say which balances do not count, and why."""
+    book, left = frame.book, frame.left_out
+    assert left is not None
+    why = {"pending": "on its way", "stale": "its proof is missing or too old"}
+    words = []
+    for row in np.flatnonzero(left.status):
+        place = int(book.balance_location[row])
+        where = "" if place < 0 else f" at {book.locations[place]}"
+        asset = book.registry.assets[int(book.balance_asset[row])]
+        reason = why[STATUS[left.status[row]]]
+        words.append(f"{left.amount[row]:,.10g} {asset}{where} ({reason})")
+    return words

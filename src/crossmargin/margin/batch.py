@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book import Book, select_accounts
+from crossmargin.book import Book, book_without_location, select_accounts
 from crossmargin.errors import CrossmarginError
 from crossmargin.margin._frame import sum_by
 from crossmargin.margin.engine import equity, frame_for, requirement
@@ -95,6 +95,54 @@ def evaluate_book(
         mm=columns[3],
         health=columns[4],
         failures=dict(sorted(failures.items())),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationStress:
+    """All accounts before and after a location stops.
+
+    Attributes
+    ----------
+    location : str
+        Venue or chain.
+    before, after : BookResult
+        With and without what it holds.
+    held : bool[A]
+        Accounts that own something there.
+    breached : bool[A]
+        Accounts that are at or above their maintenance margin before, and below it after.
+    """
+
+    location: str
+    before: BookResult
+    after: BookResult
+    held: NDArray[np.bool_]
+    breached: NDArray[np.bool_]
+
+
+def location_stress(
+    book: Book, snapshot: Snapshot, ruleset: Ruleset, location: str, *, kernel: Kernel = "numpy"
+) -> LocationStress:
+    """Run the health of all accounts again as if a location had stopped (requirements B19).
+
+    Raises
+    ------
+    InputError
+        ``INP-016`` when no balance is there.
+    """
+    without = book_without_location(book, location)
+    before = evaluate_book(book, snapshot, ruleset, kernel=kernel)
+    after = evaluate_book(without, snapshot, ruleset, kernel=kernel)
+    held = np.zeros(book.size, dtype=bool)
+    moved = without.balance_amount != book.balance_amount
+    held[book.pool_account[book.balance_pool[moved]]] = True
+    return LocationStress(
+        location=location,
+        before=before,
+        after=after,
+        held=held,
+        breached=(before.health >= 1.0) & (after.health < 1.0),
     )
 
 

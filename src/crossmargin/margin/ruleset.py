@@ -27,6 +27,7 @@ from crossmargin.margin.components import (
     Scan,
 )
 from crossmargin.margin.expression import Expression
+from crossmargin.margin.haircut_tables import expand_collateral
 
 _FORMAT = "crossmargin-ruleset/1"
 
@@ -127,11 +128,13 @@ def ruleset_from_dict(
     ------
     RulesetError
         ``RUL-001`` malformed, ``RUL-002`` unknown base or path, ``RUL-004`` bad expression,
-        ``RUL-005`` a name used twice or a source that is not listed.
+        ``RUL-005`` a name used twice or a source that is not listed, ``RUL-026`` a haircut
+        table that is not there.
     """
     content = _extended(dict(raw), what, _open)
     for path, value in (overrides or {}).items():
         _assign(content, path, value, what)
+    expand_collateral(content, what)
     try:
         data = msgspec.convert(content, RulesetData, strict=True)
     except msgspec.ValidationError as error:

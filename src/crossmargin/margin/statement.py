@@ -19,6 +19,7 @@ from crossmargin.margin import _explain as explain
 from crossmargin.margin._arrange import USD
 from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame
+from crossmargin.margin._location import STATUS
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
@@ -387,11 +388,16 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
     lines = []
     for row, asset in enumerate(book.balance_asset):
         name = book.registry.assets[asset]
-        amount = float(book.balance_amount[row])
+        counts = float(book.balance_amount[row])
+        amount, status = counts, ""
+        if frame.left_out is not None and frame.left_out.status[row]:
+            amount = float(frame.left_out.amount[row])
+            status = STATUS[frame.left_out.status[row]]
+        place = int(book.balance_location[row])
         price = float(frame.asset_usd_or_one[asset])
         own = asset == a.pot_asset[a.balance_pot[row]]
         rule = None if own else asset_rule(frame.ruleset, name)
-        value = 0.0 if amount == 0 else amount * price
+        value = 0.0 if counts == 0 else counts * price
         rate = float(frame.pot_usd[a.balance_pot[row]])
         lost = float(done.have.cuts.balance_im[row]) * rate
         lost_mm = float(done.have.cuts.balance_mm[row]) * rate
@@ -399,6 +405,8 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
             BalanceLine(
                 asset=name,
                 pool=book.pool_names[book.balance_pool[row]],
+                location=None if place < 0 else book.locations[place],
+                status=status,
                 amount=amount,
                 price_usd=price if np.isfinite(price) else 0.0,
                 value_usd=value,

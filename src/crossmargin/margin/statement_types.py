@@ -161,11 +161,14 @@ class BalanceLine(_Data, frozen=True, kw_only=True):
 
     `haircut` and `collateral_usd` at the initial level, the others at maintenance. A haircut is
     the share of this row's value that does not count, caps and tiers included; below 0 for a
-    debt that counts more than its value.
+    debt that counts more than its value. A balance whose `status` is ``pending`` (on its way) or
+    ``stale`` (its proof is missing or too old) does not count: its value is 0.
     """
 
     asset: str
     pool: str
+    location: str | None
+    status: str
     amount: float
     price_usd: float
     value_usd: float

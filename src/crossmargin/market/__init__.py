@@ -20,6 +20,13 @@ from crossmargin.market.files import (
 )
 from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
 from crossmargin.market.forwards import ForwardCurve, forward_from_parity
+from crossmargin.market.history import (
+    BidSide,
+    PriceHistory,
+    bid_side,
+    read_bid_side,
+    read_price_history,
+)
 from crossmargin.market.snapshot import (
     CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
@@ -39,16 +46,19 @@ __all__ = [
     "SETTLEMENT_WINDOW_NS",
     "ArbitrageViolation",
     "AssetPrice",
+    "BidSide",
     "Forward",
     "ForwardCurve",
     "InstrumentQuote",
     "MarketFile",
     "MarketView",
+    "PriceHistory",
     "SmileQuotes",
     "Snapshot",
     "SurfaceFit",
     "SviFit",
     "SviSlice",
+    "bid_side",
     "butterfly_violations",
     "calendar_violations",
     "decode_market",
@@ -58,7 +68,9 @@ __all__ = [
     "fit_svi",
     "forward_from_parity",
     "quote_violations",
+    "read_bid_side",
     "read_market",
+    "read_price_history",
     "snapshot_from_file",
     "write_market",
 ]

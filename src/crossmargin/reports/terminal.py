@@ -188,8 +188,8 @@ def _balances(made: Statement) -> RenderableType:
     table = _table("balance", *titles, *(["at MM"] if both else []), "collateral, USD")
     for line in made.balances:
         table.add_row(
-            line.asset,
-            amount(line.amount),
+            line.asset + (f" at {line.location}" if line.location else ""),
+            amount(line.amount) + (f" ({line.status})" if line.status else ""),
             f"{line.price_usd:,.4f}",
             usd(line.value_usd),
             ratio(line.haircut),
