@@ -8,6 +8,7 @@ from crossmargin.market.arbitrage import (
     calendar_violations,
     quote_violations,
 )
+from crossmargin.market.depth import OrderBook, Walk, contract_coins, walk_book
 from crossmargin.market.files import (
     MARKET_FORMAT,
     MarketFile,
@@ -20,6 +21,16 @@ from crossmargin.market.files import (
 )
 from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
 from crossmargin.market.forwards import ForwardCurve, forward_from_parity
+from crossmargin.market.impact import (
+    ImpactFit,
+    LiquidationCost,
+    fit_impact,
+    impact_fraction,
+    liquidation_cost,
+    unwind_days,
+    unwind_sigmas,
+)
+from crossmargin.market.liquidity import Liquidity, LiquidityColumns
 from crossmargin.market.snapshot import (
     CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
@@ -41,24 +52,37 @@ __all__ = [
     "AssetPrice",
     "Forward",
     "ForwardCurve",
+    "ImpactFit",
     "InstrumentQuote",
+    "LiquidationCost",
+    "Liquidity",
+    "LiquidityColumns",
     "MarketFile",
     "MarketView",
+    "OrderBook",
     "SmileQuotes",
     "Snapshot",
     "SurfaceFit",
     "SviFit",
     "SviSlice",
+    "Walk",
     "butterfly_violations",
     "calendar_violations",
+    "contract_coins",
     "decode_market",
     "exact_confidence",
     "file_from_snapshot",
+    "fit_impact",
     "fit_surface",
     "fit_svi",
     "forward_from_parity",
+    "impact_fraction",
+    "liquidation_cost",
     "quote_violations",
     "read_market",
     "snapshot_from_file",
+    "unwind_days",
+    "unwind_sigmas",
+    "walk_book",
     "write_market",
 ]
