@@ -30,7 +30,7 @@ from crossmargin.market.impact import (
     unwind_days,
     unwind_sigmas,
 )
-from crossmargin.market.liquidity import Liquidity, LiquidityColumns
+from crossmargin.market.liquidity import LIQUIDITY_FIGURES, Liquidity, LiquidityColumns
 from crossmargin.market.snapshot import (
     CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
@@ -46,6 +46,7 @@ from crossmargin.market.svi import SviSlice
 __all__ = [
     "CONFIDENCE_FEEDS",
     "CONFIDENCE_ONE",
+    "LIQUIDITY_FIGURES",
     "MARKET_FORMAT",
     "SETTLEMENT_WINDOW_NS",
     "ArbitrageViolation",

@@ -9,7 +9,7 @@ import msgspec
 from crossmargin.errors import InputError, MarketDataError
 from crossmargin.instruments import parse_instrument
 from crossmargin.market.depth import OrderBook
-from crossmargin.market.liquidity import FIGURES, Liquidity
+from crossmargin.market.liquidity import LIQUIDITY_FIGURES, Liquidity
 
 Moment = Callable[[str | None, str], int]
 
@@ -82,7 +82,7 @@ def read_liquidity(
             raise _twice(f"liquidity of {name}", field)
         try:
             out[name] = Liquidity(
-                **{figure: getattr(entry, figure) for figure in FIGURES},
+                **{figure: getattr(entry, figure) for figure in LIQUIDITY_FIGURES},
                 time_ns=moment(entry.as_of, f"{field}.as_of"),
                 source=entry.source or source,
             )
@@ -127,7 +127,7 @@ def write_liquidity(
             # Names of instruments have a separator, names of assets have none.
             underlying=name if name.isalnum() else None,
             instrument=None if name.isalnum() else name,
-            **{figure: getattr(found, figure) for figure in FIGURES},
+            **{figure: getattr(found, figure) for figure in LIQUIDITY_FIGURES},
             as_of=stamp(found.time_ns),
             source=named(found.source),
         )

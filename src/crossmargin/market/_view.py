@@ -59,7 +59,7 @@ def build_view(
             [_asset_confidence(snapshot, name) for name in registry.assets], dtype=np.int64
         ),
         confidence=confidence,
-        liquidity=liquidity_columns(snapshot.liquidity, registry),
+        liquidity=liquidity_columns(snapshot.liquidity, registry, snapshot.as_of_ns),
     )
 
 

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Registry
+from crossmargin.units import NS_PER_SECOND
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_NS_PER_DAY = 86_400 * NS_PER_SECOND
 
 #: The columns, in order.
-FIGURES: tuple[str, ...] = ("adv_coins", "sigma_daily", "open_interest_coins", "half_spread")
-_SIGMA = FIGURES.index("sigma_daily")
+LIQUIDITY_FIGURES: tuple[str, ...] = (
+    "adv_coins",
+    "sigma_daily",
+    "open_interest_coins",
+    "half_spread",
+)
+_SIGMA = LIQUIDITY_FIGURES.index("sigma_daily")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,7 @@ class Liquidity:
 
     def __post_init__(self) -> None:
         """Refuse figures that no market has."""
-        for name in FIGURES:
+        for name in LIQUIDITY_FIGURES:
             value = getattr(self, name)
             if value is None:
                 continue
@@ -68,39 +74,41 @@ class Liquidity:
 
 @dataclass(frozen=True, slots=True)
 class LiquidityColumns:
-    """Liquidity aligned with a registry; columns as in ``FIGURES``, NaN where not known.
+    """Liquidity aligned with a registry; columns as in ``LIQUIDITY_FIGURES``, NaN where not known.
 
     Attributes
     ----------
-    asset : float64[A, 4]; asset_time_ns : int64[A]
+    asset : float64[A, 4]; asset_age_days : float64[A]
         Of each asset of the registry, as an underlying.
-    instrument : float64[n, 4]; instrument_time_ns : int64[n]
+    instrument : float64[n, 4]; instrument_age_days : float64[n]
         Of each instrument; its volatility falls back on its underlying's.
     """
 
     asset: Floats
-    asset_time_ns: Ints
+    asset_age_days: Floats
     instrument: Floats
-    instrument_time_ns: Ints
+    instrument_age_days: Floats
 
 
-def liquidity_columns(table: Mapping[str, Liquidity], registry: Registry) -> LiquidityColumns:
-    """Align liquidity by name with a registry."""
+def liquidity_columns(
+    table: Mapping[str, Liquidity], registry: Registry, as_of_ns: int
+) -> LiquidityColumns:
+    """Align liquidity by name with a registry; ages count back from the market's own time."""
 
-    def rows(names: list[str]) -> tuple[Floats, Ints]:
-        out = np.full((len(names), len(FIGURES)), np.nan)
-        time = np.zeros(len(names), dtype=np.int64)
+    def rows(names: list[str]) -> tuple[Floats, Floats]:
+        out = np.full((len(names), len(LIQUIDITY_FIGURES)), np.nan)
+        age = np.zeros(len(names))
         for row, name in enumerate(names):
             if (found := table.get(name)) is not None:
-                values = [getattr(found, figure) for figure in FIGURES]
+                values = [getattr(found, figure) for figure in LIQUIDITY_FIGURES]
                 out[row] = [np.nan if v is None else v for v in values]
-                time[row] = found.time_ns
-        return out, time
+                age[row] = (as_of_ns - (found.time_ns or as_of_ns)) / _NS_PER_DAY
+        return out, age
 
-    asset, asset_time = rows(list(registry.assets))
-    instrument, time = rows([item.id for item in registry])
+    asset, asset_age = rows(list(registry.assets))
+    instrument, age = rows([item.id for item in registry])
     if len(registry):
         own = instrument[:, _SIGMA]
         shared = asset[registry.terms.underlying, _SIGMA]
         instrument[:, _SIGMA] = np.where(np.isnan(own), shared, own)
-    return LiquidityColumns(asset, asset_time, instrument, time)
+    return LiquidityColumns(asset, asset_age, instrument, age)

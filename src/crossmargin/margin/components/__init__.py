@@ -78,6 +78,13 @@ from crossmargin.margin.components._schedules import (
     ThenTiers,
     Tiers,
 )
+from crossmargin.margin.components._size import (
+    Concentration,
+    Impact,
+    ImpactScale,
+    SizeComponent,
+    SizeScale,
+)
 
 __all__ = [
     "AssetRule",
@@ -90,6 +97,7 @@ __all__ = [
     "CollateralConfidence",
     "Combine",
     "Component",
+    "Concentration",
     "Confidence",
     "ConfidenceCost",
     "CorrelationContingency",
@@ -106,6 +114,8 @@ __all__ = [
     "LiabilityWeight",
     "LocationRule",
     "Ltv",
+    "Impact",
+    "ImpactScale",
     "MinDelta",
     "NakedShort",
     "Offset",
@@ -127,6 +137,8 @@ __all__ = [
     "Scan",
     "Schedule",
     "SizeScaled",
+    "SizeComponent",
+    "SizeScale",
     "Slope",
     "Source",
     "StaticDiscount",
