@@ -45,6 +45,14 @@ from crossmargin.margin.statement import (
     worst_state,
 )
 from crossmargin.margin.statement_types import ComponentLine, Statement
+from crossmargin.margin.statement_types import Statement
+from crossmargin.margin.tiers import (
+    Jump,
+    TierTable,
+    effective_rates,
+    next_jumps,
+    tier_tables,
+)
 
 __all__ = [
     "BookResult",
@@ -54,6 +62,7 @@ __all__ = [
     "Evaluation",
     "ExpiryDetail",
     "Frame",
+    "Jump",
     "LiquidationPrice",
     "Requirement",
     "Ruleset",
@@ -61,7 +70,9 @@ __all__ = [
     "Standalone",
     "Statement",
     "component_lines",
+    "TierTable",
     "decode_statement",
+    "effective_rates",
     "encode_statement",
     "equity",
     "evaluate",
@@ -76,6 +87,7 @@ __all__ = [
     "load_ruleset",
     "make_statement",
     "pot_lines",
+    "next_jumps",
     "recompute",
     "requirement",
     "ruleset_from_dict",
@@ -86,4 +98,5 @@ __all__ = [
     "sum_by",
     "tick_size",
     "worst_state",
+    "tier_tables",
 ]

@@ -18,6 +18,7 @@ from crossmargin.margin.components import Component, DeltaConcentration
 from crossmargin.margin.engine import Equity, Requirement, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
+from crossmargin.margin.tiers import size_notes
 from crossmargin.market import Snapshot
 from crossmargin.pricing import black76_greeks
 from crossmargin.scenarios import VOL_STATES
@@ -409,6 +410,7 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
                 f"The wallet lacks {lacking:,.2f} USD to give every position its fenced margin: "
                 "the account could not hold them all apart; its pots' health is hypothetical."
             )
+    out += size_notes(frame, account)
     if frame.ruleset.overrides:
         out.append("Supplied by the user: " + ", ".join(frame.ruleset.overrides) + ".")
     terms = frame.terms
