@@ -217,13 +217,16 @@ def fit_impact(
     side: Literal["buy", "sell"] = "sell",
     *,
     power: float | None = None,
-    reach: float = 1.0,
+    within: float = 0.02,
+    start: float = 0.01,
 ) -> ImpactFit:
     """Fit a power law of impact to what a book holds.
 
     The average price of an order against the middle, less the half-spread, is fitted by least
     squares in logarithms, at sizes evenly spaced in logarithm between the first size that leaves
-    the best level and `reach` times the depth of the side.
+    the best level, but at least `start` times the depth, and the whole depth that lies `within` a
+    distance of the middle. Close to the best level the price has hardly begun to move, and
+    logarithms of nearly nothing would rule the fit; far away rest orders that wait for a crash.
 
     Parameters
     ----------
@@ -233,13 +236,15 @@ def fit_impact(
         ``sell`` walks the bids.
     power : float, optional
         Exponent to keep fixed (0.5: square root); default fitted too.
-    reach : float
-        Share of the side's depth to use, in (0, 1].
+    within : float
+        Distance from the middle, as a fraction of it, of the last level used; > 0.
+    start : float
+        Share of that depth where the fit begins, in (0, 1).
 
     Raises
     ------
     MarketDataError
-        ``MKT-042`` when the side has fewer than three levels.
+        ``MKT-042`` when fewer than three levels lie within the distance.
 
     Notes
     -----
@@ -247,16 +252,18 @@ def fit_impact(
     the book refills. Y from it is a fit of depth, not a forecast. House method.
     """
     price, size = book.levels(side)
-    if price.size < 3 or not 0 < reach <= 1:
+    near = int(np.count_nonzero(np.abs(price / book.mid - 1.0) <= within)) if price.size else 0
+    if near < 3 or not 0 < start < 1:
         raise MarketDataError(
-            f"a fit of impact needs three levels and a reach in (0, 1]; the book has {price.size} "
-            f"and the reach is {reach:g}",
+            f"a fit of impact needs three levels within {within:g} of the middle and a start in "
+            f"(0, 1); the book has {near} such levels, and the start is {start:g}",
             code="MKT-042",
             field="depth",
+            hint="widen the distance, or use a deeper book",
         )
-    depth = float(size.sum()) * reach
-    first = min(float(size[0]) * 1.5, 0.5 * depth + 0.5 * float(size[0]))
-    probe = np.geomspace(first, depth, _PROBES)
+    depth = float(size[:near].sum())
+    first = max(float(size[0]) * 1.01, depth * start)
+    probe = np.geomspace(min(first, depth), depth, _PROBES)
     signed = -probe if side == "buy" else probe
     walk, cost = book.closing(signed)
     impact = cost / (book.mid * walk.filled) - book.half_spread
@@ -266,7 +273,7 @@ def fit_impact(
             "the book's prices do not move within the reach of the fit",
             code="MKT-042",
             field="depth",
-            hint="use a longer reach",
+            hint="widen the distance",
         )
     x, y = np.log(probe[kept]), np.log(impact[kept])
     if power is None:
