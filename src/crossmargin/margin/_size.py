@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import unique_rows
 from crossmargin.margin._formula import Part, pick_rule
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin.components import Concentration, Impact, ImpactScale, SizeScale
@@ -60,10 +61,11 @@ def _layout(spec: SizeSpec, frame: Frame) -> _Layout:
     instrument = np.concatenate([book.position_instrument, book.leg_instrument])
     group = np.concatenate([a.position_group, a.leg_group])
     key = instrument if spec.per == "instrument" else frame.terms.underlying[instrument]
-    rows = np.stack([of_group[group], key.astype(np.int64), group], axis=1)
-    cells, cell = np.unique(rows.reshape(-1, 3), axis=0, return_inverse=True)
-    buckets, bucket = np.unique(cells[:, :2], axis=0, return_inverse=True)
-    return _Layout(cell.reshape(-1), cells[:, 2], bucket.reshape(-1), buckets[:, 1])
+    (cell_holder, cell_key, cell_group), cell = unique_rows(
+        of_group[group], key.astype(np.int64), group
+    )
+    (_, bucket_key), bucket = unique_rows(cell_holder, cell_key)
+    return _Layout(cell, cell_group, bucket, bucket_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def liquidity_columns(
     def rows(names: list[str]) -> tuple[Floats, Floats]:
         out = np.full((len(names), len(LIQUIDITY_FIGURES)), np.nan)
         age = np.zeros(len(names))
-        for row, name in enumerate(names):
+        for row, name in enumerate(names if table else ()):
             if (found := table.get(name)) is not None:
                 values = [getattr(found, figure) for figure in LIQUIDITY_FIGURES]
                 out[row] = [np.nan if v is None else v for v in values]
