@@ -72,6 +72,9 @@ def _layout(spec: SizeSpec, frame: Frame) -> _Layout:
 class _Sizes:
     """Net sizes in coins.
 
+    With orders, each bucket after the worse of all orders that add to it and all that take from
+    it: exact, because the charge never falls as the net grows.
+
     Attributes
     ----------
     size : float64[K]
@@ -100,8 +103,12 @@ def _sizes(spec: SizeSpec, frame: Frame, layout: _Layout, quantity: Floats, orde
     net = sum_by(held, layout.cell_bucket, buckets)
     if orders and book.leg_order.size:
         extra = frame.leg_quantity * unit[book.leg_instrument]
-        for fills in (np.maximum(extra, 0.0), np.minimum(extra, 0.0)):
-            after = held + sum_by(fills, layout.cell[n:], cells)
+        # The legs of an order fill together: it counts by what they add up to in a bucket.
+        pair = book.leg_order * buckets + layout.cell_bucket[layout.cell[n:]]
+        orders_of, row = np.unique(pair, return_inverse=True)
+        adds = sum_by(extra, row, orders_of.size)[row]
+        for side in (adds > 0, adds < 0):
+            after = held + sum_by(np.where(side, extra, 0.0), layout.cell[n:], cells)
             total = sum_by(after, layout.cell_bucket, buckets)
             worse = np.abs(total) > np.abs(net)
             chosen = np.where(worse[layout.cell_bucket], after, chosen)

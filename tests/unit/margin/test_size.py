@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests import helpers as h
@@ -23,6 +24,7 @@ from crossmargin.margin import (
     requirement,
     shares,
 )
+from crossmargin.margin.components import Pools
 from crossmargin.market import Liquidity, Snapshot
 
 INVERSE = "BTC-PERPETUAL"
@@ -364,6 +366,39 @@ def test_orders_against_every_combination_of_fills(seed: int) -> None:
     assert float(requirement(frame, orders=True).parts["exit"].im[0]) == pytest.approx(
         best, rel=1e-12
     )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_orders_of_several_legs_fill_whole(seed: int) -> None:
+    """Two accounts, orders with legs in both contracts: every combination, whole orders only."""
+    rng = np.random.default_rng(seed)
+    rules = h.rules(concentration(), impact(scale={"risk_multiple": 1.0}))
+    fills = rng.normal(0, 200, size=(6, 2))
+    orders = [
+        {
+            "id": str(k),
+            "legs": [
+                {"instrument": h.PERP, "quantity": float(a)},
+                {"instrument": INVERSE, "quantity": float(b) * 50_000.0},
+            ],
+        }
+        for k, (a, b) in enumerate(fills)
+    ]
+    accounts = [
+        h.account((h.PERP, 120.0), name="a", owner="o", orders=orders[:3]),
+        h.account((INVERSE, -4e6), name="b", owner="o", orders=orders[3:]),
+    ]
+    best = 0.0
+    for chosen in itertools.product([0.0, 1.0], repeat=6):
+        total = 120.0 - 80.0 + float(np.array(chosen) @ fills.sum(axis=1))
+        best = max(best, h.im(rules, market(), (h.PERP, total)))
+    for by in ("account", "settlement"):
+        made = Ruleset(msgspec.structs.replace(rules.data, pools=Pools(by=by)))
+        frame = frame_for(book_from_accounts(accounts), market(), made)
+        need = requirement(frame, orders=True)
+        total = need.im @ frame.pot_usd
+        lost = float(total) - best
+        assert lost == pytest.approx(0.0, abs=1e-9 * best)
 
 
 # ------------------------------------------------------------------------------ shares, statement
