@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from tests import helpers as h
 
 from crossmargin.book import book_from_accounts
-from crossmargin.margin import evaluate_book, frame_for, requirement, shares
+from crossmargin.errors import RulesetError
+from crossmargin.margin import (
+    evaluate_book,
+    frame_for,
+    requirement,
+    ruleset_from_dict,
+    shares,
+)
 from crossmargin.margin._size import concentration_charge
 from crossmargin.market import Liquidity, Snapshot
 
@@ -156,3 +163,47 @@ def test_shares_add_up_over_all_accounts_of_an_owner(
     assert lines == pytest.approx(total, rel=1e-9, abs=1e-9)
     if horizon == "smooth":
         assert found.jumps == 0.0
+
+
+EXTREMES = {
+    "size": {
+        "threshold": (1e-300, 1e-9, 1e12),
+        "rate": (0.0, 10.0),
+        "power": (1e-9, 4.0),
+        "max_rate": (0.0, 10.0),
+    },
+    "exit": {
+        "y": (0.0, 1e6),
+        "power": (1e-9, 2.0),
+        "participation": (1e-9, 1.0),
+        "spread_multiple": (0.0, 1e6),
+        "risk_multiple": (0.0, 1e6),
+        "covered_days": (0, 365),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        (name, field, value)
+        for name, fields in EXTREMES.items()
+        for field, values in fields.items()
+        for value in values
+    ],
+)
+@pytest.mark.parametrize("horizon", ["whole-days", "smooth"])
+def test_each_parameter_at_its_ends(name: str, field: str, value: float, horizon: str) -> None:
+    """A finite charge of at least 0 that never falls with size, or a refusal in a sentence."""
+    base = rules(1.0, horizon, 1.0)
+    path = f"components.{name}.scales.default.{field}"
+    made = ruleset_from_dict(base.as_dict(), overrides={path: value})
+    charges = []
+    try:
+        for coins in (1e-9, 50.0, 150.0, 1_500.0, 1e6):
+            charges.append(h.im(made, market(), (h.PERP, coins)))
+    except RulesetError as error:
+        assert error.code == "RUL-033" and field == "threshold" and value == 1e-300
+        return
+    assert np.isfinite(charges).all() and charges[0] >= 0
+    assert (np.diff(charges) >= 0).all()

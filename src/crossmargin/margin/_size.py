@@ -222,7 +222,7 @@ def concentration_charge(
     publishes no law of growth).
     """
     excess = np.maximum(size - threshold, 0.0)
-    grown = rate * (excess / threshold) ** power
+    grown = np.where(rate > 0, rate * (excess / threshold) ** power, 0.0)
     share = np.minimum(grown, max_rate)
     return share * excess, size * share * np.where(grown < max_rate, 1.0 + power, 1.0)
 
@@ -304,10 +304,13 @@ def _run(
     usd, slope = np.zeros(found.size.size), np.zeros(found.size.size)
     if some.size:
         price = frame.view.asset_usd[_underlyings(spec, frame, keys)]
-        value, grows = charge(keys, found.size[some], price)
-        usd[some], slope[some] = value * price, grows * price
+        # Absurd figures may overflow: the requirement is then refused as not finite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, grows = charge(keys, found.size[some], price)
+            usd[some], slope[some] = value * price, grows * price
     per_usd = found.weight / frame.pot_usd[a.group_pot[layout.cell_group]]
-    total = sum_by(usd[layout.cell_bucket] * per_usd, layout.cell_group, a.groups)
     mine = layout.cell[: quantity.size]
-    share = found.portion * (slope[layout.cell_bucket] * per_usd)[mine]
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = sum_by(usd[layout.cell_bucket] * per_usd, layout.cell_group, a.groups)
+        share = found.portion * (slope[layout.cell_bucket] * per_usd)[mine]
     return Part(im=total, mm=total, share_im=share, share_mm=share)
