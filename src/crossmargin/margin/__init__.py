@@ -45,7 +45,6 @@ from crossmargin.margin.statement import (
     worst_state,
 )
 from crossmargin.margin.statement_types import ComponentLine, Statement
-from crossmargin.margin.statement_types import Statement
 from crossmargin.margin.tiers import (
     Jump,
     TierTable,
@@ -69,8 +68,8 @@ __all__ = [
     "Shares",
     "Standalone",
     "Statement",
-    "component_lines",
     "TierTable",
+    "component_lines",
     "decode_statement",
     "effective_rates",
     "encode_statement",
@@ -86,8 +85,8 @@ __all__ = [
     "liquidation_prices",
     "load_ruleset",
     "make_statement",
-    "pot_lines",
     "next_jumps",
+    "pot_lines",
     "recompute",
     "requirement",
     "ruleset_from_dict",
@@ -97,6 +96,6 @@ __all__ = [
     "standalone_margins",
     "sum_by",
     "tick_size",
-    "worst_state",
     "tier_tables",
+    "worst_state",
 ]
