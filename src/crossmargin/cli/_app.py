@@ -25,6 +25,10 @@ rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its s
 app.command(rulesets_app)
 app.command(_haircut.haircuts)
 app.command(_haircut.haircut)
+app.command(
+    "crossmargin.cli._tiers:tiers",
+    help="Show brackets, effective rates against size, and where one more unit costs a jump.",
+)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

@@ -66,6 +66,13 @@ from crossmargin.margin.statement import (
     worst_state,
 )
 from crossmargin.margin.statement_types import ComponentLine, Statement
+from crossmargin.margin.tiers import (
+    Jump,
+    TierTable,
+    effective_rates,
+    next_jumps,
+    tier_tables,
+)
 
 __all__ = [
     "BookResult",
@@ -79,6 +86,7 @@ __all__ = [
     "HaircutSchedule",
     "HaircutSpec",
     "HaircutTable",
+    "Jump",
     "LiquidationPrice",
     "LocationStress",
     "Requirement",
@@ -86,9 +94,11 @@ __all__ = [
     "Shares",
     "Standalone",
     "Statement",
-    "component_lines",
+    "TierTable",
     "collateral_from_haircuts",
+    "component_lines",
     "decode_statement",
+    "effective_rates",
     "encode_statement",
     "equity",
     "evaluate",
@@ -98,7 +108,6 @@ __all__ = [
     "fenced_margins",
     "frame_for",
     "gaps_here",
-    "isolated_margins",
     "haircut_defaults",
     "haircut_files",
     "haircut_history",
@@ -109,8 +118,9 @@ __all__ = [
     "load_ruleset",
     "location_stress",
     "make_statement",
-    "pot_lines",
     "model_haircut",
+    "next_jumps",
+    "pot_lines",
     "read_haircuts",
     "recompute",
     "requirement",
@@ -121,5 +131,6 @@ __all__ = [
     "standalone_margins",
     "sum_by",
     "tick_size",
+    "tier_tables",
     "worst_state",
 ]

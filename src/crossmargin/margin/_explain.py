@@ -19,6 +19,7 @@ from crossmargin.margin.components import Component, DeltaConcentration
 from crossmargin.margin.engine import Equity, Requirement, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
+from crossmargin.margin.tiers import size_notes
 from crossmargin.market import Snapshot
 from crossmargin.pricing import black76_greeks
 from crossmargin.scenarios import VOL_STATES
@@ -415,6 +416,7 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
             )
     if frame.left_out is not None and frame.left_out.status.any():
         out.append("Not counted: " + "; ".join(_left_out_words(frame)) + ".")
+    out += size_notes(frame, account)
     if frame.ruleset.overrides:
         out.append("Supplied by the user: " + ", ".join(frame.ruleset.overrides) + ".")
     terms = frame.terms

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
-from crossmargin.instruments import KIND_CODE, deribit_name
+from crossmargin.instruments import KIND_CODE, Instrument, deribit_name
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin.components import OptionFormula, RateMargin, Tier
 
@@ -40,11 +40,10 @@ class Part:
     balance_mm: Floats | None = None
 
 
-def stem(frame: Frame, index: int) -> tuple[str, str]:
-    """Return market stem and underlying of an instrument (``BTC_USDC``, ``BTC``)."""
-    instrument = frame.book.registry[index]
+def rule_keys(instrument: Instrument) -> tuple[str, str, str]:
+    """Return where parameters are looked up: market stem (``BTC_USDC``), underlying, default."""
     name = deribit_name(instrument) or instrument.id
-    return name.split("-")[0], instrument.underlying
+    return name.split("-")[0], instrument.underlying, "default"
 
 
 def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> T:
@@ -55,8 +54,9 @@ def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> 
     RulesetError
         ``RUL-011`` when the file has none of them.
     """
-    market, underlying = stem(frame, index)
-    for key in (market, underlying, "default"):
+    keys = rule_keys(frame.book.registry[index])
+    market = keys[0]
+    for key in keys:
         if key in table:
             return table[key]
     raise RulesetError(
@@ -110,17 +110,21 @@ def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
     return np.flatnonzero(np.isin(terms.kind[instrument], codes) & ~frame.view.settled[instrument])
 
 
+def _contract_values(
+    spec: RateMargin, frame: Frame, instrument: Ints, quantity: Floats
+) -> tuple[Floats, Floats]:
+    """Return |coins| and notional in the settlement asset, by row."""
+    coins = np.abs(quantity) * frame.unit_coins[instrument]
+    quoted = frame.index_quote if spec.price == "index" else frame.view.price
+    return coins, coins * np.where(frame.terms.inverse[instrument], 1.0, quoted[instrument])
+
+
 def _rate_margin(
     spec: RateMargin, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
-    terms = frame.terms
-    view = frame.view
-    coins = np.abs(quantity) * frame.unit_coins[instrument]
-    quoted = frame.index_quote if spec.price == "index" else view.price
-    unit = np.where(terms.inverse[instrument], 1.0, quoted[instrument])
-    value = coins * unit
-    usd_per_settle = view.asset_usd[terms.settlement[instrument]]
+    coins, value = _contract_values(spec, frame, instrument, quantity)
+    usd_per_settle = frame.view.asset_usd[frame.terms.settlement[instrument]]
     out = np.zeros((4, instrument.size))
     for index in np.unique(instrument):
         mine = instrument == index
@@ -211,6 +215,32 @@ def _netted(frame: Frame, rows: Ints, quantity: Floats) -> _Netted:
         leverage=np.where(np.isinf(leverage), np.nan, leverage),
         rate=frame.position_rate[rows][first],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """Contracts that a rate component charges, netted within their groups.
+
+    Attributes
+    ----------
+    instrument : int64[J]
+    leverage : float64[J]
+        NaN where none is set.
+    notional_usd : float64[J]
+        As brackets see it.
+    """
+
+    instrument: Ints
+    leverage: Floats
+    notional_usd: Floats
+
+
+def netted_contracts(spec: RateMargin, frame: Frame, quantity: Floats) -> Contracts:
+    """Return the contracts a rate component charges, with their notional in US dollars."""
+    net = _netted(frame, _rows_of(frame, list(spec.kinds)), quantity)
+    _, value = _contract_values(spec, frame, net.instrument, net.quantity)
+    usd = value * frame.view.asset_usd[frame.terms.settlement[net.instrument]]
+    return Contracts(net.instrument, net.leverage, usd)
 
 
 def _spread(net: _Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book, book_without_location, select_accounts
-from crossmargin.errors import CrossmarginError
+from crossmargin.errors import CrossmarginError, RulesetError
 from crossmargin.margin._frame import sum_by
 from crossmargin.margin.engine import equity, frame_for, requirement
 from crossmargin.margin.ruleset import Ruleset
@@ -71,6 +71,10 @@ def evaluate_book(
     -----
     The whole book is tried first. Where an account stops it, the book is halved until the
     account stands alone, so that k broken accounts among n cost about k·log n evaluations.
+
+    Where a rule-set charges an owner for the size of all accounts together, an owner's accounts
+    are never parted: if one of them cannot be computed, the others fail with it by name, because
+    what they owe is not known without it.
     """
     columns = np.full((5, book.size), np.nan)
     failures: dict[int, CrossmarginError] = {}
@@ -82,10 +86,15 @@ def evaluate_book(
         try:
             columns[:, mine] = _totals(part, snapshot, ruleset, kernel)
         except CrossmarginError as error:
+            owners = part.owners if ruleset.by_owner else part.account_ids
+            numbers = {name: k for k, name in enumerate(dict.fromkeys(owners))}
             if mine.size == 1:
                 failures[int(mine[0])] = error.located(account=book.account_ids[int(mine[0])])
+            elif len(numbers) == 1:
+                failures |= _owner_failures(part, mine, snapshot, ruleset, kernel, error)
             else:
-                for half in np.array_split(np.arange(mine.size), 2):
+                late = np.array([numbers[name] for name in owners]) >= (len(numbers) + 1) // 2
+                for half in (np.flatnonzero(~late), np.flatnonzero(late)):
                     parts.append((mine[half], select_accounts(part, half)))
     return BookResult(
         account_ids=book.account_ids,
@@ -144,6 +153,40 @@ def location_stress(
         held=held,
         breached=(before.health >= 1.0) & (after.health < 1.0),
     )
+
+
+def _owner_failures(
+    part: Book,
+    mine: NDArray[np.int64],
+    snapshot: Snapshot,
+    ruleset: Ruleset,
+    kernel: Kernel,
+    error: CrossmarginError,
+) -> dict[int, CrossmarginError]:
+    """Say of each account of one owner why the owner cannot be computed.
+
+    An account that fails by itself gets its own reason, the others name it. Where none fails by
+    itself, all share the reason of the whole.
+    """
+    own: dict[int, CrossmarginError] = {}
+    for row in range(mine.size):
+        try:
+            _totals(select_accounts(part, [row]), snapshot, ruleset, kernel)
+        except CrossmarginError as reason:
+            own[row] = reason.located(account=part.account_ids[row])
+    if not own:
+        return dict.fromkeys(mine.tolist(), error)
+    first = min(own)
+    found = {}
+    for row in range(mine.size):
+        found[int(mine[row])] = own.get(row) or RulesetError(
+            f"what the owner {part.owners[row]!r} is charged for size is not known, because the "
+            f"account {part.account_ids[first]!r} cannot be computed: {own[first].message}",
+            code="RUL-034",
+            account=part.account_ids[row],
+            hint="mend that account, or evaluate the others without it",
+        )
+    return found
 
 
 def _totals(book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel) -> Floats:

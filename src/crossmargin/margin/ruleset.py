@@ -25,6 +25,7 @@ from crossmargin.margin.components import (
     PotComponent,
     RulesetData,
     Scan,
+    SizeComponent,
 )
 from crossmargin.margin.expression import Expression
 from crossmargin.margin.haircut_tables import expand_collateral
@@ -67,6 +68,13 @@ class Ruleset:
         """The scenario component, when there is one."""
         found = [c for c in self.data.components if isinstance(c, Scan)]
         return found[0] if found else None
+
+    @property
+    def by_owner(self) -> bool:
+        """Whether an account's requirement depends on its owner's other accounts."""
+        return any(
+            isinstance(c, SizeComponent) and c.aggregate == "owner" for c in self.data.components
+        )
 
     @cached_property
     def gaps(self) -> list[str]:

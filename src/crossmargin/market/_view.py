@@ -10,6 +10,7 @@ import numpy as np
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Future, Instrument, Option, Registry, expiry_of
+from crossmargin.market.liquidity import liquidity_columns
 from crossmargin.pricing import SETTLEMENT_WINDOW_S, settlement_parts
 from crossmargin.units import NS_PER_SECOND, format_time, year_fraction
 
@@ -58,6 +59,7 @@ def build_view(
             [_asset_confidence(snapshot, name) for name in registry.assets], dtype=np.int64
         ),
         confidence=confidence,
+        liquidity=liquidity_columns(snapshot.liquidity, registry, snapshot.as_of_ns),
     )
 
 

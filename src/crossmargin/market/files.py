@@ -13,6 +13,14 @@ from msgspec import Meta
 from crossmargin.codec import decode_json, read_bytes
 from crossmargin.errors import InputError, MarketDataError
 from crossmargin.instruments import parse_instrument
+from crossmargin.market._liquidity_file import (
+    DepthEntry,
+    LiquidityEntry,
+    read_depth,
+    read_liquidity,
+    write_depth,
+    write_liquidity,
+)
 from crossmargin.market.snapshot import (
     CONFIDENCE_ONE,
     AssetPrice,
@@ -117,6 +125,8 @@ class MarketFile(_Strict, frozen=True, kw_only=True):
     surfaces: list[SurfaceEntry] = []
     instruments: list[InstrumentEntry] = []
     settlements: list[SettlementEntry] = []
+    liquidity: list[LiquidityEntry] = []
+    depth: list[DepthEntry] = []
 
 
 def _positive(value: float, what: str, field: str) -> float:
@@ -189,7 +199,7 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
     ------
     MarketDataError
         ``MKT-009`` impossible price, ``MKT-010`` crossed market, ``MKT-011`` an entry twice or
-        from the future.
+        from the future, ``MKT-041`` impossible liquidity or depth.
     InputError
         ``INP-001`` unknown instrument, ``INP-010`` bad time.
     """
@@ -268,6 +278,8 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
             )
             for s in data.settlements
         },
+        liquidity=read_liquidity(data.liquidity, moment, data.source),
+        depth=read_depth(data.depth, moment, data.source),
         source=data.source,
         stale_after_s=data.stale_after_s,
     )
@@ -426,6 +438,8 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
             SettlementEntry(underlying=name, expiry=format_time(expiry), price_usd=price)
             for (name, expiry), price in sorted(snapshot.settlements.items())
         ],
+        liquidity=write_liquidity(snapshot.liquidity, stamp, named),
+        depth=write_depth(snapshot.depth, stamp, named),
     )
 
 
@@ -441,7 +455,10 @@ _CONFIDENCES = ("confidence", "rate_confidence", "vol_confidence")
 def write_market(data: MarketFile) -> bytes:
     """Encode a market file as indented JSON without default values, ending in a newline."""
     plain = msgspec.to_builtins(data)
-    for table in ("assets", "forwards", "surfaces", "instruments", "settlements"):
+    for table in ("liquidity", "depth"):
+        if not plain[table]:
+            del plain[table]
+    for table in (name for name in plain if isinstance(plain[name], list)):
         plain[table] = [
             {
                 key: value

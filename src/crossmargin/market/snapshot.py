@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Option, Registry, Terms, expiry_of
+from crossmargin.market.depth import OrderBook
+from crossmargin.market.liquidity import Liquidity, LiquidityColumns
 from crossmargin.market.svi import SviSlice
 from crossmargin.pricing import SETTLEMENT_WINDOW_S
 from crossmargin.units import NS_PER_SECOND, format_time
@@ -146,6 +148,8 @@ class MarketView:
     confidence : int64[n, 4]
         Of each instrument's mark, forward, rate and volatility, in the order of
         ``CONFIDENCE_FEEDS``.
+    liquidity : LiquidityColumns
+        Volume, open interest, volatility and spread: sizes in coins, which no shock moves.
     """
 
     as_of_ns: int
@@ -159,6 +163,7 @@ class MarketView:
     rate: NDArray[np.float64]
     asset_confidence: NDArray[np.int64]
     confidence: NDArray[np.int64]
+    liquidity: LiquidityColumns
 
     @property
     def price(self) -> NDArray[np.float64]:
@@ -203,6 +208,10 @@ class Snapshot:
         By instrument id.
     settlements : mapping of (str, int) to float
         Settlement prices (USD) of expiries that are past.
+    liquidity : mapping of str to Liquidity
+        By underlying or instrument id: what the market can absorb.
+    depth : mapping of str to OrderBook
+        By instrument id.
     source : str
         Where it came from, for people.
     stale_after_s : float
@@ -217,6 +226,8 @@ class Snapshot:
     surfaces: Mapping[tuple[str, int], SviSlice] = field(default_factory=dict)
     quotes: Mapping[str, InstrumentQuote] = field(default_factory=dict)
     settlements: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    liquidity: Mapping[str, Liquidity] = field(default_factory=dict)
+    depth: Mapping[str, OrderBook] = field(default_factory=dict)
     source: str = ""
     stale_after_s: float = 3_600.0
     valued_at_ns: int | None = None
@@ -317,8 +328,10 @@ class Snapshot:
 
         assets = set(extra)
         forwards, quotes, settlements = {}, {}, {}
+        names = set()
         for index in used:
             item = registry[index]
+            names.add(item.id)
             assets |= {item.underlying, item.settlement, item.quote}
             expiry = expiry_of(item)
             if expiry is not None:
@@ -340,6 +353,8 @@ class Snapshot:
             surfaces={},
             quotes=quotes,
             settlements=settlements,
+            liquidity={k: v for k, v in self.liquidity.items() if k in assets | names},
+            depth={k: v for k, v in self.depth.items() if k in names},
         )
 
     @property
@@ -353,6 +368,8 @@ class Snapshot:
             self.surfaces,
             self.quotes,
             self.settlements,
+            self.liquidity,
+            self.depth,
         ]
         for table in tables:
             for key in sorted(table):

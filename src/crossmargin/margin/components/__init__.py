@@ -78,6 +78,13 @@ from crossmargin.margin.components._schedules import (
     ThenTiers,
     Tiers,
 )
+from crossmargin.margin.components._size import (
+    Concentration,
+    Impact,
+    ImpactScale,
+    SizeComponent,
+    SizeScale,
+)
 
 __all__ = [
     "AssetRule",
@@ -90,6 +97,7 @@ __all__ = [
     "CollateralConfidence",
     "Combine",
     "Component",
+    "Concentration",
     "Confidence",
     "ConfidenceCost",
     "CorrelationContingency",
@@ -103,6 +111,8 @@ __all__ = [
     "FeeProvision",
     "Flat",
     "FundingProvision",
+    "Impact",
+    "ImpactScale",
     "LiabilityWeight",
     "LocationRule",
     "Ltv",
@@ -126,6 +136,8 @@ __all__ = [
     "RulesetData",
     "Scan",
     "Schedule",
+    "SizeComponent",
+    "SizeScale",
     "SizeScaled",
     "Slope",
     "Source",

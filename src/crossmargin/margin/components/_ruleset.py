@@ -27,6 +27,7 @@ from crossmargin.margin.components._feeds import (
 from crossmargin.margin.components._options import BasisContingency, NakedShort, OptionBounded
 from crossmargin.margin.components._rates import OptionFormula, RateMargin
 from crossmargin.margin.components._scan import Scan
+from crossmargin.margin.components._size import Concentration, Impact
 from crossmargin.scenarios import ScenarioSpec
 
 Component = (
@@ -48,6 +49,8 @@ Component = (
     | PegFactor
     | PegCharge
     | BalanceRate
+    | Concentration
+    | Impact
 )
 
 
