@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from crossmargin import __version__
 from crossmargin.cli import _io as io
+from crossmargin.cli._prices import prices
 
 app = App(
     name="crossmargin",
@@ -22,6 +23,7 @@ app = App(
 )
 rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
 app.command(rulesets_app)
+app.command(prices)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

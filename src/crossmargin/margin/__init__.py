@@ -9,6 +9,7 @@ from crossmargin.margin._explain import (
     standalone_margins,
 )
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._protect import protect_haircut, protect_of, protected_state
 from crossmargin.margin.batch import BookResult, evaluate_book
 from crossmargin.margin.engine import (
     Equity,
@@ -76,6 +77,9 @@ __all__ = [
     "load_ruleset",
     "make_statement",
     "pot_lines",
+    "protect_haircut",
+    "protect_of",
+    "protected_state",
     "recompute",
     "requirement",
     "ruleset_from_dict",

@@ -1,18 +1,19 @@
-"""What the world is: snapshots of prices, forwards and volatilities, and fitted surfaces."""
+"""What the world is: snapshots, fitted surfaces, and which prices may be trusted."""
 
 from __future__ import annotations
 
+from crossmargin.market._confidence import exact_confidence
 from crossmargin.market.arbitrage import (
     ArbitrageViolation,
     butterfly_violations,
     calendar_violations,
     quote_violations,
 )
+from crossmargin.market.attack import AttackCost, attack_cost
 from crossmargin.market.files import (
     MARKET_FORMAT,
     MarketFile,
     decode_market,
-    exact_confidence,
     file_from_snapshot,
     read_market,
     snapshot_from_file,
@@ -20,6 +21,40 @@ from crossmargin.market.files import (
 )
 from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
 from crossmargin.market.forwards import ForwardCurve, forward_from_parity
+from crossmargin.market.funding import (
+    FundingIndex,
+    FundingRate,
+    FundingRule,
+    ImpactConvergence,
+    InterestClamp,
+    funding_cash,
+    funding_rate,
+    funding_rule,
+    funding_rule_ids,
+    funding_rules_from_toml,
+    funding_since,
+    impact_premium,
+)
+from crossmargin.market.index import (
+    IndexPrice,
+    LastGood,
+    SourcePanel,
+    SourcePrint,
+    SourceReading,
+    index_price,
+    within_confidence,
+)
+from crossmargin.market.mark import (
+    BasisTick,
+    MarkPrice,
+    Twap,
+    diverges_from_twap,
+    mark_from_basis,
+    smoothed_basis,
+    twap,
+)
+from crossmargin.market.panel import AssetRow, MarkRow, PricePanel, price_panel
+from crossmargin.market.policy import TrustEntry, TrustPolicy, default_policy, policy_with
 from crossmargin.market.snapshot import (
     CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
@@ -30,35 +65,103 @@ from crossmargin.market.snapshot import (
     MarketView,
     Snapshot,
 )
+from crossmargin.market.stable import (
+    StablePrice,
+    StableRule,
+    mango_stable_rule,
+    stable_path,
+    start_stable,
+    update_stable,
+)
 from crossmargin.market.svi import SviSlice
+from crossmargin.market.trust import (
+    Actions,
+    Permission,
+    PriceTrust,
+    ProtectState,
+    Verdict,
+    allowed_actions,
+    assess,
+    panel_index,
+)
 
 __all__ = [
     "CONFIDENCE_FEEDS",
     "CONFIDENCE_ONE",
     "MARKET_FORMAT",
     "SETTLEMENT_WINDOW_NS",
+    "Actions",
     "ArbitrageViolation",
     "AssetPrice",
+    "AssetRow",
+    "AttackCost",
+    "BasisTick",
     "Forward",
     "ForwardCurve",
+    "FundingIndex",
+    "FundingRate",
+    "FundingRule",
+    "ImpactConvergence",
+    "IndexPrice",
     "InstrumentQuote",
+    "InterestClamp",
+    "LastGood",
+    "MarkPrice",
+    "MarkRow",
     "MarketFile",
     "MarketView",
+    "Permission",
+    "PricePanel",
+    "PriceTrust",
+    "ProtectState",
     "SmileQuotes",
     "Snapshot",
+    "SourcePanel",
+    "SourcePrint",
+    "SourceReading",
+    "StablePrice",
+    "StableRule",
     "SurfaceFit",
     "SviFit",
     "SviSlice",
+    "TrustEntry",
+    "TrustPolicy",
+    "Twap",
+    "Verdict",
+    "allowed_actions",
+    "assess",
+    "attack_cost",
     "butterfly_violations",
     "calendar_violations",
     "decode_market",
+    "default_policy",
+    "diverges_from_twap",
     "exact_confidence",
     "file_from_snapshot",
     "fit_surface",
     "fit_svi",
     "forward_from_parity",
+    "funding_cash",
+    "funding_rate",
+    "funding_rule",
+    "funding_rule_ids",
+    "funding_rules_from_toml",
+    "funding_since",
+    "impact_premium",
+    "index_price",
+    "mango_stable_rule",
+    "mark_from_basis",
+    "panel_index",
+    "policy_with",
+    "price_panel",
     "quote_violations",
     "read_market",
+    "smoothed_basis",
     "snapshot_from_file",
+    "stable_path",
+    "start_stable",
+    "twap",
+    "update_stable",
+    "within_confidence",
     "write_market",
 ]

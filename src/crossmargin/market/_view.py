@@ -22,6 +22,7 @@ def build_view(
 ) -> MarketView:
     """Build the columns; see :meth:`Snapshot.view`."""
     from crossmargin.market.snapshot import CONFIDENCE_FEEDS, CONFIDENCE_ONE, MarketView
+    from crossmargin.market.trust import assess
 
     required = set(range(len(registry)) if needed is None else needed)
     size = len(registry)
@@ -58,6 +59,7 @@ def build_view(
             [_asset_confidence(snapshot, name) for name in registry.assets], dtype=np.int64
         ),
         confidence=confidence,
+        protect=assess(snapshot),
     )
 
 

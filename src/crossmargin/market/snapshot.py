@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from crossmargin.instruments import Option, Registry, Terms, expiry_of
 from crossmargin.market.svi import SviSlice
 from crossmargin.pricing import SETTLEMENT_WINDOW_S
 from crossmargin.units import NS_PER_SECOND, format_time
+
+if TYPE_CHECKING:
+    from crossmargin.market.trust import PriceTrust, ProtectState
 
 #: Confidence is kept exact: this integer stands for 1.0.
 CONFIDENCE_ONE = 10**18
@@ -146,6 +149,8 @@ class MarketView:
     confidence : int64[n, 4]
         Of each instrument's mark, forward, rate and volatility, in the order of
         ``CONFIDENCE_FEEDS``.
+    protect : ProtectState or None
+        Which of these prices may be trusted; None when nobody judges them.
     """
 
     as_of_ns: int
@@ -159,6 +164,7 @@ class MarketView:
     rate: NDArray[np.float64]
     asset_confidence: NDArray[np.int64]
     confidence: NDArray[np.int64]
+    protect: ProtectState | None = None
 
     @property
     def price(self) -> NDArray[np.float64]:
@@ -209,6 +215,9 @@ class Snapshot:
         Prices older than this at `as_of_ns` are refused.
     valued_at_ns : int or None
         Moment of valuation when it differs from `as_of_ns` (see :meth:`at`).
+    trust : PriceTrust or None
+        Sources of indices, histories of basis and the policy by which prices are judged; None
+        when nobody judges them.
     """
 
     as_of_ns: int
@@ -220,6 +229,7 @@ class Snapshot:
     source: str = ""
     stale_after_s: float = 3_600.0
     valued_at_ns: int | None = None
+    trust: PriceTrust | None = None
 
     @property
     def moment_ns(self) -> int:
@@ -340,6 +350,7 @@ class Snapshot:
             surfaces={},
             quotes=quotes,
             settlements=settlements,
+            trust=None if self.trust is None else self.trust.restricted_to(assets, quotes),
         )
 
     @property
@@ -358,4 +369,6 @@ class Snapshot:
             for key in sorted(table):
                 digest.update(repr((key, table[key])).encode())
             digest.update(b"|")
+        if self.trust is not None:
+            digest.update(self.trust.content)
         return digest.hexdigest()
