@@ -9,6 +9,7 @@ from crossmargin.margin._explain import (
     standalone_margins,
 )
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._protect import protect_haircut, protect_of, protected_state
 from crossmargin.margin.batch import (
     BookResult,
     LocationStress,
@@ -121,6 +122,9 @@ __all__ = [
     "model_haircut",
     "next_jumps",
     "pot_lines",
+    "protect_haircut",
+    "protect_of",
+    "protected_state",
     "read_haircuts",
     "recompute",
     "requirement",

@@ -11,6 +11,7 @@ from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._location import bridge_haircuts
+from crossmargin.margin._protect import protect_haircut
 from crossmargin.margin.collateral import Level, haircut_of, liability_haircut
 from crossmargin.margin.components import AssetRule
 from crossmargin.margin.ruleset import Ruleset
@@ -156,13 +157,17 @@ def _haircut_at(
 ) -> Floats:
     """Return the haircut of a coin by pot: the one place where a haircut is decided.
 
-    What changes haircuts from outside the rule-set (prices that are not trusted) belongs here.
+    A positive balance of a coin whose price is not trusted is cut more (protect mode).
     """
     where = f"collateral.assets.{_rule_name(frame, asset)}"
     if not positive:
         return liability_haircut(rule, level, coins, where=where)
     levels = frame.ruleset.data.collateral.haircut_levels
-    return haircut_of(rule, level, levels, coins, usd, where=where)
+    cut = haircut_of(rule, level, levels, coins, usd, where=where)
+    if level == "im" or level in levels or rule.at(level) is not None:
+        return protect_haircut(frame, asset, cut)
+    # A level that haircuts do not touch stays untouched.
+    return cut
 
 
 def _rule_name(frame: Frame, asset: int) -> str:

@@ -243,7 +243,7 @@ class Frame:
         Raises
         ------
         MarketDataError
-            ``MKT-012`` when the rule-set discounts and the market has no rate for an option.
+            ``MKT-016`` when the rule-set discounts and the market has no rate for an option.
         """
         factor = np.ones(len(self.book.registry))
         if self.ruleset.data.discounting == "none":
@@ -261,7 +261,7 @@ class Frame:
             raise MarketDataError(
                 f"the market has no interest rate for the expiry of {name}, which rule-set "
                 f"{self.ruleset.id!r} needs",
-                code="MKT-012",
+                code="MKT-016",
                 instrument=name,
                 field="forwards.rate",
                 hint="add rate to the forward of that expiry in the market (0 is a rate)",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crossmargin.book import Book, book_without_location, select_accounts
 from crossmargin.errors import CrossmarginError, RulesetError
 from crossmargin.margin._frame import sum_by
+from crossmargin.margin._protect import protected_pots
 from crossmargin.margin.engine import equity, frame_for, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
@@ -33,6 +34,9 @@ class BookResult:
     health : float64[A]
         Smallest equity / MM over the pots; ``inf`` where nothing is required, ``-inf`` where
         nothing is required and less than nothing is there, NaN where it failed.
+    protected : bool[A]
+        Accounts that touch a price which is not trusted: no new risk and no liquidation on these
+        numbers (``docs/models/prices.md``). False where it failed.
     failures : dict of int to CrossmarginError
         By account index: why it could not be computed.
     """
@@ -43,6 +47,7 @@ class BookResult:
     im: Floats
     mm: Floats
     health: Floats
+    protected: NDArray[np.bool_]
     failures: dict[int, CrossmarginError]
 
 
@@ -76,7 +81,7 @@ def evaluate_book(
     are never parted: if one of them cannot be computed, the others fail with it by name, because
     what they owe is not known without it.
     """
-    columns = np.full((5, book.size), np.nan)
+    columns = np.full((6, book.size), np.nan)
     failures: dict[int, CrossmarginError] = {}
     parts = [(np.arange(book.size), book)]
     while parts:
@@ -103,6 +108,7 @@ def evaluate_book(
         im=columns[2],
         mm=columns[3],
         health=columns[4],
+        protected=columns[5] == 1.0,
         failures=dict(sorted(failures.items())),
     )
 
@@ -202,4 +208,6 @@ def _totals(book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel) ->
     health = np.full(book.size, np.inf)
     np.minimum.at(health, account, ratio)
     sums = [sum_by(x * usd, account, book.size) for x in (have.mm, have.im, initial.im, need.mm)]
-    return np.stack([*sums, health])
+    protected = np.zeros(book.size)
+    protected[account[protected_pots(frame)]] = 1.0
+    return np.stack([*sums, health, protected])

@@ -20,6 +20,12 @@ from crossmargin.margin._arrange import USD
 from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._location import STATUS
+from crossmargin.margin._protect import (
+    protect_line,
+    protect_notes,
+    protect_of,
+    protected_state,
+)
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
@@ -147,6 +153,7 @@ def make_statement(
     split = shares(frame)
     alone = explain.standalone_margins(frame)
     solved = liquidation_prices(frame) if solve else []
+    trust, by_numbers = protect_of(frame), worst_state(_states(done))
     used = frame.used.tolist()
     names = [book.registry.assets[a] for a in book.balance_asset]
     names += [book.registry.assets[a] for a in frame.arrangement.group_underlying]
@@ -186,9 +193,10 @@ def make_statement(
             )
             for line in solved
         ],
-        notes=explain.notes(frame, account, market, done.have),
+        notes=protect_notes(trust, by_numbers) + explain.notes(frame, account, market, done.have),
         hashes=_hashes(inputs, ruleset),
         inputs=inputs,
+        protect=protect_line(trust, by_numbers),
     )
 
 
@@ -283,19 +291,33 @@ def worst_state(states: Iterable[str]) -> str:
     return max(states, key=_WORST.index, default="healthy")
 
 
-def pot_lines(done: Evaluation) -> list[PotLine]:
-    """Describe every pot: equity, requirement and state in its own numeraire."""
-    frame, a, book = done.frame, done.frame.arrangement, done.frame.book
-    lines = []
+def _states(done: Evaluation) -> list[str]:
+    """Return each pot's state by its numbers, whatever its prices are worth."""
+    frame, a = done.frame, done.frame.arrangement
+    out = []
     for pot in range(a.pots):
-        asset = int(a.pot_asset[pot])
-        pool = book.pool_names[a.pot_pool[pot]]
         im, mm = float(done.need_orders.im[pot]), float(done.need.mm[pot])
         e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
         state = state_of(e_im, e_mm, im, mm)
         if frame.ruleset.data.pools.by == "position" and a.pot_position[pot] < 0:
             # The wallet of fenced positions holds none: it can lack money, not be liquidated.
             state = "healthy" if e_im >= im else "reduce-only"
+        out.append(state)
+    return out
+
+
+def pot_lines(done: Evaluation) -> list[PotLine]:
+    """Describe every pot: equity, requirement and state in its own numeraire.
+
+    On prices that are not trusted the state is what protect mode allows.
+    """
+    frame, a, book = done.frame, done.frame.arrangement, done.frame.book
+    lines = []
+    for pot, by_numbers in enumerate(_states(done)):
+        asset = int(a.pot_asset[pot])
+        pool = book.pool_names[a.pot_pool[pot]]
+        im, mm = float(done.need_orders.im[pot]), float(done.need.mm[pot])
+        e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
         lines.append(
             PotLine(
                 name=explain.pot_name(frame, pot),
@@ -308,7 +330,7 @@ def pot_lines(done: Evaluation) -> list[PotLine]:
                 mm=mm,
                 available=e_im - im,
                 health=e_mm / mm if mm > 0 else None,
-                state=state,
+                state=protected_state(protect_of(frame, pot), by_numbers),
             )
         )
     return lines

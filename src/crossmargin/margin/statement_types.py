@@ -225,6 +225,37 @@ class OrdersLine(_Data, frozen=True, kw_only=True):
     im_usd: float
 
 
+class TrustLine(_Data, frozen=True, kw_only=True):
+    """Verdict on one price: an asset's, or a quote or forward that is not trusted in full."""
+
+    subject: str
+    name: str
+    expiry: str | None
+    state: str
+    reason: str
+
+
+class ActionLine(_Data, frozen=True, kw_only=True):
+    """Whether protect mode allows an action, and why not."""
+
+    action: str
+    allowed: bool
+    reasons: list[str]
+
+
+class ProtectLine(_Data, frozen=True, kw_only=True):
+    """Protect mode: how far the prices that this account touches may be trusted.
+
+    `state_by_numbers` is what equity and requirement alone would say of the account; while
+    protect mode is active `totals.state` is at most what it allows.
+    """
+
+    active: bool
+    state_by_numbers: str
+    actions: list[ActionLine]
+    prices: list[TrustLine]
+
+
 class Inputs(_Data, frozen=True, kw_only=True):
     """Everything needed to compute the statement again."""
 
@@ -259,3 +290,4 @@ class Statement(_Data, frozen=True, kw_only=True):
     notes: list[str]
     hashes: Hashes
     inputs: Inputs
+    protect: ProtectLine | None = None

@@ -23,6 +23,7 @@ def build_view(
 ) -> MarketView:
     """Build the columns; see :meth:`Snapshot.view`."""
     from crossmargin.market.snapshot import CONFIDENCE_FEEDS, CONFIDENCE_ONE, MarketView
+    from crossmargin.market.trust import assess
 
     required = set(range(len(registry)) if needed is None else needed)
     size = len(registry)
@@ -60,6 +61,7 @@ def build_view(
         ),
         confidence=confidence,
         liquidity=liquidity_columns(snapshot.liquidity, registry, snapshot.as_of_ns),
+        protect=assess(snapshot),
     )
 
 

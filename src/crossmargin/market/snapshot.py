@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from crossmargin.market.liquidity import Liquidity, LiquidityColumns
 from crossmargin.market.svi import SviSlice
 from crossmargin.pricing import SETTLEMENT_WINDOW_S
 from crossmargin.units import NS_PER_SECOND, format_time
+
+if TYPE_CHECKING:
+    from crossmargin.market.trust import PriceTrust, ProtectState
 
 #: Confidence is kept exact: this integer stands for 1.0.
 CONFIDENCE_ONE = 10**18
@@ -150,6 +153,8 @@ class MarketView:
         ``CONFIDENCE_FEEDS``.
     liquidity : LiquidityColumns
         Volume, open interest, volatility and spread: sizes in coins, which no shock moves.
+    protect : ProtectState or None
+        Which of these prices may be trusted; None when nobody judges them.
     """
 
     as_of_ns: int
@@ -164,6 +169,7 @@ class MarketView:
     asset_confidence: NDArray[np.int64]
     confidence: NDArray[np.int64]
     liquidity: LiquidityColumns
+    protect: ProtectState | None = None
 
     @property
     def price(self) -> NDArray[np.float64]:
@@ -218,6 +224,9 @@ class Snapshot:
         Prices older than this at `as_of_ns` are refused.
     valued_at_ns : int or None
         Moment of valuation when it differs from `as_of_ns` (see :meth:`at`).
+    trust : PriceTrust or None
+        Sources of indices, histories of basis and the policy by which prices are judged; None
+        when nobody judges them.
     """
 
     as_of_ns: int
@@ -231,6 +240,7 @@ class Snapshot:
     source: str = ""
     stale_after_s: float = 3_600.0
     valued_at_ns: int | None = None
+    trust: PriceTrust | None = None
 
     @property
     def moment_ns(self) -> int:
@@ -355,6 +365,7 @@ class Snapshot:
             settlements=settlements,
             liquidity={k: v for k, v in self.liquidity.items() if k in assets | names},
             depth={k: v for k, v in self.depth.items() if k in names},
+            trust=None if self.trust is None else self.trust.restricted_to(assets, quotes),
         )
 
     @property
@@ -375,4 +386,6 @@ class Snapshot:
             for key in sorted(table):
                 digest.update(repr((key, table[key])).encode())
             digest.update(b"|")
+        if self.trust is not None:
+            digest.update(self.trust.content)
         return digest.hexdigest()

@@ -60,7 +60,8 @@ def health(value: float | None) -> str:
     return "nothing required" if value is None else f"{value:,.2f}"
 
 
-def _table(*columns: str, left: int = 1, title: str | None = None) -> Table:
+def table_of(*columns: str, left: int = 1, title: str | None = None) -> Table:
+    """Return an empty table in the house's form; the first `left` columns are text."""
     table = Table(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
     )
@@ -92,12 +93,20 @@ def _header(made: Statement) -> RenderableType:
         ),
         Text.assemble("state     ", (state, STATE_STYLE[state])),
     ]
+    if made.protect is not None and made.protect.active:
+        lines.append(
+            Text.assemble(
+                ("PROTECT MODE", "bold white on red"),
+                f"  prices are not trusted (see the notes); by the numbers alone: "
+                f"{made.protect.state_by_numbers}",
+            )
+        )
     return Panel(Group(*lines), box=box.ROUNDED, expand=False, padding=(0, 1))
 
 
 def _totals(made: Statement) -> RenderableType:
     t = made.totals
-    table = _table("account, USD", "", left=1)
+    table = table_of("account, USD", "", left=1)
     for name, value in (
         ("balances at market", usd(t.balances)),
         ("haircut", usd(-t.haircut)),
@@ -116,7 +125,7 @@ def _totals(made: Statement) -> RenderableType:
 
 
 def _waterfall(made: Statement) -> RenderableType:
-    table = _table("why, USD", "", "", left=1)
+    table = table_of("why, USD", "", "", left=1)
     top = max((abs(s.usd) for s in made.waterfall), default=0.0) or 1.0
     running = 0.0
     for step in made.waterfall:
@@ -138,7 +147,7 @@ def _waterfall(made: Statement) -> RenderableType:
 
 
 def _positions(made: Statement) -> RenderableType:
-    table = _table(
+    table = table_of(
         "position",
         "quantity",
         "mark",
@@ -185,7 +194,7 @@ def _balances(made: Statement) -> RenderableType:
     # Where maintenance has haircuts too they get a column of their own.
     both = any(line.haircut_mm for line in made.balances)
     titles = ["amount", "price, USD", "value, USD", "haircut"]
-    table = _table("balance", *titles, *(["at MM"] if both else []), "collateral, USD")
+    table = table_of("balance", *titles, *(["at MM"] if both else []), "collateral, USD")
     for line in made.balances:
         table.add_row(
             line.asset + (f" at {line.location}" if line.location else ""),
@@ -200,7 +209,7 @@ def _balances(made: Statement) -> RenderableType:
 
 
 def _groups(made: Statement) -> RenderableType:
-    table = _table(
+    table = table_of(
         "group",
         "binding scenario",
         "IM, USD",
@@ -226,7 +235,7 @@ def _groups(made: Statement) -> RenderableType:
 
 
 def _components(made: Statement) -> RenderableType:
-    table = _table("component", "group", "IM, USD", "MM, USD", "source", left=2)
+    table = table_of("component", "group", "IM, USD", "MM, USD", "source", left=2)
     table.columns[4].justify = "left"
     for line in made.components:
         table.add_row(
@@ -240,7 +249,7 @@ def _components(made: Statement) -> RenderableType:
 
 
 def _pots(made: Statement) -> RenderableType:
-    table = _table("pot", "equity", "IM", "MM", "available", "health", "state")
+    table = table_of("pot", "equity", "IM", "MM", "available", "health", "state")
     for pot in made.pots:
         digits = 2 if pot.numeraire_usd < 10 else 6
         table.add_row(
@@ -257,7 +266,9 @@ def _pots(made: Statement) -> RenderableType:
 
 def liquidation_table(lines: Sequence[LiquidationLine]) -> RenderableType:
     """Tabulate liquidation prices: both sides, "none" said plainly."""
-    table = _table("liquidation, all else unmoved", "price now, USD", "if it falls", "if it rises")
+    table = table_of(
+        "liquidation, all else unmoved", "price now, USD", "if it falls", "if it rises"
+    )
     for line in lines:
         name = "all together" if line.underlying == "*" else line.underlying
         if line.breached and line.down.distance is None and line.up.distance is None:
@@ -297,7 +308,7 @@ def print_statement(console: Console, made: Statement) -> None:
 
 def print_cliff(console: Console, cliff: ExpiryCliff) -> None:
     """Print the expiry cliff."""
-    table = _table(f"expiry cliff of {cliff.underlying} at {cliff.expiry}", "", title=None)
+    table = table_of(f"expiry cliff of {cliff.underlying} at {cliff.expiry}", "", title=None)
     table.add_row("legs that will be gone", ", ".join(cliff.legs))
     table.add_row("IM now, USD", usd(cliff.im_before))
     table.add_row("IM once they are gone, price unmoved, USD", usd(cliff.im_after_unmoved))
@@ -310,7 +321,7 @@ def print_cliff(console: Console, cliff: ExpiryCliff) -> None:
 
 def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRow]) -> None:
     """Print one account under several rule-sets: saving and tail cost as a pair."""
-    table = _table(
+    table = table_of(
         "rule-set",
         "IM, USD",
         "MM, USD",
