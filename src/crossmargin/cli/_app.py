@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from crossmargin import __version__
+from crossmargin.cli import _account, _brackets
 from crossmargin.cli import _io as io
 
 app = App(
@@ -22,6 +23,8 @@ app = App(
 )
 rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
 app.command(rulesets_app)
+app.command(_account.account)
+app.command(_brackets.brackets)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]
