@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -52,7 +53,7 @@ def brackets(
     text = parameters_toml(
         reading,
         tables,
-        source=source,
+        source=Path(source).name,
         component=component,
         prices=prices,
         contract_sizes=sizes,

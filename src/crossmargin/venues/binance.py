@@ -178,7 +178,7 @@ class _Reader:
             for row in nodes(part.data, ""):
                 asset = row.need_text("asset")
                 amount = sum((row.need(name) for name in names), Decimal(0))
-                amount -= sum((row.number(name) or Decimal(0) for name in owed), Decimal(0))
+                amount -= sum((row.need(name) for name in owed), Decimal(0))
                 if asset in self.wallets:
                     raise InputError(
                         f"{asset} is stated twice",
@@ -310,6 +310,8 @@ class _Reader:
             setting = self.settings[symbol]
             return setting.choice("marginType", ("ISOLATED", "CROSSED")) == "ISOLATED"
         # The newest replies say it by what is pledged alone.
+        if not any("isolatedWallet" in row for row in rows):
+            self.draft.note(f"{symbol}: whether it is isolated is not stated; taken as cross")
         return any(row.number("isolatedWallet") for row in rows)
 
     def _pledged(self, symbol: str, rows: list[Node]) -> Decimal:

@@ -317,6 +317,7 @@ def parameters_toml(
     lines = [
         f"# Margin brackets read from {source!r} ({reading.venue}).",
         "# floor: US dollars of notional; im: one over the bracket's highest leverage.",
+        *_at_par(tables, prices or {}),
         f"# scheme: {schemes[0]}"
         + (
             ". Venues charge im on the whole notional: exact where a position states its leverage."
@@ -339,6 +340,12 @@ def parameters_toml(
             lines.append(f"  {{floor = {floor!r}, im = {im!r}, mm = {mm!r}}},")
         lines.append("]")
     return "\n".join(lines) + "\n"
+
+
+def _at_par(tables: Sequence[BracketTable], prices: Mapping[str, Decimal]) -> list[str]:
+    """Say which stablecoins were taken for dollars."""
+    units = sorted({table.unit for table in tables} & _DOLLARS - {"USD"} - set(prices))
+    return [f"# One {unit} is taken as one US dollar (--price {unit}=...)." for unit in units]
 
 
 def _key(text: str) -> str:

@@ -147,7 +147,7 @@ def _subaccount(node: Node, draft: Draft) -> None:
                 field=row.at("asset_name"),
                 hint="pass each reply once",
             )
-        pending = row.number("pending_interest") or Decimal(0)
+        pending = row.need("pending_interest")
         if pending:
             draft.note(f"{plain(pending)} {asset} of interest are pending and counted")
         draft.balance(asset, row.need("amount") + pending, row.at("amount"))
@@ -222,12 +222,7 @@ def _position(row: Node, draft: Draft) -> None:
 
 def _unpaid(row: Node, symbol: str, draft: Draft) -> None:
     """Count what a perpetual has earned and not been paid."""
-    zero = Decimal(0)
-    unpaid = (
-        (row.number("realized_pnl") or zero)
-        + (row.number("pending_funding") or zero)
-        - (row.number("net_settlements") or zero)
-    )
+    unpaid = row.need("realized_pnl") + row.need("pending_funding") - row.need("net_settlements")
     if unpaid:
         draft.balance(_CASH, unpaid, row.at("pending_funding"))
         draft.note(
