@@ -285,7 +285,7 @@ class Draft:
             pools=list(self.pools.values()),
             balances=[
                 BalanceEntry(asset=asset, amount=plain(self.balances[pool, asset]), pool=pool)
-                for pool, asset in (rows or self.balances)
+                for pool, asset in sorted(rows or self.balances, key=lambda key: key[0] != CROSS)
             ],
             positions=[_entry(one) for one in self.held],
             orders=self.orders,

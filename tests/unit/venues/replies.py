@@ -16,7 +16,7 @@ Reply = Any
 BINANCE_ACCOUNT: Reply = {
     "feeTier": 0,
     "multiAssetsMargin": False,
-    "totalInitialMargin": "890.00000000",
+    "totalInitialMargin": "900.00000000",
     "totalMaintMargin": "53.40000000",
     "totalWalletBalance": "10600.00000000",
     "totalUnrealizedProfit": "300.00000000",
@@ -31,7 +31,7 @@ BINANCE_ACCOUNT: Reply = {
             "unrealizedProfit": "300.00000000",
             "marginBalance": "10900.00000000",
             "maintMargin": "53.40000000",
-            "initialMargin": "890.00000000",
+            "initialMargin": "900.00000000",
             "crossWalletBalance": "10000.00000000",
             "crossUnPnl": "100.00000000",
             "availableBalance": "9490.00000000",
