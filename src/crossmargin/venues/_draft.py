@@ -243,6 +243,25 @@ class Draft:
                 )
         self.held.append(one)
 
+    def left(self, what: str, left: Decimal, row: Node, field: str) -> bool:
+        """Tell whether an order has something left to fill; say it where it has not.
+
+        Raises
+        ------
+        InputError
+            ``INP-006`` when more is filled than was ordered.
+        """
+        if left < 0:
+            raise InputError(
+                f"{what} is filled beyond its size: {plain(left)} is left",
+                code="INP-006",
+                instrument=row.instrument,
+                field=row.at(field),
+            )
+        if left == 0:
+            self.ignore(f"{what}: nothing of it is left")
+        return left > 0
+
     def order(
         self,
         name: str,
@@ -277,6 +296,8 @@ class Draft:
             As :func:`crossmargin.book.book_from_accounts`.
         """
         name = account or self.name or self.venue
+        if self.held and all(pool.startswith("isolated-") for pool, _ in self.balances):
+            self.note("no reply states a balance: the account has positions only")
         rows = [key for key, amount in self.balances.items() if amount != 0]
         made = AccountFile(
             format="crossmargin-account/1",

@@ -31,7 +31,7 @@ def decimal_of(value: Any, field: str, instrument: str | None = None) -> Decimal
     """
     if value is None or value == "":
         return None
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else shown(value)
     plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     if plain and len(text) <= _LONGEST and _NUMBER.fullmatch(text):
         number = Decimal(text)
@@ -52,6 +52,8 @@ def shown(value: Any) -> str:
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
+    if isinstance(value, int) and value.bit_length() > 8 * _LONGEST:
+        return "an enormous number"
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -125,6 +127,11 @@ class Node:
         if value is None:
             raise self.missing(name)
         return value
+
+    def label(self, name: str) -> str:
+        """Return a number or text that only names something, such as an order."""
+        value = self.data.get(name)
+        return value[:_LONGEST] if isinstance(value, str) else shown(value)
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         """Return a text that must be one of a few words."""

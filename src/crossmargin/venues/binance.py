@@ -386,8 +386,6 @@ class _Reader:
                     f"{plain(rest)} {asset} are pledged to isolated positions that no reply shows"
                 )
                 self.draft.balance(asset, rest, where, self.draft.pool("isolated", "isolated"))
-        if not self.wallets and self.rows:
-            self.draft.note("no reply states a balance: the account has positions only")
 
     # ---------------------------------------------------------------- orders, mode
 
@@ -401,24 +399,25 @@ class _Reader:
 
     def _order(self, row: Node) -> None:
         row.instrument = symbol = row.need_text("symbol")
-        if row.text("status") not in ("NEW", "PARTIALLY_FILLED"):
+        name, status = row.label("orderId"), row.text("status")
+        if status not in ("NEW", "PARTIALLY_FILLED"):
+            self.draft.ignore(f"order {name} in {symbol}: its status is {status}")
             return
-        name = str(row.data.get("orderId"))[:80]
+        if "positionSide" not in row:
+            self.draft.ignore(f"order {name} in {symbol}: an order of the spot market")
+            return
         kind = row.text("type")
         if kind in _WAITING:
             self.draft.ignore(f"order {name} in {symbol}: {kind} waits for its trigger")
             return
         left = row.need("origQty") - row.need("executedQty")
-        if left <= 0:
+        if not self.draft.left(f"order {name} in {symbol}", left, row, "origQty"):
             return
         sign = 1 if row.choice("side", ("BUY", "SELL")) == "BUY" else -1
-        leg = _LEGS[row.choice("positionSide", tuple(_LEGS))] if "positionSide" in row else "net"
+        leg = _LEGS[row.choice("positionSide", tuple(_LEGS))]
         pool = next(
             (one.pool for one in self.draft.held if one.symbol == symbol and one.leg == leg), CROSS
         )
-        if "positionSide" not in row:
-            self.draft.ignore(f"order {name} in {symbol}: an order of the spot market")
-            return
         instrument, size = self._instrument(symbol, row)
         self.draft.order(
             name, instrument, sign * left * size, row.positive("price"), row.at("origQty"), pool

@@ -70,14 +70,14 @@ def _ccxt_table(symbol: str, rows: Any) -> BracketTable:
                 deduction=decimal_of(published, row.at("info.cum"), symbol),
             )
         )
-    units = {str(row["currency"]) for row in rows if row.get("currency")}
-    if len(units) > 1:
+    units = {row.text("currency") or instrument.quote for row in nodes(rows, symbol)}
+    if len(units) != 1:
         raise refused(symbol, f"are in several currencies: {', '.join(sorted(units))}", symbol)
     marginal = any(bracket.deduction is not None for bracket in brackets)
     return table_of(
         symbol,
         (deribit_name(instrument) or instrument.id).split("-")[0],
-        units.pop() if units else instrument.quote,
+        units.pop(),
         "marginal" if marginal else "whole",
         brackets,
         symbol,
@@ -325,7 +325,7 @@ def _raise_venue_error(reply: Any) -> None:
     if not isinstance(reply, dict):
         return
     code = reply.get("code", reply.get("retCode", 0))
-    if isinstance(code, int | str) and str(code) not in ("0", ""):
+    if isinstance(code, int | str) and code not in (0, "0", ""):
         raise venue_error("the venue", code, reply.get("msg", reply.get("retMsg")))
 
 

@@ -235,10 +235,10 @@ class _Reader:
             return
         side = row.choice("side", ("Buy", "Sell"))
         quantity = abs(size) if side == "Buy" else -abs(size)
-        index = str(row.data.get("positionIdx", 0))
+        index = row.label("positionIdx") if "positionIdx" in row else "0"
         if index not in _LEGS:
             raise InputError(
-                f"the position index {index[:20]!r} is none of 0, 1, 2",
+                f"the position index {index!r} is none of 0, 1, 2",
                 code="INP-003",
                 instrument=symbol,
                 field=row.at("positionIdx"),
@@ -338,13 +338,12 @@ class _Reader:
         row.instrument = symbol = row.need_text("symbol")
         status = row.text("orderStatus")
         name = row.need_text("orderId")
-        if status == "Untriggered":
-            self.draft.ignore(f"order {name} in {symbol}: it waits for its trigger")
         if status not in ("New", "PartiallyFilled"):
+            self.draft.ignore(f"order {name} in {symbol}: its status is {status}")
             return
         left = row.number("leavesQty")
         left = row.need("qty") - row.need("cumExecQty") if left is None else left
-        if left <= 0:
+        if not self.draft.left(f"order {name} in {symbol}", left, row, "qty"):
             return
         sign = 1 if row.choice("side", ("Buy", "Sell")) == "Buy" else -1
         instrument = self._instrument(symbol, row, category)

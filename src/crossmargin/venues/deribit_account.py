@@ -267,12 +267,11 @@ def _order(row: Node, draft: Draft) -> None:
     symbol, instrument = _instrument(row)
     name = row.need_text("order_id")
     state = row.text("order_state")
-    if state == "untriggered":
-        draft.ignore(f"order {name} in {symbol}: it waits for its trigger")
     if state != "open":
+        draft.ignore(f"order {name} in {symbol}: its state is {state}")
         return
     left = row.need("amount") - (row.number("filled_amount") or Decimal(0))
-    if left <= 0:
+    if not draft.left(f"order {name} in {symbol}", left, row, "amount"):
         return
     sign = 1 if row.choice("direction", ("buy", "sell")) == "buy" else -1
     market = row.data.get("price") == "market_price"

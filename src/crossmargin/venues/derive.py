@@ -73,7 +73,7 @@ def read(parts: Sequence[Part], draft: Draft) -> None:
             raise venue_error(VENUE, error.data.get("code"), error.data.get("message"))
         inner = node.data.get("result", node.data)
         tops.append((part.kind, Node(inner, "result" if "result" in node else "")))
-    numbers = {str(node.data["subaccount_id"])[:40] for _, node in tops if "subaccount_id" in node}
+    numbers = {node.label("subaccount_id") for _, node in tops if "subaccount_id" in node}
     if len(numbers) > 1 or sum(kind == "subaccount" for kind, _ in tops) > 1:
         raise InputError(
             f"the replies are of several subaccounts: {', '.join(sorted(numbers))}",
@@ -234,12 +234,11 @@ def _order(row: Node, draft: Draft) -> None:
     symbol, instrument = _instrument(row)
     name = row.need_text("order_id")
     status = row.text("order_status")
-    if status == "untriggered":
-        draft.ignore(f"order {name} in {symbol}: it waits for its trigger")
     if status != "open":
+        draft.ignore(f"order {name} in {symbol}: its status is {status}")
         return
     left = row.need("amount") - (row.number("filled_amount") or Decimal(0))
-    if left <= 0:
+    if not draft.left(f"order {name} in {symbol}", left, row, "amount"):
         return
     sign = 1 if row.choice("direction", ("buy", "sell")) == "buy" else -1
     draft.order(name, instrument, sign * left, row.positive("limit_price"), row.at("amount"))

@@ -219,7 +219,7 @@ def _spot(state: Node, pool: str, draft: Draft) -> None:
 
 def _order(row: Node, draft: Draft) -> None:
     row.instrument = symbol = row.need_text("coin")
-    name = str(row.data.get("oid"))[:80]
+    name = row.label("oid")
     if row.flag("isTrigger"):
         draft.ignore(f"order {name} in {symbol}: it waits for its trigger")
         return
@@ -227,7 +227,7 @@ def _order(row: Node, draft: Draft) -> None:
         draft.ignore(f"order {name} in {symbol}: an order of the spot market")
         return
     left = row.need("sz")
-    if left <= 0:
+    if not draft.left(f"order {name} in {symbol}", left, row, "sz"):
         return
     sign = 1 if row.choice("side", ("A", "B")) == "B" else -1
     instrument = _instrument(symbol, row.at("coin"), draft)

@@ -323,12 +323,14 @@ class _Reader:
 
     def _order(self, row: Node) -> None:
         row.instrument = symbol = row.need_text("instId")
-        if row.text("state") not in ("live", "partially_filled"):
+        name = row.need_text("ordId")
+        state = row.text("state")
+        if state not in ("live", "partially_filled"):
+            self.draft.ignore(f"order {name} in {symbol}: its state is {state}")
             return
         left = row.need("sz") - row.need("accFillSz")
-        if left <= 0:
+        if not self.draft.left(f"order {name} in {symbol}", left, row, "sz"):
             return
-        name = row.need_text("ordId")
         if row.text("tgtCcy") == "quote_ccy":
             self.draft.ignore(f"order {name} in {symbol}: its size is in the quote currency")
             return

@@ -408,10 +408,42 @@ def test_filled_part_of_orders_counted_again() -> None:
     assert [(leg.quantity, leg.price) for o in deribit.account.orders for leg in o.legs] == [
         ("-2", "0.02")
     ]
-    assert any("BTC-2" in one and "trigger" in one for one in deribit.ignored)
+    assert any("BTC-2" in one and "untriggered" in one for one in deribit.ignored)
     hyper = read_account_replies(R.ACCOUNTS["Hyperliquid separate"])
     assert [o.id for o in hyper.account.orders] == ["7"]
     assert any("@107" in one for one in hyper.ignored)
+
+
+def test_orders_that_are_not_open_are_left_out_aloud_and_impossible_ones_refused() -> None:
+    def order(**fields: Any) -> Any:
+        row = {
+            "ordId": "1",
+            "instId": "BTC-USDT-SWAP",
+            "state": "live",
+            "sz": "10",
+            "accFillSz": "4",
+            "side": "sell",
+            "posSide": "net",
+            "tdMode": "cross",
+            "px": "62000",
+        }
+        return {"code": "0", "msg": "", "data": [row | fields]}
+
+    with_order = [R.OKX_BALANCE, R.OKX_INSTRUMENTS]
+    held = read_account_replies([*with_order, order()]).account.orders
+    assert [(o.legs[0].quantity, o.legs[0].price, o.pool) for o in held] == [
+        ("-0.06", "62000", "cross")
+    ]
+    for fields, word in (
+        ({"state": "canceled"}, "canceled"),
+        ({"accFillSz": "10"}, "nothing of it is left"),
+        ({"tgtCcy": "quote_ccy"}, "quote currency"),
+    ):
+        reading = read_account_replies([*with_order, order(**fields)])
+        assert reading.account.orders == []
+        assert any(word in one for one in reading.ignored)
+    assert refusal([*with_order, order(accFillSz="11")]).code == "INP-006"
+    assert refusal([*with_order, order(side="short")]).code == "INP-003"
 
 
 # ---------------------------------------------------------------- modes
@@ -626,3 +658,18 @@ def test_command_refuses_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFix
     deep.write_bytes(b"[" * 200_000)
     assert main(["account", str(deep)]) == 2
     assert capsys.readouterr().err.startswith("INP-002: ")
+
+
+def test_numbers_that_no_account_holds_are_refused() -> None:
+    for value in (10**5_000, 10**20, 1e300, float("nan"), float("inf"), "1e99999", "9" * 400, True):
+        positions = changed(R.BINANCE_POSITIONS, lambda r, v=value: r[0].update(positionAmt=v))
+        error = refusal([positions])
+        assert (error.code, error.instrument) == ("INP-004", "BTCUSDT")
+        named = changed(R.HYPERLIQUID_ORDERS, lambda r, v=value: r[0].update(oid=v))
+        assert read_account_replies([R.HYPERLIQUID_STATE, named]).account.orders
+
+
+def test_positions_alone_are_said_to_have_no_balance() -> None:
+    for name in ("Bybit inverse", "Bybit options"):
+        reading = read_account_replies(R.ACCOUNTS[name])
+        assert any("no reply states a balance" in note for note in reading.notes)
