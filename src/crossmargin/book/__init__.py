@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossmargin.book._account import (
+    ABSURD,
     ACCOUNT_FORMAT,
     AccountFile,
     BalanceEntry,
@@ -24,6 +25,7 @@ from crossmargin.book._parquet import read_book_parquet, write_book_parquet
 from crossmargin.book._select import select_accounts
 
 __all__ = [
+    "ABSURD",
     "ACCOUNT_FORMAT",
     "LEGS",
     "POOL_MODES",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from crossmargin import __version__
-from crossmargin.cli import _haircut
+from crossmargin.cli import _account, _brackets, _haircut
 from crossmargin.cli import _io as io
 from crossmargin.cli._prices import prices
 
@@ -31,6 +31,8 @@ app.command(
     help="Show brackets, effective rates against size, and where one more unit costs a jump.",
 )
 app.command(prices)
+app.command(_account.account)
+app.command(_brackets.brackets)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

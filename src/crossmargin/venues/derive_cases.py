@@ -457,7 +457,7 @@ class _Params:
 
 
 def _refused(why: str) -> InputError:
-    return InputError(f"the contracts refuse these parameters: {why}", code="INP-013")
+    return InputError(f"the contracts refuse these parameters: {why}", code="INP-017")
 
 
 _STATES = {"None": "same", "Up": "up", "Down": "down", "Linear": "skew", "Abs": "smile"}
