@@ -1,7 +1,8 @@
-"""What it means: price profiles, the expiry cliff, saving and its tail cost, comparisons."""
+"""What it means: profiles, expiry cliff, saving and tail cost, comparisons, reconciliation."""
 
 from __future__ import annotations
 
+from crossmargin.analytics._liquidation_misses import CLASSES as MISS_CLASSES
 from crossmargin.analytics.cliff import ExpiryCliff, expiry_cliff
 from crossmargin.analytics.efficiency import (
     ComparisonRow,
@@ -22,6 +23,10 @@ from crossmargin.analytics.reconcile import (
     read_cases,
     reconcile,
     reconcile_cases,
+from crossmargin.analytics.reconcile_liquidations import (
+    InferredTable,
+    LiquidationReconciliation,
+    reconcile_liquidation_prices,
 )
 
 __all__ = [
@@ -34,6 +39,11 @@ __all__ = [
     "Line",
     "Matrix",
     "OwnCase",
+    "MISS_CLASSES",
+    "ComparisonRow",
+    "ExpiryCliff",
+    "InferredTable",
+    "LiquidationReconciliation",
     "PriceProfile",
     "Reconciliation",
     "TailCost",
@@ -49,5 +59,6 @@ __all__ = [
     "read_cases",
     "reconcile",
     "reconcile_cases",
+    "reconcile_liquidation_prices",
     "tail_cost",
 ]

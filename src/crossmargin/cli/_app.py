@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from crossmargin import __version__
 from crossmargin.cli import _haircut
 from crossmargin.cli import _io as io
+from crossmargin.cli._reconcile import reconcile_app
 
 app = App(
     name="crossmargin",
@@ -29,6 +30,7 @@ app.command(
     "crossmargin.cli._tiers:tiers",
     help="Show brackets, effective rates against size, and where one more unit costs a jump.",
 )
+app.command(reconcile_app)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

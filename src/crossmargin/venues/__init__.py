@@ -8,6 +8,7 @@ from crossmargin.venues._build import market_file
 from crossmargin.venues._report import Dropped, ExpiryFit, SnapshotReport, Spread, Violation
 from crossmargin.venues.ccxt import account_from_ccxt
 from crossmargin.venues.deribit import snapshot_from_book_summary
+from crossmargin.venues.hyperliquid import PositionRecords, read_hyperliquid_positions
 from crossmargin.venues.shipped import (
     account_names,
     load_account,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dropped",
     "ExpiryFit",
+    "PositionRecords",
     "SnapshotReport",
     "Spread",
     "Violation",
@@ -31,6 +33,7 @@ __all__ = [
     "load_market",
     "market_file",
     "market_names",
+    "read_hyperliquid_positions",
     "shipped_files",
     "snapshot_from_book_summary",
     "snapshot_from_recorded_chain",
