@@ -86,8 +86,9 @@ def read_hyperliquid_positions(path: str | Path) -> PositionRecords:
     InputError
         ``INP-005`` when it cannot be read or is not Parquet, ``INP-002`` when it has no rows,
         ``INP-003`` for a missing column or a column of another type, ``INP-004`` for a figure
-        that is not finite or not positive, ``INP-007`` for a position stated twice, ``INP-011``
-        for a missing figure, ``INP-013`` for a direction or mode that is none of the known.
+        that is not finite or not positive, ``INP-007`` for a position stated twice, ``INP-010``
+        for a time that cannot be read, ``INP-011`` for a missing figure, ``INP-013`` for a
+        direction or mode that is none of the known.
     """
     import polars as pl
 
@@ -115,7 +116,8 @@ def _columns(path: str | Path, name: str) -> pl.DataFrame:
         missing = [c for c in _COLUMNS if c not in lazy.collect_schema().names()]
         if not missing:
             return lazy.select(_COLUMNS).collect()
-    except (OSError, pl.exceptions.PolarsError):
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        # A damaged page panics inside the decoder, which is no Exception and no traceback of ours.
         raise InputError(
             f"cannot read {name}",
             code="INP-005",
@@ -153,11 +155,18 @@ def _typed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
                 field=column,
                 hint="snapshot_ts is a time, names are text, prices and sizes are numbers",
             )
-    return frame.with_columns(
-        *(pl.col(c).cast(pl.String) for c in wanted),
-        *(pl.col(c).cast(pl.Float64) for c in (*_FIGURES, "liquidationPx")),
-        pl.col("snapshot_ts").cast(pl.Datetime("ns")).cast(pl.Int64),
-    )
+    moments = frame["snapshot_ts"].cast(pl.Datetime("ns", "UTC"), strict=False)
+    if getattr(frame.schema["snapshot_ts"], "time_zone", None) is None:
+        why = "times without a time zone"
+    elif moments.null_count():
+        why = "times that no snapshot has"
+    else:
+        return frame.with_columns(
+            *(pl.col(c).cast(pl.String) for c in wanted),
+            *(pl.col(c).cast(pl.Float64) for c in (*_FIGURES, "liquidationPx")),
+            moments.cast(pl.Int64),
+        )
+    raise InputError(f"{name} hold {why}", code="INP-010", field="snapshot_ts", hint=_HINT)
 
 
 def _first(mask: pl.Series) -> int:
