@@ -64,6 +64,12 @@ def test_share_on_the_half_that_inference_did_not_read(done: LiquidationReconcil
     assert abs(done.learning.share - done.share) < 0.005
 
 
+def test_the_rule_set_states_this_evidence(done: LiquidationReconciliation) -> None:
+    stated = load_ruleset("hyperliquid").data.evidence[0]
+    assert stated.cases == round(done.scoring.listed_cases * done.scoring.listed_share)
+    assert f"{stated.cases:,} of {done.scoring.listed_cases:,} " in stated.what
+
+
 def test_every_miss_has_one_class(done: LiquidationReconciliation) -> None:
     assert sum(done.classes.values()) == round(done.cases * (1.0 - done.share))
     assert done.classes["other"] < 0.005 * done.cases
