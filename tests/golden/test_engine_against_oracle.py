@@ -39,6 +39,8 @@ COVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "deribit-pm-cross": (KINDS, COINS),
     # The venue takes USDC only: a coin held as spot has no haircut there and is refused.
     "paradex-pm": ((*(k for k in KINDS if k != "spot"), "sol", "steth"), ("USDC",)),
+    "hyperliquid": (("perp", "sol"), ("USDC",)),
+    "hyperliquid-isolated": (("perp", "sol"), ("USDC",)),
     "isolated": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
     "isolated-whole": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
 }
@@ -78,7 +80,7 @@ def some_accounts(
             coins=coins or own_coins,
             usd=usd,
             orders=orders,
-            wallets=rules.startswith("isolated"),
+            wallets=load_ruleset(rules).data.pools.by == "position",
         )
         for row in range(number)
     ]

@@ -1,8 +1,14 @@
-"""What it means: price profiles, the expiry cliff, saving and its tail cost, comparisons."""
+"""What it means: profiles, expiry cliff, saving and tail cost, comparisons, reconciliation."""
 
 from __future__ import annotations
 
-from crossmargin.analytics.cliff import ExpiryCliff, expiry_cliff
+from crossmargin.analytics._liquidation_misses import (
+    CLASSES as MISS_CLASSES,
+)
+from crossmargin.analytics.cliff import (
+    ExpiryCliff,
+    expiry_cliff,
+)
 from crossmargin.analytics.efficiency import (
     ComparisonRow,
     TailCost,
@@ -11,9 +17,22 @@ from crossmargin.analytics.efficiency import (
     expected_shortfall,
     tail_cost,
 )
-from crossmargin.analytics.infer import Inference, Inferred, Unknown, infer
-from crossmargin.analytics.matrix import Cell, Matrix, compare_accounts
-from crossmargin.analytics.profile import PriceProfile, price_profile, profiles
+from crossmargin.analytics.infer import (
+    Inference,
+    Inferred,
+    Unknown,
+    infer,
+)
+from crossmargin.analytics.matrix import (
+    Cell,
+    Matrix,
+    compare_accounts,
+)
+from crossmargin.analytics.profile import (
+    PriceProfile,
+    price_profile,
+    profiles,
+)
 from crossmargin.analytics.reconcile import (
     CaseResult,
     Line,
@@ -23,15 +42,23 @@ from crossmargin.analytics.reconcile import (
     reconcile,
     reconcile_cases,
 )
+from crossmargin.analytics.reconcile_liquidations import (
+    InferredTable,
+    LiquidationReconciliation,
+    reconcile_liquidation_prices,
+)
 
 __all__ = [
+    "MISS_CLASSES",
     "CaseResult",
     "Cell",
     "ComparisonRow",
     "ExpiryCliff",
     "Inference",
     "Inferred",
+    "InferredTable",
     "Line",
+    "LiquidationReconciliation",
     "Matrix",
     "OwnCase",
     "PriceProfile",
@@ -49,5 +76,6 @@ __all__ = [
     "read_cases",
     "reconcile",
     "reconcile_cases",
+    "reconcile_liquidation_prices",
     "tail_cost",
 ]

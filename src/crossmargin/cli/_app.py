@@ -12,6 +12,7 @@ from crossmargin import __version__
 from crossmargin.cli import _account, _brackets, _haircut
 from crossmargin.cli import _io as io
 from crossmargin.cli._prices import prices
+from crossmargin.cli._reconcile import reconcile_app
 
 app = App(
     name="crossmargin",
@@ -33,6 +34,11 @@ app.command(
 app.command(prices)
 app.command(_account.account)
 app.command(_brackets.brackets)
+app.command(reconcile_app)
+app.command(
+    "crossmargin.cli._infer:infer",
+    help="Fit unknown figures of a rule-set to a venue's statements.",
+)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -96,8 +96,3 @@ def _toml(values: dict[str, float]) -> str:
     lines = ["# figures fitted to a venue's statements"]
     lines += [f'"{path}" = {value!r}' for path, value in values.items()]
     return "\n".join(lines) + "\n"
-
-
-def register(app: Any) -> None:
-    """Add the command to the application."""
-    app.command(infer)

@@ -13,6 +13,7 @@ from crossmargin.venues.brackets import Bracket, BracketReading, BracketTable, p
 from crossmargin.venues.brackets import choose as choose_brackets
 from crossmargin.venues.ccxt import account_from_ccxt
 from crossmargin.venues.deribit import snapshot_from_book_summary
+from crossmargin.venues.hyperliquid_recorded import PositionRecords, read_hyperliquid_positions
 from crossmargin.venues.shipped import (
     account_names,
     load_account,
@@ -32,6 +33,7 @@ __all__ = [
     "ExpiryFit",
     "Figures",
     "PositionFigures",
+    "PositionRecords",
     "Reported",
     "SnapshotReport",
     "Spread",
@@ -51,6 +53,7 @@ __all__ = [
     "read_account_replies",
     "read_bracket_file",
     "read_brackets",
+    "read_hyperliquid_positions",
     "shipped_files",
     "snapshot_from_book_summary",
     "snapshot_from_recorded_chain",

@@ -27,6 +27,8 @@ SHIPPED = [
     "derive-pm1",
     "derive-pm2",
     "derive-srm",
+    "hyperliquid",
+    "hyperliquid-isolated",
     "isolated",
     "isolated-whole",
     "paradex-pm",

@@ -170,6 +170,8 @@ class RulesetData(Data, frozen=True, kw_only=True):
         settlement), or an asset in which everything of a pot is paid.
     discounting : {"none", "rate"}
         Whether options are worth their forward value discounted at the market's rate.
+    contracts : list of {"spot", "perpetual", "future", "option"}
+        Kinds of contracts that these rules margin; an account with others is refused.
     net_margin : bool
         Whether the venue reports margin net of the account's value (a requirement may then be
         below 0).
@@ -184,6 +186,12 @@ class RulesetData(Data, frozen=True, kw_only=True):
     extends: str | None = None
     numeraire: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+$")] = "USD"
     discounting: Literal["none", "rate"] = "none"
+    contracts: tuple[Literal["spot", "perpetual", "future", "option"], ...] = (
+        "spot",
+        "perpetual",
+        "future",
+        "option",
+    )
     net_margin: bool = False
     groups: dict[str, str] = {}
     sources: dict[str, Source]
