@@ -39,6 +39,11 @@ from crossmargin.margin.haircut_tables import (
     collateral_from_haircuts,
     haircut_files,
     read_haircuts,
+from crossmargin.margin.inverse import (
+    SizeLimit,
+    WithdrawalLimit,
+    largest_order,
+    largest_withdrawal,
 )
 from crossmargin.margin.liquidation_price import (
     Crossing,
@@ -47,6 +52,7 @@ from crossmargin.margin.liquidation_price import (
     liquidation_prices,
     tick_size,
 )
+from crossmargin.margin.pretrade import OrderCheck, PotCheck, check_order
 from crossmargin.margin.ruleset import (
     Ruleset,
     load_ruleset,
@@ -55,6 +61,7 @@ from crossmargin.margin.ruleset import (
     ruleset_ids,
 )
 from crossmargin.margin.shares import Shares, shares
+from crossmargin.margin.state_changes import Change, StateChanges, state_changes, vol_changes
 from crossmargin.margin.statement import (
     Evaluation,
     decode_statement,
@@ -70,6 +77,12 @@ from crossmargin.margin.statement_types import ComponentLine, Statement
 __all__ = [
     "BookResult",
     "ComponentLine",
+from crossmargin.margin.statement_types import Statement
+from crossmargin.margin.topup import TopUp, top_up
+
+__all__ = [
+    "BookResult",
+    "Change",
     "Crossing",
     "Equity",
     "Evaluation",
@@ -81,13 +94,20 @@ __all__ = [
     "HaircutTable",
     "LiquidationPrice",
     "LocationStress",
+    "OrderCheck",
+    "PotCheck",
     "Requirement",
     "Ruleset",
     "Shares",
+    "SizeLimit",
     "Standalone",
+    "StateChanges",
     "Statement",
     "component_lines",
     "collateral_from_haircuts",
+    "TopUp",
+    "WithdrawalLimit",
+    "check_order",
     "decode_statement",
     "encode_statement",
     "equity",
@@ -105,6 +125,8 @@ __all__ = [
     "haircut_schedule",
     "haircut_spec",
     "isolated_margins",
+    "largest_order",
+    "largest_withdrawal",
     "liquidation_prices",
     "load_ruleset",
     "location_stress",
@@ -119,7 +141,10 @@ __all__ = [
     "ruleset_ids",
     "shares",
     "standalone_margins",
+    "state_changes",
     "sum_by",
     "tick_size",
     "worst_state",
+    "top_up",
+    "vol_changes",
 ]
