@@ -61,7 +61,13 @@ from crossmargin.margin.ruleset import (
     ruleset_ids,
 )
 from crossmargin.margin.shares import Shares, shares
-from crossmargin.margin.state_changes import Change, StateChanges, state_changes, vol_changes
+from crossmargin.margin.state_changes import (
+    Change,
+    StateChanges,
+    moving_underlyings,
+    state_changes,
+    vol_changes,
+)
 from crossmargin.margin.statement import (
     Evaluation,
     decode_statement,
@@ -134,6 +140,7 @@ __all__ = [
     "pot_lines",
     "model_haircut",
     "read_haircuts",
+    "moving_underlyings",
     "recompute",
     "requirement",
     "ruleset_from_dict",

@@ -68,9 +68,9 @@ def close_in(
     width : float
         Ends are at most this far apart when it returns, or neighbouring numbers.
     """
-    stuck = 0
+    stuck = last = 0
     true_safe, true_dead = f_safe, f_dead
-    for turn in range(200):
+    for _ in range(200):
         if abs(dead - safe) <= 4e-16 * max(1.0, abs(dead)) or f_dead == 0.0:
             break
         middle = 0.5 * (safe + dead)
@@ -84,10 +84,14 @@ def close_in(
         f_mid = value(middle)
         if f_mid < 0:
             dead, f_dead, true_dead = middle, f_mid, f_mid
-            f_safe *= 0.5 if turn else 1.0
+            # Halved only when the same side moves twice running: halving always would turn
+            # every step into little more than a bisection.
+            f_safe *= 0.5 if last < 0 else 1.0
+            last = -1
         else:
             safe, f_safe, true_safe = middle, f_mid, f_mid
-            f_dead *= 0.5 if turn else 1.0
+            f_dead *= 0.5 if last > 0 else 1.0
+            last = 1
         stuck = stuck + 1 if abs(dead - safe) > 0.5 * before else 0
         if abs(math.expm1(dead - safe)) < width:
             break

@@ -42,9 +42,13 @@ class Part:
 
 def stem(frame: Frame, index: int) -> tuple[str, str]:
     """Return market stem and underlying of an instrument (``BTC_USDC``, ``BTC``)."""
-    instrument = frame.book.registry[index]
-    name = deribit_name(instrument) or instrument.id
-    return name.split("-")[0], instrument.underlying
+
+    def read() -> tuple[str, str]:
+        instrument = frame.book.registry[index]
+        name = deribit_name(instrument) or instrument.id
+        return name.split("-")[0], instrument.underlying
+
+    return frame.once(f"stem of {index}", read)
 
 
 def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> T:

@@ -265,6 +265,9 @@ class OrderProbe:
         touched |= {int(w) for w in wallet_of(r)[sorted(touched)] if w >= 0}
         names += [pot_names(r)[pot] for pot in sorted(touched)]
         self.names = tuple(dict.fromkeys(names))
+        fenced = f.arrangement.pot_position >= 0
+        mine = {name for name, is_one in zip(pot_names(f), fenced) if is_one}
+        self.fenced = np.array([name in mine for name in self.names], dtype=bool)
 
         def place(found: tuple[str, ...]) -> Ints:
             return np.array(

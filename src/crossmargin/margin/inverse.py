@@ -34,6 +34,9 @@ WITHDRAW = "withdraw"
 
 Side = Literal["buy", "sell"]
 
+#: Slack at a size; with True as computed, with False with the bound on rounding added.
+Slack = Callable[[float, bool], float]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeLimit:
@@ -57,6 +60,9 @@ class SizeLimit:
         What is left at `quantity`: at least 0, rounding included.
     beyond, slack_beyond_usd : float or None
         The next size that was evaluated and fails, and by how much.
+    unknown_beyond : str or None
+        Why the rule-set has no figure for sizes from `beyond` on (a charge that is not
+        published): nothing is claimed there.
     reason : str
         One sentence.
     """
@@ -72,6 +78,7 @@ class SizeLimit:
     slack_usd: float
     beyond: float | None
     slack_beyond_usd: float | None
+    unknown_beyond: str | None
     reason: str
 
 
@@ -133,10 +140,10 @@ def largest_order(
         unit = probe.notional_usd
         protect = allowed is not None and NEW_RISK not in allowed
 
-        def value(size: float, exact: bool) -> float:
-            return slack(probe, size, reducing=protect, debt=allow_debt, exact=exact)
-
-        found = _largest(value, _guess(probe, unit), cap_usd / unit, unit, lot, probe.flat_sizes())
+        known = _Known(
+            lambda size, exact: slack(probe, size, reducing=protect, debt=allow_debt, exact=exact)
+        )
+        found = _largest(known, _guess(probe, unit), cap_usd / unit, unit, lot, probe.flat_sizes())
     except CrossmarginError as error:
         raise error.located(account=account.account) from None
     return SizeLimit(
@@ -150,12 +157,37 @@ def largest_order(
         cap_usd=cap_usd,
         slack_usd=found.at_safe,
         beyond=found.dead,
-        slack_beyond_usd=found.at_dead,
+        slack_beyond_usd=_finite(found.at_dead),
+        unknown_beyond=known.why if found.at_dead == -math.inf else None,
         reason=_size_reason(found, cap_usd, protect),
     )
 
 
+class _Known:
+    """A slack that stands at minus infinity where the rule-set has no figure.
+
+    The first reason is kept: no claim is made beyond that size.
+    """
+
+    def __init__(self, value: Slack) -> None:
+        self._value = value
+        self.why: str | None = None
+
+    def __call__(self, size: float, exact: bool) -> float:
+        try:
+            return self._value(size, exact)
+        except CrossmarginError as error:
+            self.why = self.why or str(error)
+            return -math.inf
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _size_reason(found: Bracket, cap_usd: float, protect: bool) -> str:
+    if found.at_dead == -math.inf:
+        return "beyond it the rule-set has no figure, and nothing is claimed"
     if found.dead is None:
         return f"margin does not limit it up to {cap_usd:,.0f} USD of notional; cash may"
     if found.safe == 0.0:
@@ -187,10 +219,6 @@ def _positive(value: float | None, field: str) -> None:
 def multiple(step: float, count: int) -> float:
     """Return count × step as the decimal it is meant to be: 3 × 0.1 is 0.3."""
     return float(Decimal(repr(step)) * count)
-
-
-#: Slack at a size; with True as computed, with False with the bound on rounding added.
-Slack = Callable[[float, bool], float]
 
 
 def _largest(

@@ -106,6 +106,17 @@ def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: flo
     return np.asarray(excess, dtype=np.float64)
 
 
+def moving_assets(frame: Frame) -> list[int]:
+    """Return the assets whose price an account is exposed to, coin collateral included, sorted."""
+    book, a = frame.book, frame.arrangement
+    touched = set(frame.follow[frame.terms.underlying[book.position_instrument]].tolist())
+    for asset, amount, pot in zip(book.balance_asset, book.balance_amount, a.balance_pot):
+        own = asset == a.pot_asset[pot]
+        if amount != 0 and not own and book.registry.assets[asset] not in DOLLARS:
+            touched.add(int(frame.follow[asset]))
+    return sorted(int(asset) for asset in touched)
+
+
 def liquidation_prices(frame: Frame, *, together: bool = True) -> list[LiquidationPrice]:
     """Solve the liquidation prices of one account, underlying by underlying.
 
@@ -121,21 +132,16 @@ def liquidation_prices(frame: Frame, *, together: bool = True) -> list[Liquidati
     list of LiquidationPrice
         One per underlying that the account is exposed to, including coin collateral.
     """
-    book, a = frame.book, frame.arrangement
-    terms = frame.terms
+    book = frame.book
     follow = frame.follow
     initial = requirement(frame, orders=bool(book.leg_order.size), levels=("im",))
     fences = fenced_margins(frame, initial)
-    touched = set(follow[terms.underlying[book.position_instrument]].tolist())
-    for asset, amount, pot in zip(book.balance_asset, book.balance_amount, a.balance_pot):
-        own = asset == a.pot_asset[pot]
-        if amount != 0 and not own and book.registry.assets[asset] not in DOLLARS:
-            touched.add(int(follow[asset]))
+    touched = moving_assets(frame)
     result = []
-    for asset in sorted(touched):
+    for asset in touched:
         result.append(_solve(frame, follow == asset, fences, book.registry.assets[asset]))
     if together and len(touched) > 1:
-        result.append(_solve(frame, np.isin(follow, sorted(touched)), fences, "*"))
+        result.append(_solve(frame, np.isin(follow, touched), fences, "*"))
     return result
 
 

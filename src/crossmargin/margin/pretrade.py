@@ -17,6 +17,7 @@ means is ours (house).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +32,7 @@ from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 #: Shares of an order that are looked at, beside those at which a leg makes its position flat.
 #: Where the requirement is convex in the fill (scans without tail dampeners, rates, the option
@@ -119,7 +121,7 @@ def slack(
     debt: bool = True,
     exact: bool = False,
 ) -> float:
-    """How far one size of an order is from not passing, US dollars; negative when it fails.
+    """How far one size of an order is from not passing, US dollars; below 0 when it fails.
 
     Parameters
     ----------
@@ -142,9 +144,15 @@ def slack(
     if not reducing:
         resting = probe.resting_at(size)
         room = np.minimum(resting.excess, filled.excess)
-        best = np.maximum(best, room if exact else room + rounding)
+        # A fence that is filled up from the wallet leaves its pot at 0, whatever the size: the
+        # pot has what it needs and says nothing about how far the wallet is from its line.
+        filled_up = probe.fenced & (np.abs(room) <= rounding)
+        room = np.where(filled_up, np.inf, room if exact else room + rounding)
+        best = np.maximum(best, room)
+    if not debt:
+        best = np.append(best, rounding - owed)
     least = float(np.min(best, initial=np.inf))
-    return least if debt else min(least, rounding - owed)
+    return least if math.isfinite(least) else 0.0
 
 
 def _harm(before: Standing, after: Standing) -> Floats:
@@ -220,6 +228,9 @@ def _checked(
         worse = _harm(before, filled)
         passes &= (here >= -rounding) | (worse <= rounding)
         room, harm, owed = np.minimum(room, here), np.maximum(harm, worse), max(owed, debt)
+    # A fence filled up from the wallet stands at 0 by itself; what is scarce is in the wallet.
+    scarce = ~(probe.fenced & (np.abs(room) <= rounding))
+    scarce = scarce if scarce.any() else ~scarce
     reducing = bool(np.all(harm <= rounding))
     protect = allowed is not None and NEW_RISK not in allowed
     rule: Rule = "room" if np.all(room >= -rounding) else "reducing"
@@ -250,10 +261,10 @@ def _checked(
         equity_usd=float(before.equity.sum()),
         im_before_usd=float(before.im.sum()),
         im_after_usd=float(resting.im.sum()),
-        excess_usd=float(room.min()),
+        excess_usd=float(room[scarce].min()),
         rounding_usd=rounding,
         pots=pots,
-        reason=_reason(rule, pots, passes, owed),
+        reason=_reason(rule, pots, (scarce, passes), owed),
     )
 
 
@@ -261,8 +272,9 @@ def _money(value: float) -> str:
     return f"{value:,.2f}" if abs(value) >= 0.005 else "0.00"
 
 
-def _reason(rule: Rule, pots: tuple[PotCheck, ...], passes: NDArray[np.bool_], owed: float) -> str:
-    least = min(pots, key=lambda p: p.room)
+def _reason(rule: Rule, pots: tuple[PotCheck, ...], marks: tuple[Bools, Bools], owed: float) -> str:
+    scarce, passes = marks
+    least = min((p for p, yes in zip(pots, scarce) if yes), key=lambda p: p.room)
     if rule == "room":
         return (
             f"initial margin after the worst fills is covered: {least.pot} keeps an excess of "

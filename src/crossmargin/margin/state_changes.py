@@ -27,7 +27,7 @@ from crossmargin.margin._crossing import close_in, outward
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._probe import asked, pot_names
 from crossmargin.margin.engine import equity, fenced_margins, frame_for, requirement
-from crossmargin.margin.liquidation_price import HIGHEST_RATIO, LOWEST_RATIO
+from crossmargin.margin.liquidation_price import HIGHEST_RATIO, LOWEST_RATIO, moving_assets
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
 
@@ -268,6 +268,12 @@ def _priced(account: AccountFile, snapshot: Snapshot, ruleset: Ruleset) -> Frame
         return frame_for(book_from_accounts([account]), snapshot, ruleset)
     except CrossmarginError as error:
         raise error.located(account=account.account) from None
+
+
+def moving_underlyings(account: AccountFile, snapshot: Snapshot, ruleset: Ruleset) -> list[str]:
+    """Return the coins whose price an account is exposed to, in the order of its file."""
+    frame = _priced(account, snapshot, ruleset)
+    return [frame.book.registry.assets[asset] for asset in moving_assets(frame)]
 
 
 def _asset(frame: Frame, name: str) -> int:
