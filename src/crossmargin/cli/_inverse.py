@@ -35,7 +35,7 @@ NoDebtOpt = Annotated[bool, Parameter(help="Refuse fills that leave a debt.", ne
 AllowedOpt = Annotated[
     str | None,
     Parameter(
-        help="Actions that protect mode leaves, by commas (new_risk, withdraw); default all."
+        help="Actions that protect mode leaves, by commas (new-risk, withdraw); default all."
     ),
 ]
 
@@ -58,13 +58,13 @@ def _allowed(text: str | None) -> list[str] | None:
     if text is None:
         return None
     words = [word.strip() for word in text.split(",") if word.strip()]
-    unknown = sorted(set(words) - {"new_risk", "withdraw"})
+    unknown = sorted(set(words) - {"new-risk", "withdraw"})
     if unknown:
         raise InputError(
             f"there is no action called {unknown[0]!r}",
             code="INP-013",
             field="--allowed",
-            hint="new_risk, withdraw, or nothing",
+            hint="new-risk, withdraw, or nothing",
         )
     return words
 
@@ -401,7 +401,7 @@ def when(
                 hint="relative or absolute",
             )
         shift: Any = vol
-        whose: list[Any] = list(underlying or [None])
+        whose: list[str | None] = [*(underlying or [])] or [None]
         for name in whose:
             paths.append(vol_changes(who, world, rules, name, shift=shift, healths=lines, **span))
     elif beta:

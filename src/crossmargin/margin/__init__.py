@@ -84,6 +84,7 @@ __all__ = [
     "BookResult",
     "ComponentLine",
 from crossmargin.margin.statement_types import Statement
+from crossmargin.margin.stop_size import StopSize, size_for_stop
 from crossmargin.margin.topup import TopUp, top_up
 
 __all__ = [
@@ -111,6 +112,7 @@ __all__ = [
     "Statement",
     "component_lines",
     "collateral_from_haircuts",
+    "StopSize",
     "TopUp",
     "WithdrawalLimit",
     "check_order",
@@ -147,6 +149,7 @@ __all__ = [
     "ruleset_from_toml",
     "ruleset_ids",
     "shares",
+    "size_for_stop",
     "standalone_margins",
     "state_changes",
     "sum_by",

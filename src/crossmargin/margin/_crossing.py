@@ -69,17 +69,19 @@ def close_in(
         Ends are at most this far apart when it returns, or neighbouring numbers.
     """
     stuck = last = 0
+    patience = 3
     true_safe, true_dead = f_safe, f_dead
     for _ in range(200):
         if abs(dead - safe) <= 4e-16 * max(1.0, abs(dead)) or f_dead == 0.0:
             break
         middle = 0.5 * (safe + dead)
-        if stuck < 3 and f_safe != f_dead:
+        if stuck < patience and f_safe != f_dead:
             secant = safe + (dead - safe) * f_safe / (f_safe - f_dead)
             if min(safe, dead) < secant < max(safe, dead):
                 middle = _apart(secant, safe, dead, 0.45 * width)
         else:
-            stuck = 0
+            # At a jump the secant learns nothing: it is tried less and less.
+            stuck, patience = 0, max(0, patience - 1)
         before = abs(dead - safe)
         f_mid = value(middle)
         if f_mid < 0:
@@ -126,11 +128,17 @@ class Prefix:
 
 
 def largest_prefix(
-    value: Value, first: float, cap: float, *, marks: Sequence[float] = (), parts: int = 16
+    value: Value,
+    first: float,
+    cap: float,
+    *,
+    least: float,
+    marks: Sequence[float] = (),
+    parts: int = 16,
 ) -> Prefix:
     """Find the largest x such that the value is at least 0 at every point from 0 to x.
 
-    The walk doubles from `first` (halves below it while it fails), visits the `marks` on its
+    The walk begins at `first` (below it where that fails), doubles, visits the `marks` on its
     way, and closes in on the first failure. Then every `parts`-th share of the answer is looked
     at again, so that a dip inside is not jumped over; a dip narrower than that may be missed
     where the value is not concave.
@@ -143,6 +151,8 @@ def largest_prefix(
         A positive guess of the right size.
     cap : float
         Where the search ends.
+    least : float
+        The smallest answer that is one: when it fails, none is found.
     marks : sequence of float
         Points where the value may have a kink, such as the size that makes a position flat.
     parts : int
@@ -155,26 +165,37 @@ def largest_prefix(
             known[x] = value(x)
         return known[x]
 
-    found = _walk(at, first, cap, marks)
+    least = min(least, cap)
+    if at(least) < 0:
+        return Prefix(Bracket(0.0, 0.0, least, at(least)), len(known))
+    found = _walk(at, first, cap, least, marks)
     for _ in range(8):
-        inner = sorted({found.safe * j / parts for j in range(1, parts)} | set(marks))
-        failed = next((x for x in inner if 0 < x < found.safe and at(x) < 0), None)
+        shares = {found.safe * j / parts for j in range(1, parts)} | set(marks)
+        inner = sorted(x for x in shares if least < x < found.safe)
+        failed = next((x for x in inner if at(x) < 0), None)
         if failed is None:
             break
-        below = max((x for x in inner if 0 < x < failed), default=0.0)
+        below = max((x for x in inner if x < failed), default=least)
         found = _between(at, below, failed)
     return Prefix(found, len(known))
 
 
-def _walk(at: Value, first: float, cap: float, marks: Sequence[float]) -> Bracket:
-    """Double from `first` until the value is negative; see :func:`largest_prefix`."""
-    points, x = [], min(first, cap)
+def _walk(at: Value, first: float, cap: float, least: float, marks: Sequence[float]) -> Bracket:
+    """Walk outward until the value is negative; see :func:`largest_prefix`."""
+    x = first = min(max(first, least), cap)
+    points = {cap, *(m for m in marks if least < m < cap)}
     while x < cap:
-        points.append(x)
+        points.add(x)
         x *= 2.0
-    walk = sorted({*points, cap, *(m for m in marks if 0 < m < cap)})
-    safe = 0.0
-    for x in walk:
+    if at(first) < 0:
+        # Far too far: come down by big steps, then walk from there.
+        x = first
+        while x > least and at(x) < 0:
+            points.add(x)
+            x /= 8.0
+        points.add(max(x, least))
+    safe = least
+    for x in sorted(points):
         if at(x) < 0:
             return _between(at, safe, x)
         safe = x
@@ -182,18 +203,7 @@ def _walk(at: Value, first: float, cap: float, marks: Sequence[float]) -> Bracke
 
 
 def _between(at: Value, safe: float, dead: float) -> Bracket:
-    """Close in between a point that passes (0: none known yet) and one that fails."""
-    low = dead
-    while safe == 0.0:
-        low /= 16.0
-        if low < 1e-18 * dead or low == 0.0:
-            return Bracket(0.0, 0.0, dead, at(dead))
-        if at(low) >= 0:
-            safe = low
-        else:
-            dead = low
-    # In units of the failing point the width is relative.
-    scale = dead
-    found = close_in(lambda u: at(u * scale), safe / scale, at(safe), 1.0, at(dead))
+    """Close in between a point that passes and one that fails, relative to the latter."""
+    found = close_in(lambda u: at(u * dead), safe / dead, at(safe), 1.0, at(dead))
     assert found.dead is not None
-    return replace(found, safe=found.safe * scale, dead=found.dead * scale)
+    return replace(found, safe=found.safe * dead, dead=found.dead * dead)

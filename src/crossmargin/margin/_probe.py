@@ -127,13 +127,17 @@ def rounding_usd(frame: Frame) -> float:
     settle = frame.terms.settlement
     position = frame.notional(book.position_instrument, book.position_quantity)
     entry = book.position_entry if frame.entry is None else frame.entry
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mark = frame.view.price[book.position_instrument]
-        stretch = np.nan_to_num(np.maximum(entry / mark, mark / entry), nan=1.0, posinf=1.0)
+    # The profit of futures is a difference of two notionals; at a far entry the other is larger.
+    kind = frame.terms.kind[book.position_instrument]
+    profits = (kind == KIND_CODE["perpetual"]) | (kind == KIND_CODE["future"])
+    mark = frame.view.price[book.position_instrument]
+    far = np.where(
+        profits, np.maximum(entry, mark) / np.where(profits, np.minimum(entry, mark), 1.0), 1.0
+    )
     leg = frame.notional(book.leg_instrument, book.leg_quantity)
     usd = frame.asset_usd_or_one
     gross = float(
-        np.sum(position * np.maximum(stretch, 1.0) * usd[settle[book.position_instrument]])
+        np.sum(position * far * usd[settle[book.position_instrument]])
         + np.sum(leg * usd[settle[book.leg_instrument]])
         + np.nansum(np.abs(book.balance_amount) * usd[book.balance_asset])
     )
@@ -154,7 +158,7 @@ def refuse_unpublished(ruleset: Ruleset) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leg:
+class Landing:
     """Where one leg of the order lands in the rows of the filled account."""
 
     row: int
@@ -203,13 +207,14 @@ class OrderProbe:
         self._mine = np.flatnonzero(self.resting.book.leg_order == len(account.orders))
         filled, rows, balances = _with_rows(account, order)
         self.filled = frame_for(book_from_accounts([filled]), snapshot, ruleset)
-        self._legs = self._land(order, rows, balances)
+        self.legs = self._land(order, rows, balances)
         self._before = standing(self.now)
         self._held = requirement(self.resting, levels=("im",)).im
         self._start = self._starting_numbers()
+        self._rounding = rounding_usd(self.resting)
         self._align()
 
-    def _land(self, order: OrderEntry, rows: list[int], balances: list[int]) -> list[_Leg]:
+    def _land(self, order: OrderEntry, rows: list[int], balances: list[int]) -> list[Landing]:
         frame, terms = self.filled, self.filled.terms
         fee = frame.ruleset.data.orders.fee_rate
         book = self.resting.book
@@ -230,7 +235,7 @@ class OrderProbe:
             price = float(book.leg_price[leg])
             one = np.array([index]), np.ones(1)
             legs.append(
-                _Leg(
+                Landing(
                     row=row,
                     balance=balance,
                     quantity=float(book.leg_quantity[leg]),
@@ -257,8 +262,8 @@ class OrderProbe:
         """Find the pots that the order touches, and where each frame has them."""
         names: list[str] = []
         f, r = self.filled, self.resting
-        touched = {int(f.arrangement.position_pot[leg.row]) for leg in self._legs}
-        touched |= {int(f.arrangement.balance_pot[leg.balance]) for leg in self._legs}
+        touched = {int(f.arrangement.position_pot[leg.row]) for leg in self.legs}
+        touched |= {int(f.arrangement.balance_pot[leg.balance]) for leg in self.legs}
         names += [pot_names(f)[pot] for pot in sorted(touched)]
         groups = r.arrangement.leg_group[self._mine]
         touched = {int(p) for p in r.arrangement.group_pot[groups]}
@@ -293,9 +298,15 @@ class OrderProbe:
         at = self._at["resting"]
         return Standing(self.names, self.before.equity, _taken(im, at))
 
-    def _frame_filled(self, size: float) -> Frame:
+    @property
+    def filled_names(self) -> tuple[str, ...]:
+        """Names of all pots once the order has filled."""
+        return pot_names(self.filled)
+
+    def frame_filled(self, size: float) -> Frame:
+        """Return the account once the order has filled, priced."""
         quantity, entry, amount = (x.copy() for x in self._start)
-        for leg in self._legs:
+        for leg in self.legs:
             q = leg.quantity * size
             cash = -abs(q) * leg.fee
             if leg.valued:
@@ -326,10 +337,10 @@ class OrderProbe:
         debt : float
             The largest rise of debt in one asset, US dollars, at least 0.
         """
-        frame = self._frame_filled(size)
+        frame = self.frame_filled(size)
         found = standing(frame)
         at = self._at["filled"]
-        rows = sorted({leg.balance for leg in self._legs})
+        rows = sorted({leg.balance for leg in self.legs})
         before, after = self._start[2][rows], frame.book.balance_amount[rows]
         rise = np.minimum(before, 0.0) - np.minimum(after, 0.0)
         usd = frame.asset_usd_or_one[frame.book.balance_asset[rows]]
@@ -338,8 +349,10 @@ class OrderProbe:
 
     def rounding(self, size: float) -> float:
         """Bound on rounding for an order of this size; see :func:`rounding_usd`."""
-        own = rounding_usd(self.resting) - rounding_usd(self.now)
-        return 2.0 * (rounding_usd(self.now) + own * max(1.0, size))
+        book = self.resting.book
+        rows = book.position_quantity.size + book.leg_quantity.size + book.balance_amount.size
+        own = (rows + 20) * _UNIT * self.notional_usd * size
+        return 2.0 * (self._rounding + own)
 
     @property
     def notional_usd(self) -> float:
@@ -352,7 +365,7 @@ class OrderProbe:
     def flat_sizes(self) -> list[float]:
         """Sizes at which a leg takes its position to nothing."""
         held = self._start[0]
-        sizes = [-float(held[leg.row]) / leg.quantity for leg in self._legs]
+        sizes = [-float(held[leg.row]) / leg.quantity for leg in self.legs]
         return sorted({s for s in sizes if s > 0})
 
 

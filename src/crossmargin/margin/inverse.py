@@ -17,6 +17,7 @@ from typing import Literal
 
 from crossmargin.book import AccountFile, OrderEntry, OrderLeg
 from crossmargin.errors import CrossmarginError, InputError
+from crossmargin.instruments import parse_instrument
 from crossmargin.margin._balance import BalanceProbe
 from crossmargin.margin._crossing import Bracket, largest_prefix
 from crossmargin.margin._probe import OrderProbe
@@ -131,7 +132,7 @@ def largest_order(
     _positive(cap_usd, "cap_usd")
     sign = 1.0 if side == "buy" else -1.0
     order = OrderEntry(
-        id=_unused(account),
+        id=unused_id(account),
         legs=[OrderLeg(instrument=instrument, quantity=sign, price=price)],
         pool=pool,
     )
@@ -143,11 +144,11 @@ def largest_order(
         known = _Known(
             lambda size, exact: slack(probe, size, reducing=protect, debt=allow_debt, exact=exact)
         )
-        found = _largest(known, _guess(probe, unit), cap_usd / unit, unit, lot, probe.flat_sizes())
+        found = largest(known, _guess(probe, unit), cap_usd / unit, unit, lot, probe.flat_sizes())
     except CrossmarginError as error:
         raise error.located(account=account.account) from None
     return SizeLimit(
-        instrument=probe.resting.book.registry[int(probe.resting.book.leg_instrument[-1])].id,
+        instrument=parse_instrument(instrument).id,
         side=side,
         pool=pool,
         quantity=found.safe,
@@ -201,7 +202,8 @@ def _guess(probe: OrderProbe, unit: float) -> float:
     return max([equity / unit, *probe.flat_sizes(), 1.0 / unit]) / 4.0
 
 
-def _unused(account: AccountFile) -> str:
+def unused_id(account: AccountFile) -> str:
+    """Return an id that no order of the account has."""
     taken = {order.id for order in account.orders}
     name = "asked"
     while name in taken:
@@ -221,7 +223,7 @@ def multiple(step: float, count: int) -> float:
     return float(Decimal(repr(step)) * count)
 
 
-def _largest(
+def largest(
     value: Slack,
     first: float,
     cap: float,
@@ -235,10 +237,15 @@ def _largest(
     step, or at most twelve digits) also passes when only rounding keeps it from 0.
     """
     found = largest_prefix(
-        lambda x: value(x, True), first, cap, marks=sorted(marks), parts=PARTS
+        lambda x: value(x, True),
+        first,
+        cap,
+        least=DUST_USD / unit_usd,
+        marks=sorted(marks),
+        parts=PARTS,
     ).bracket
-    if found.safe * unit_usd < DUST_USD:
-        return Bracket(0.0, 0.0, found.dead, found.at_dead)
+    if found.safe == 0.0:
+        return found
     return _to_digits(value, found) if step is None else _to_steps(value, found, step)
 
 
@@ -387,4 +394,4 @@ def _withdrawn(probe: BalanceProbe, cap: float, price: float, step: float | None
 
     marks = [probe.held] if 0 < probe.held < cap else []
     first = max(probe.excess_usd(0.0) / price, DUST_USD / price)
-    return _largest(value, first, cap, price, step, marks)
+    return largest(value, first, cap, price, step, marks)

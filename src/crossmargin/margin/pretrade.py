@@ -40,7 +40,7 @@ Bools = NDArray[np.bool_]
 PARTS = 16
 
 #: What an action that adds risk is called among the allowed ones (protect mode).
-NEW_RISK = "new_risk"
+NEW_RISK = "new-risk"
 
 Rule = Literal["room", "reducing", "refused", "protect", "debt"]
 
@@ -188,7 +188,7 @@ def check_order(
     order : OrderEntry
         One leg, or several that fill together. Without a price a leg fills at the mark.
     allowed : collection of str, optional
-        Actions that protect mode leaves; without ``"new_risk"`` among them only orders that do
+        Actions that protect mode leaves; without ``"new-risk"`` among them only orders that do
         no harm pass. None: everything is allowed.
     allow_debt : bool
         False refuses an order whose fill leaves or deepens a debt in the asset it is paid in.
