@@ -97,13 +97,11 @@ def limits(
     Orders are the largest that pass the pre-trade check, resting orders at their worst fills. A
     question that the rule-set cannot answer is listed with its reason; the others are answered.
 
-    Examples
-    --------
-    crossmargin limits covered-call --set orders.method=worst-fill --lot 10
+    Example: `crossmargin limits covered-call --set orders.method=worst-fill --lot 10`
 
-    crossmargin limits my.json --ruleset isolated --instrument BTC_USDC-PERPETUAL --price 78000
+    Example: `crossmargin limits my.json --ruleset isolated --instrument BTC_USDC-PERPETUAL --price 78000`
 
-    crossmargin limits my.json --target 1.5 --withdraw-into-debt --json
+    Example: `crossmargin limits my.json --target 1.5 --withdraw-into-debt --json`
     """
     from crossmargin.margin import largest_order, largest_withdrawal, top_up
 
@@ -315,13 +313,11 @@ def check(
 
     Several orders are checked one after the other; an accepted one rests beside the next.
 
-    Examples
-    --------
-    crossmargin check directional buy 0.5 BTC_USDC-PERPETUAL @ 78000 --ruleset isolated
+    Example: `crossmargin check directional buy 0.5 BTC_USDC-PERPETUAL @ 78000 --ruleset isolated`
 
-    crossmargin check my.json "sell 1 BTC-27MAR26-92000-C, buy 1 BTC-27MAR26-110000-C" --json
+    Example: `crossmargin check my.json "sell 1 BTC-27MAR26-92000-C, buy 1 BTC-27MAR26-110000-C" --json`
 
-    crossmargin check my.json orders.json --set orders.method=worst-fill --allowed ""
+    Example: `crossmargin check my.json orders.json --set orders.method=worst-fill --allowed ""`
     """
     import msgspec
 
@@ -378,13 +374,11 @@ def when(
     Everything is revalued and brackets are chosen again at every step; each line crossed is
     evaluated on both sides.
 
-    Examples
-    --------
-    crossmargin when short-vol-desk
+    Example: `crossmargin when short-vol-desk`
 
-    crossmargin when short-vol-desk --beta BTC=1 --beta ETH=1.3 --low 0.5 --high 2
+    Example: `crossmargin when short-vol-desk --beta BTC=1 --beta ETH=1.3 --low 0.5 --high 2`
 
-    crossmargin when short-vol-desk --vol absolute --underlying BTC --health 1.5
+    Example: `crossmargin when short-vol-desk --vol absolute --underlying BTC --health 1.5`
     """
     from crossmargin.margin import state_changes, vol_changes
 
