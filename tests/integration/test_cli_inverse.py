@@ -98,7 +98,7 @@ class TestLimits:
         code, out, _ = run(capsys, "limits", "covered-call")
         assert code == 0 and "RUL-032" in out and "largest withdrawal" in out
         code, out, err = run(capsys, "limits", "covered-call", "--ruleset", "paradex-pm")
-        assert code == 2 and out == "" and err.startswith("INP-016") and "RUL-" in err
+        assert code == 2 and out == "" and err.startswith("INP-050") and "RUL-" in err
 
     def test_top_up_to_a_health(self, capsys: pytest.CaptureFixture[str]) -> None:
         _, out, _ = run(capsys, "limits", "short-vol-desk", "--target", "10", "--json")

@@ -159,7 +159,7 @@ def limits(
     ]
     sizes, leaves, needs = _there(orders), _there(outs), _there(ins)
     if not (sizes or leaves or needs) and refused:
-        raise InputError(f"no question has an answer; the first: {refused[0][1]}", code="INP-016")
+        raise InputError(f"no question has an answer; the first: {refused[0][1]}", code="INP-050")
     if json:
         _print_json(
             {

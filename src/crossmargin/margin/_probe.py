@@ -190,7 +190,7 @@ class OrderProbe:
     RulesetError
         ``RUL-032`` when the order margin is not published.
     MarginError
-        ``MRG-003`` when a leg has expired.
+        ``MRG-020`` when a leg has expired.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class OrderProbe:
             if frame.view.settled[index]:
                 raise MarginError(
                     f"{name} has expired and cannot be ordered",
-                    code="MRG-003",
+                    code="MRG-020",
                     instrument=name,
                     field=f"order {order.id}",
                 )

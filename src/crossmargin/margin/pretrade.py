@@ -204,7 +204,7 @@ def check_order(
         ``RUL-032`` when the rule-set's open-order margin is not published; supply
         ``orders.method = "worst-fill"`` to use the house formula.
     MarginError
-        ``MRG-003`` when a leg has expired.
+        ``MRG-020`` when a leg has expired.
     """
     try:
         probe = OrderProbe(account, snapshot, ruleset, order)

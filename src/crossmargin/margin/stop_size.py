@@ -94,7 +94,7 @@ def size_for_stop(
     Raises
     ------
     MarginError
-        ``MRG-004`` for an option or spot.
+        ``MRG-021`` for an option or spot.
     InputError
         ``INP-004`` for prices or a budget that are not positive, or a stop at the entry.
     """
@@ -102,7 +102,7 @@ def size_for_stop(
     if item.kind not in ("future", "perpetual"):
         raise MarginError(
             f"{item.id} is no future or perpetual: its loss at a stop is not known from its price",
-            code="MRG-004",
+            code="MRG-021",
             instrument=item.id,
             hint="use largest_order, or size options by their worst scenario",
         )

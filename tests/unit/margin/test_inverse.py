@@ -373,7 +373,7 @@ class TestA25SizeForAStop:
         assert got.quantity == pytest.approx(100 / (48_000 * (1 / 48_000 - 1 / 50_000)), rel=1e-12)
 
     def test_refusals(self) -> None:
-        with pytest.raises(MarginError, match="MRG-004"):
+        with pytest.raises(MarginError, match="MRG-021"):
             size_for_stop(self.who, MARKET, CROSS, CALL, entry=1, stop=2, budget_usd=1)
         for bad in ({"stop": 50_000}, {"stop": -1}, {"budget_usd": 0}, {"entry": float("nan")}):
             with pytest.raises(InputError, match="INP-004"):

@@ -254,7 +254,7 @@ class TestRefusals:
 
     def test_expired_contracts_cannot_be_ordered(self) -> None:
         later = MARKET.at(MARKET.as_of_ns + 40 * 86_400 * 10**9)
-        with pytest.raises(MarginError, match="MRG-003"):
+        with pytest.raises(MarginError, match="MRG-020"):
             check_order(account(balances={"USDC": 1e6}), later, CROSS, order((CALL, 1)))
 
     def test_unknown_instruments_and_pools(self) -> None:
