@@ -99,7 +99,7 @@ def limits(
 
     Example: `crossmargin limits covered-call --set orders.method=worst-fill --lot 10`
 
-    Example: `crossmargin limits my.json --ruleset isolated --instrument BTC_USDC-PERPETUAL --price 78000`
+    Example: `crossmargin limits my.json --instrument BTC_USDC-PERPETUAL --price 78000`
 
     Example: `crossmargin limits my.json --target 1.5 --withdraw-into-debt --json`
     """
@@ -315,7 +315,7 @@ def check(
 
     Example: `crossmargin check directional buy 0.5 BTC_USDC-PERPETUAL @ 78000 --ruleset isolated`
 
-    Example: `crossmargin check my.json "sell 1 BTC-27MAR26-92000-C, buy 1 BTC-27MAR26-110000-C" --json`
+    Example: `crossmargin check my.json "sell 1 BTC-27MAR26-92000-C, buy 1 BTC-PERPETUAL" --json`
 
     Example: `crossmargin check my.json orders.json --set orders.method=worst-fill --allowed ""`
     """

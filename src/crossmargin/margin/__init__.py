@@ -9,6 +9,7 @@ from crossmargin.margin._explain import (
     standalone_margins,
 )
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._protect import protect_haircut, protect_of, protected_state
 from crossmargin.margin.batch import (
     BookResult,
     LocationStress,
@@ -39,6 +40,7 @@ from crossmargin.margin.haircut_tables import (
     collateral_from_haircuts,
     haircut_files,
     read_haircuts,
+)
 from crossmargin.margin.inverse import (
     SizeLimit,
     WithdrawalLimit,
@@ -79,17 +81,20 @@ from crossmargin.margin.statement import (
     worst_state,
 )
 from crossmargin.margin.statement_types import ComponentLine, Statement
-
-__all__ = [
-    "BookResult",
-    "ComponentLine",
-from crossmargin.margin.statement_types import Statement
 from crossmargin.margin.stop_size import StopSize, size_for_stop
+from crossmargin.margin.tiers import (
+    Jump,
+    TierTable,
+    effective_rates,
+    next_jumps,
+    tier_tables,
+)
 from crossmargin.margin.topup import TopUp, top_up
 
 __all__ = [
     "BookResult",
     "Change",
+    "ComponentLine",
     "Crossing",
     "Equity",
     "Evaluation",
@@ -99,6 +104,7 @@ __all__ = [
     "HaircutSchedule",
     "HaircutSpec",
     "HaircutTable",
+    "Jump",
     "LiquidationPrice",
     "LocationStress",
     "OrderCheck",
@@ -110,13 +116,15 @@ __all__ = [
     "Standalone",
     "StateChanges",
     "Statement",
-    "component_lines",
-    "collateral_from_haircuts",
     "StopSize",
+    "TierTable",
     "TopUp",
     "WithdrawalLimit",
     "check_order",
+    "collateral_from_haircuts",
+    "component_lines",
     "decode_statement",
+    "effective_rates",
     "encode_statement",
     "equity",
     "evaluate",
@@ -126,7 +134,6 @@ __all__ = [
     "fenced_margins",
     "frame_for",
     "gaps_here",
-    "isolated_margins",
     "haircut_defaults",
     "haircut_files",
     "haircut_history",
@@ -139,10 +146,14 @@ __all__ = [
     "load_ruleset",
     "location_stress",
     "make_statement",
-    "pot_lines",
     "model_haircut",
-    "read_haircuts",
     "moving_underlyings",
+    "next_jumps",
+    "pot_lines",
+    "protect_haircut",
+    "protect_of",
+    "protected_state",
+    "read_haircuts",
     "recompute",
     "requirement",
     "ruleset_from_dict",
@@ -154,7 +165,8 @@ __all__ = [
     "state_changes",
     "sum_by",
     "tick_size",
-    "worst_state",
+    "tier_tables",
     "top_up",
     "vol_changes",
+    "worst_state",
 ]

@@ -54,7 +54,11 @@ class BalanceProbe:
         known = len(balances)
         first = balance_row(balances, asset, pool)
         rows = [i for i, b in enumerate(balances) if b.asset == asset and b.pool == pool]
-        self._rows = [first, *(i for i in rows if i != first)]
+        # What does not count by where it is (on its way, without a fresh proof) cannot leave.
+        whole = msgspec.structs.replace(account, balances=balances)
+        left = frame_for(book_from_accounts([whole]), snapshot, ruleset).left_out
+        gone = np.zeros(len(balances), dtype=bool) if left is None else left.status > 0
+        self._rows = [first, *(i for i in rows if i != first and not gone[i])]
         self._amounts = [float(balances[i].amount) if i < known else 0.0 for i in self._rows]
         self._account = msgspec.structs.replace(account, balances=balances)
         self._frames: dict[tuple[bool, ...], Frame] = {}

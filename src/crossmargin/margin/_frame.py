@@ -67,6 +67,8 @@ _OF_MARKET_AND_ROWS = (
     "unit_delta",
     "index_quote",
     "asset_usd_or_one",
+    "rate",
+    "discount",
     "table",
     "unit_value",
 )

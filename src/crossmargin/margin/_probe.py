@@ -440,9 +440,13 @@ def _with_rows(account: AccountFile, order: OrderEntry) -> tuple[AccountFile, li
 
 
 def balance_row(balances: list[BalanceEntry], asset: str, pool: str) -> int:
-    """Find the row of an asset in a pool, held at the venue first; add one when there is none."""
-    mine = [i for i, b in enumerate(balances) if b.asset == asset and b.pool == pool]
-    if not mine:
-        balances.append(BalanceEntry(asset=asset, amount=1.0, pool=pool))
-        return len(balances) - 1
-    return min(mine, key=lambda i: balances[i].location is not None)
+    """Find the row of an asset that stands at the venue itself; add one where there is none.
+
+    What is elsewhere, or on its way, cannot pay or receive at once.
+    """
+    for place, row in enumerate(balances):
+        here = row.location is None and not row.pending
+        if here and row.asset == asset and row.pool == pool:
+            return place
+    balances.append(BalanceEntry(asset=asset, amount=1.0, pool=pool))
+    return len(balances) - 1
