@@ -413,3 +413,7 @@ def snapshot(
         keep_quotes=not fitted_only,
         json=json,
     )
+
+
+# Commands of their own modules register themselves with the application above.
+from crossmargin.cli import _inverse as _inverse  # noqa: E402

@@ -8,8 +8,15 @@ from crossmargin.margin._explain import (
     gaps_here,
     standalone_margins,
 )
-from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._protect import protect_haircut, protect_of, protected_state
+from crossmargin.margin._frame import (
+    Frame,
+    sum_by,
+)
+from crossmargin.margin._protect import (
+    protect_haircut,
+    protect_of,
+    protected_state,
+)
 from crossmargin.margin.batch import (
     BookResult,
     LocationStress,
@@ -24,7 +31,11 @@ from crossmargin.margin.engine import (
     frame_for,
     requirement,
 )
-from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
+from crossmargin.margin.expiry_detail import (
+    ExpiryDetail,
+    expiry_details,
+    isolated_margins,
+)
 from crossmargin.margin.haircut_model import (
     HaircutPoint,
     HaircutSchedule,
@@ -41,12 +52,23 @@ from crossmargin.margin.haircut_tables import (
     haircut_files,
     read_haircuts,
 )
+from crossmargin.margin.inverse import (
+    SizeLimit,
+    WithdrawalLimit,
+    largest_order,
+    largest_withdrawal,
+)
 from crossmargin.margin.liquidation_price import (
     Crossing,
     LiquidationPrice,
     excess_at,
     liquidation_prices,
     tick_size,
+)
+from crossmargin.margin.pretrade import (
+    OrderCheck,
+    PotCheck,
+    check_order,
 )
 from crossmargin.margin.ruleset import (
     Ruleset,
@@ -55,7 +77,17 @@ from crossmargin.margin.ruleset import (
     ruleset_from_toml,
     ruleset_ids,
 )
-from crossmargin.margin.shares import Shares, shares
+from crossmargin.margin.shares import (
+    Shares,
+    shares,
+)
+from crossmargin.margin.state_changes import (
+    Change,
+    StateChanges,
+    moving_underlyings,
+    state_changes,
+    vol_changes,
+)
 from crossmargin.margin.statement import (
     Evaluation,
     decode_statement,
@@ -66,7 +98,14 @@ from crossmargin.margin.statement import (
     recompute,
     worst_state,
 )
-from crossmargin.margin.statement_types import ComponentLine, Statement
+from crossmargin.margin.statement_types import (
+    ComponentLine,
+    Statement,
+)
+from crossmargin.margin.stop_size import (
+    StopSize,
+    size_for_stop,
+)
 from crossmargin.margin.tiers import (
     Jump,
     TierTable,
@@ -74,9 +113,14 @@ from crossmargin.margin.tiers import (
     next_jumps,
     tier_tables,
 )
+from crossmargin.margin.topup import (
+    TopUp,
+    top_up,
+)
 
 __all__ = [
     "BookResult",
+    "Change",
     "ComponentLine",
     "Crossing",
     "Equity",
@@ -90,12 +134,20 @@ __all__ = [
     "Jump",
     "LiquidationPrice",
     "LocationStress",
+    "OrderCheck",
+    "PotCheck",
     "Requirement",
     "Ruleset",
     "Shares",
+    "SizeLimit",
     "Standalone",
+    "StateChanges",
     "Statement",
+    "StopSize",
     "TierTable",
+    "TopUp",
+    "WithdrawalLimit",
+    "check_order",
     "collateral_from_haircuts",
     "component_lines",
     "decode_statement",
@@ -115,11 +167,14 @@ __all__ = [
     "haircut_schedule",
     "haircut_spec",
     "isolated_margins",
+    "largest_order",
+    "largest_withdrawal",
     "liquidation_prices",
     "load_ruleset",
     "location_stress",
     "make_statement",
     "model_haircut",
+    "moving_underlyings",
     "next_jumps",
     "pot_lines",
     "protect_haircut",
@@ -132,9 +187,13 @@ __all__ = [
     "ruleset_from_toml",
     "ruleset_ids",
     "shares",
+    "size_for_stop",
     "standalone_margins",
+    "state_changes",
     "sum_by",
     "tick_size",
     "tier_tables",
+    "top_up",
+    "vol_changes",
     "worst_state",
 ]

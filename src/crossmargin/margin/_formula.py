@@ -54,7 +54,8 @@ def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> 
     RulesetError
         ``RUL-011`` when the file has none of them.
     """
-    keys = rule_keys(frame.book.registry[index])
+    # Names are parsed once a frame: the same contract is looked up for every question.
+    keys = frame.once(f"keys of {index}", lambda: rule_keys(frame.book.registry[index]))
     market = keys[0]
     for key in keys:
         if key in table:

@@ -58,6 +58,22 @@ def sum_by(values: Floats, index: Ints, size: int) -> Floats:
     return out
 
 
+#: What a frame keeps when only the numbers in its rows change.
+_OF_MARKET_AND_ROWS = (
+    "pot_usd",
+    "segment_rate",
+    "position_rate",
+    "unit_coins",
+    "unit_delta",
+    "index_quote",
+    "asset_usd_or_one",
+    "rate",
+    "discount",
+    "table",
+    "unit_value",
+)
+
+
 @dataclass(frozen=True)
 class Frame:
     """Everything a component may read.
@@ -99,6 +115,27 @@ class Frame:
     def in_market(self, view: MarketView) -> Frame:
         """Return the same arranged book in another market."""
         return replace(self, view=view)
+
+    def with_book(self, book: Book, entry: Floats | None = None) -> Frame:
+        """Return the frame with other numbers in the same rows.
+
+        Only quantities, entry prices, amounts and order legs may differ: rows, instruments,
+        assets and pools must be those of this frame's book. What depends on the market and the
+        rows alone (prices per unit, the risk table) is shared, so that asking about many sizes
+        prices the market once.
+
+        Parameters
+        ----------
+        book : Book
+            The same rows.
+        entry : float64[N], optional
+            Entry prices without gaps; default those of this frame.
+        """
+        other = replace(self, book=book, entry=self.entry if entry is None else entry)
+        for name in _OF_MARKET_AND_ROWS:
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
 
     @property
     def terms(self) -> Terms:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import CrossmarginError
 from crossmargin.instruments import DOLLARS
+from crossmargin.margin._crossing import close_in, outward
 from crossmargin.margin._frame import Frame
 from crossmargin.margin.engine import equity, fenced_margins, requirement
 
@@ -24,9 +25,6 @@ Floats = NDArray[np.float64]
 
 #: The search looks this far, as multiples of today's price.
 LOWEST_RATIO, HIGHEST_RATIO = 0.01, 20.0
-#: Step in log-price near today's price, and farther away. A gap narrower than a step, in which
-#: the account dies and recovers, may be missed.
-_FINE, _COARSE, _FINE_REACH = 0.03, 0.20, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,17 @@ def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: flo
     return np.asarray(excess, dtype=np.float64)
 
 
+def moving_assets(frame: Frame) -> list[int]:
+    """Return the assets whose price an account is exposed to, coin collateral included, sorted."""
+    book, a = frame.book, frame.arrangement
+    touched = set(frame.follow[frame.terms.underlying[book.position_instrument]].tolist())
+    for asset, amount, pot in zip(book.balance_asset, book.balance_amount, a.balance_pot):
+        own = asset == a.pot_asset[pot]
+        if amount != 0 and not own and book.registry.assets[asset] not in DOLLARS:
+            touched.add(int(frame.follow[asset]))
+    return sorted(int(asset) for asset in touched)
+
+
 def liquidation_prices(frame: Frame, *, together: bool = True) -> list[LiquidationPrice]:
     """Solve the liquidation prices of one account, underlying by underlying.
 
@@ -123,21 +132,16 @@ def liquidation_prices(frame: Frame, *, together: bool = True) -> list[Liquidati
     list of LiquidationPrice
         One per underlying that the account is exposed to, including coin collateral.
     """
-    book, a = frame.book, frame.arrangement
-    terms = frame.terms
+    book = frame.book
     follow = frame.follow
     initial = requirement(frame, orders=bool(book.leg_order.size), levels=("im",))
     fences = fenced_margins(frame, initial)
-    touched = set(follow[terms.underlying[book.position_instrument]].tolist())
-    for asset, amount, pot in zip(book.balance_asset, book.balance_amount, a.balance_pot):
-        own = asset == a.pot_asset[pot]
-        if amount != 0 and not own and book.registry.assets[asset] not in DOLLARS:
-            touched.add(int(follow[asset]))
+    touched = moving_assets(frame)
     result = []
-    for asset in sorted(touched):
+    for asset in touched:
         result.append(_solve(frame, follow == asset, fences, book.registry.assets[asset]))
     if together and len(touched) > 1:
-        result.append(_solve(frame, np.isin(follow, sorted(touched)), fences, "*"))
+        result.append(_solve(frame, np.isin(follow, touched), fences, "*"))
     return result
 
 
@@ -187,47 +191,19 @@ def _first_crossing(
     if not base.size:
         return _Found()
     safe, safe_value = 0.0, float(base.min())
-    while abs(safe) < abs(limit):
-        step = _FINE if abs(safe) < _FINE_REACH - 1e-9 else _COARSE
-        probe = max(safe - step, limit) if sign < 0 else min(safe + step, limit)
+
+    def least(step: float) -> float:
+        return float(excess(math.exp(step)).min())
+
+    for probe in outward(sign, limit):
         try:
-            values = excess(math.exp(probe))
+            value = least(probe)
         except CrossmarginError:
             # Beyond what the rule-set covers (an unpublished charge): no claim is made there.
             return _Found(stopped_at=math.exp(safe))
-        if np.any(values < 0):
-            return _close_in(excess, safe, safe_value, probe, float(values.min()))
-        safe, safe_value = probe, float(values.min())
+        if value < 0:
+            found = close_in(least, safe, safe_value, probe, value)
+            ratio = math.exp(probe if found.dead is None else found.dead)
+            return _Found(ratio, int(np.argmin(excess(ratio))))
+        safe, safe_value = probe, value
     return _Found()
-
-
-def _close_in(
-    excess: Callable[[float], Floats], safe: float, f_safe: float, dead: float, f_dead: float
-) -> _Found:
-    """Regula falsi with the Illinois step, falling back on bisection at jumps."""
-    pot = 0
-    stuck = 0
-    for turn in range(200):
-        if abs(dead - safe) <= 4e-16 * max(1.0, abs(dead)) or f_dead == 0.0:
-            break
-        middle = 0.5 * (safe + dead)
-        if stuck < 3 and f_safe != f_dead:
-            secant = safe + (dead - safe) * f_safe / (f_safe - f_dead)
-            if min(safe, dead) < secant < max(safe, dead):
-                middle = secant
-        else:
-            stuck = 0
-        width = abs(dead - safe)
-        values = excess(math.exp(middle))
-        f_mid = float(values.min())
-        if f_mid < 0:
-            dead, f_dead, pot = middle, f_mid, int(np.argmin(values))
-            f_safe *= 0.5 if turn else 1.0
-        else:
-            safe, f_safe = middle, f_mid
-            f_dead *= 0.5 if turn else 1.0
-        stuck = stuck + 1 if abs(dead - safe) > 0.5 * width else 0
-        if abs(math.expm1(dead - safe)) < 1e-13:
-            break
-    values = excess(math.exp(dead))
-    return _Found(math.exp(dead), int(np.argmin(values)) if values.min() < 0 else pot)
