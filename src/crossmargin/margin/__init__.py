@@ -26,6 +26,14 @@ from crossmargin.margin.liquidation_price import (
     liquidation_prices,
     tick_size,
 )
+from crossmargin.margin.risk_arrays import (
+    ArrayCommodity,
+    ArrayContract,
+    CommodityRisk,
+    RiskArrays,
+    SpanResult,
+    span_from_arrays,
+)
 from crossmargin.margin.ruleset import (
     Ruleset,
     load_ruleset,
@@ -47,7 +55,10 @@ from crossmargin.margin.statement import (
 from crossmargin.margin.statement_types import ComponentLine, Statement
 
 __all__ = [
+    "ArrayCommodity",
+    "ArrayContract",
     "BookResult",
+    "CommodityRisk",
     "ComponentLine",
     "Crossing",
     "Equity",
@@ -56,8 +67,10 @@ __all__ = [
     "Frame",
     "LiquidationPrice",
     "Requirement",
+    "RiskArrays",
     "Ruleset",
     "Shares",
+    "SpanResult",
     "Standalone",
     "Statement",
     "component_lines",
@@ -82,6 +95,7 @@ __all__ = [
     "ruleset_from_toml",
     "ruleset_ids",
     "shares",
+    "span_from_arrays",
     "standalone_margins",
     "sum_by",
     "tick_size",

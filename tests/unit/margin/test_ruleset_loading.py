@@ -20,6 +20,7 @@ from crossmargin.margin import (
 )
 
 SHIPPED = [
+    "bybit-pm",
     "deribit-pm",
     "deribit-pm-cross",
     "deribit-sm",
@@ -29,7 +30,10 @@ SHIPPED = [
     "derive-srm",
     "isolated",
     "isolated-whole",
+    "occ-tims",
+    "okx-pm",
     "paradex-pm",
+    "span",
 ]
 
 
