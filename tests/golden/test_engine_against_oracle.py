@@ -43,6 +43,10 @@ COVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "hyperliquid-isolated": (("perp", "sol"), ("USDC",)),
     "isolated": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
     "isolated-whole": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
+    "okx-pm": (("perp", "usdt", "future", "option", "spot"), ("USDC", "USDT", "BTC", "ETH")),
+    "bybit-pm": (("perp", "usdt", "future", "option"), ("USDC", "USDT", "BTC", "ETH")),
+    "span": ((*KINDS, "usdt"), (*COINS, "USDT")),
+    "occ-tims": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
 }
 #: Rule-sets that another file holds to outside figures or to an oracle of their own.
 HELD_ELSEWHERE = {
@@ -52,6 +56,64 @@ HELD_ELSEWHERE = {
 }
 SEEDS = range(4)
 WORST_FILL = {"orders.method": "worst-fill"}
+#: Figures that rule-sets do not have, made up so that everything in them is computed.
+VOLS = {
+    f"scenarios.underlyings.{coin}.{field}": size
+    for coin in ("BTC", "ETH")
+    for field, size in (("vol_up", 0.4), ("vol_down", 0.3))
+}
+SUPPLIED: dict[str, dict[str, Any]] = {
+    "okx-pm": {
+        **VOLS,
+        "collateral.assets.default.haircut": 0.05,
+        "collateral.assets.BTC": {"haircut": 0.02},  # the tiers are held in test_collateral.py
+        **{f"components.{name}.left_out": True for name in ("mr2", "mr3", "mr5")},
+    },
+    "bybit-pm": {
+        **VOLS,
+        "collateral.assets.default.haircut": 0.05,
+        "collateral.assets.BTC": {"haircut": 0.02},  # the tiers are held in test_collateral.py
+        "components.net_short_options.underlyings.default.index": 0.01,
+        "components.futures_contingency.underlyings": {
+            "BTC": {"index": 0.002},
+            "default": {"index": 0.003, "usd": 0.5},
+        },
+        "components.stablecoin_spread.levels": [
+            {
+                "from_price": 0.0,
+                "sizes": [{"floor": 0.0, "rate": 0.01}, {"floor": 1e5, "rate": 0.02}],
+            }
+        ],
+        "components.im_factor.value": 1.25,
+    },
+    "occ-tims": {
+        "components.product_credit.products": [{"members": ["BTC", "ETH", "SOL"], "offset": 0.5}]
+    },
+    "span": {"components.delivery.underlyings.BTC": {"days": 20.0, "index": 0.01, "usd": 3.0}},
+}
+#: Components for which open orders give an upper bound, with single legs and with combinations.
+BOUNDS: dict[str, tuple[str, ...]] = {
+    "paradex-pm": ("min_delta",),
+    "okx-pm": ("mr9",),
+    "bybit-pm": ("delta_spread", "vega_spread", "stablecoin_spread"),
+    "span": ("intra",),
+}
+COMBO_BOUNDS = (
+    "roll_shock",
+    "min_delta",
+    "mr4",
+    "mr7",
+    "mr9",
+    "delta_spread",
+    "vega_spread",
+    "stablecoin_spread",
+    "futures_contingency",
+    "net_short_options",
+    "intra",
+    "delivery",
+    "short_option_minimum",
+    "minimum",
+)
 #: Funding nets by group here and by subset there: held to each other in a test of its own.
 IGNORED = ("funding_provision",)
 QUIET = {"paradex-pm": {"components.funding_provision.hours": 1e-9}}
@@ -86,6 +148,11 @@ def some_accounts(
     ]
 
 
+def rules_for(name: str, **more: Any) -> Ruleset:
+    """A shipped rule-set with everything it lacks supplied."""
+    return load_ruleset(name, overrides={**SUPPLIED.get(name, {}), **more})
+
+
 def settle(found: Comparison) -> None:
     assert found.values > 0
     assert not found.faults, f"{len(found.faults)} disagree:\n" + "\n".join(found.faults[:20])
@@ -106,7 +173,7 @@ def test_random_accounts_agree(name: str) -> None:
     found = Comparison()
     for seed in SEEDS:
         data, accounts = some_accounts(name, seed, 80)
-        compare(accounts, data, load_ruleset(name), into=found)
+        compare(accounts, data, rules_for(name), into=found)
     settle(found)
 
 
@@ -115,20 +182,18 @@ def test_an_account_alone_is_the_same_as_in_a_book(name: str) -> None:
     found = Comparison()
     for seed in SEEDS:
         data, accounts = some_accounts(name, seed, 6)
-        compare(accounts, data, load_ruleset(name), one_by_one=True, into=found)
+        compare(accounts, data, rules_for(name), one_by_one=True, into=found)
     settle(found)
 
 
 @pytest.mark.parametrize("name", sorted(COVERS))
 def test_large_accounts_agree(name: str) -> None:
     """Positions that reach the upper brackets, the offset caps and past the dampeners."""
-    overrides = {"components.delta_shock.growth": "linear"} if "-pm" in name else {}
-    if name == "paradex-pm":
-        overrides = {}
+    overrides = {"components.delta_shock.growth": "linear"} if "deribit-pm" in name else {}
     found = Comparison()
     for seed in SEEDS:
         data, accounts = some_accounts(name, seed, 25, usd=600_000_000.0)
-        compare(accounts, data, load_ruleset(name, overrides=overrides), into=found)
+        compare(accounts, data, rules_for(name, **overrides), into=found)
     settle(found)
 
 
@@ -138,8 +203,8 @@ def test_open_orders_agree(name: str) -> None:
 
     The engine's least delta over several instruments with orders is an upper bound.
     """
-    found = Comparison(bounds=("min_delta",) if name == "paradex-pm" else (), ignore=IGNORED)
-    rules = load_ruleset(name, overrides={**WORST_FILL, **QUIET.get(name, {})})
+    found = Comparison(bounds=BOUNDS.get(name, ()), ignore=IGNORED)
+    rules = rules_for(name, **WORST_FILL, **QUIET.get(name, {}))
     for seed in SEEDS:
         data, accounts = some_accounts(name, seed, 16, orders="single")
         compare(accounts, data, rules, orders=True, into=found)
@@ -150,8 +215,8 @@ def test_open_orders_agree(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(COVERS))
 def test_combination_orders_agree(name: str) -> None:
     """Orders of several legs: the scan exactly, basis and least delta as upper bounds."""
-    found = Comparison(bounds=("roll_shock", "min_delta"), ignore=IGNORED)
-    rules = load_ruleset(name, overrides={**WORST_FILL, **QUIET.get(name, {})})
+    found = Comparison(bounds=COMBO_BOUNDS, ignore=IGNORED)
+    rules = rules_for(name, **WORST_FILL, **QUIET.get(name, {}))
     for seed in SEEDS:
         data, accounts = some_accounts(name, seed, 16, orders="combos")
         compare(accounts, data, rules, orders=True, into=found)
@@ -374,7 +439,7 @@ def test_aliased_underlyings_agree(name: str) -> None:
     found = Comparison()
     for seed in SEEDS:
         data, accounts = some_accounts(name, seed, 20, kinds=("perp", "steth", "future"))
-        compare(accounts, data, load_ruleset(name), into=found)
+        compare(accounts, data, rules_for(name), into=found)
     settle(found)
 
 

@@ -191,8 +191,9 @@ def scenarios_for(rules: dict[str, Any], underlying: str) -> list[dict[str, Any]
     reach = shocks["price_range"]
     out = []
     for block in rules["scenarios"]["blocks"]:
-        for number, raw in enumerate(block["moves"]):
-            move = raw * reach if block["unit"] == "range" else raw
+        own = shocks["moves"].get(block["name"])
+        for number, raw in enumerate(own or block["moves"]):
+            move = raw * reach if block["unit"] == "range" and own is None else raw
             if isinstance(block["weight"], list):
                 weight = block["weight"][number]
             elif block["weight"] == "range/move":
@@ -210,6 +211,7 @@ def scenarios_for(rules: dict[str, Any], underlying: str) -> list[dict[str, Any]
                         "vol": state,
                         "weight": weight,
                         "tail": block["extended"],
+                        "block": block["name"],
                     }
                 )
     return out
@@ -219,6 +221,8 @@ def shocked_vol(vol: float, years: float, state: str, rules: dict, underlying: s
     if state == "same":
         return vol
     shocks = shocks_for(rules, underlying)
+    if shocks["vol_unit"] == "points":
+        return vol + shocks["vol_up"] if state == "up" else max(0.0, vol - shocks["vol_down"])
     reference = rules["scenarios"]["reference_days"]
     days = max(years * 365.0, shocks["days_floor"])
     # The floor bounds the ratio; which power applies follows the actual tenor.
@@ -240,7 +244,8 @@ def unit_pnl(
     years, vol = market.years(inst), market.vol(inst)
     leader = rules["groups"].get(inst["underlying"], inst["underlying"])
     new_vol = shocked_vol(vol, years, scenario["vol"], rules, leader)
-    after = unit_value(inst, price * (1.0 + scenario["move"]), new_vol, years)
+    later = max(0.0, years - rules["scenarios"]["horizon_days"] / 365.0)
+    after = unit_value(inst, price * (1.0 + scenario["move"]), new_vol, later)
     return after - unit_value(inst, price, vol, years)
 
 
@@ -494,8 +499,10 @@ def fill_losses(account: Account, group: tuple) -> float:
     return total
 
 
-def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, Any]:
-    """Worst loss over the scenarios of one group, with its vectors."""
+def scan(
+    account: Account, spec: dict, group: tuple, orders: bool, blocks: list[str] | None = None
+) -> dict[str, Any]:
+    """Worst loss over the scenarios of one group (of some blocks alone), with its vectors."""
     pot, underlying = group
     market, rules = account.market, account.rules
     numeraire_usd = market.usd(pot[1])
@@ -511,6 +518,8 @@ def scan(account: Account, spec: dict, group: tuple, orders: bool) -> dict[str, 
     subsets = list(product((False, True), repeat=len(mine)))
     worst_by_subset = [0.0] * len(subsets)
     for scenario in scenarios_for(rules, underlying):
+        if blocks is not None and scenario["block"] not in blocks:
+            continue
         base = dict.fromkeys(segments, 0.0)
         for p in positions:
             profit = p["q"] * unit_pnl(p["inst"], market, rules, scenario)
@@ -765,7 +774,9 @@ def component(
                     total += spec["rate"] * size * account.rate(pot, inst["settle"])
                 value = max(value, total)
     else:
-        raise AssertionError(kind)
+        from .venue_oracle import venue_component
+
+        value = venue_component(account, spec, group, orders, done)
     return value, value
 
 

@@ -41,7 +41,7 @@ def market(seed: int) -> tuple[dict[str, Any], dict[str, list[str]]]:
     assets += [{"asset": "USDC", "price_usd": usdc}, {"asset": "USDT", "price_usd": 1.0004}]
     forwards, surfaces, rows = [], [], []
     names: dict[str, list[str]] = {
-        k: [] for k in ("perp", "sol", "steth", "future", "option", "spot")
+        k: [] for k in ("perp", "sol", "steth", "future", "option", "spot", "usdt")
     }
     names["spot"] = ["BTC_USDC", "ETH_USDC"]
     now = datetime.fromisoformat(as_of).timestamp()
@@ -101,6 +101,8 @@ def market(seed: int) -> tuple[dict[str, Any], dict[str, list[str]]]:
                     names["option"].append(name)
                     if rng.random() < 0.6:  # else the surface gives it
                         rows.append({"instrument": name, "vol": rng.uniform(0.25, 1.6)})
+    for coin in ("BTC", "ETH"):  # last, so that seeds give what they gave before
+        perp(f"{coin}_USDT-PERPETUAL", index[coin] / 1.0004, "usdt")
     return {
         "format": "crossmargin-market/1",
         "as_of": as_of,

@@ -141,7 +141,7 @@ def compare_accounts(
                 equity=float(done.have.im @ done.frame.pot_usd),
                 health=min(ratios, default=None),
                 state=worst_state(s.state for s in states),
-                gaps=tuple(gaps_here(done.frame)),
+                gaps=tuple(gaps_here(done.frame, done.need)),
                 components=tuple(component_lines(done.frame, done.need)),
             )
     return Matrix(

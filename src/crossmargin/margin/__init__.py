@@ -70,6 +70,14 @@ from crossmargin.margin.pretrade import (
     PotCheck,
     check_order,
 )
+from crossmargin.margin.risk_arrays import (
+    ArrayCommodity,
+    ArrayContract,
+    CommodityRisk,
+    RiskArrays,
+    SpanResult,
+    span_from_arrays,
+)
 from crossmargin.margin.ruleset import (
     Ruleset,
     load_ruleset,
@@ -119,8 +127,11 @@ from crossmargin.margin.topup import (
 )
 
 __all__ = [
+    "ArrayCommodity",
+    "ArrayContract",
     "BookResult",
     "Change",
+    "CommodityRisk",
     "ComponentLine",
     "Crossing",
     "Equity",
@@ -137,9 +148,11 @@ __all__ = [
     "OrderCheck",
     "PotCheck",
     "Requirement",
+    "RiskArrays",
     "Ruleset",
     "Shares",
     "SizeLimit",
+    "SpanResult",
     "Standalone",
     "StateChanges",
     "Statement",
@@ -188,6 +201,7 @@ __all__ = [
     "ruleset_ids",
     "shares",
     "size_for_stop",
+    "span_from_arrays",
     "standalone_margins",
     "state_changes",
     "sum_by",

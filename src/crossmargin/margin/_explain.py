@@ -15,7 +15,14 @@ from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._location import STATUS
 from crossmargin.margin._scan import run_scan
-from crossmargin.margin.components import Component, DeltaConcentration
+from crossmargin.margin.components import (
+    Component,
+    ContractCharge,
+    ContractRate,
+    DeltaConcentration,
+    Depeg,
+    Unpublished,
+)
 from crossmargin.margin.engine import Equity, Requirement, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
@@ -163,6 +170,8 @@ def _without_unpublished(ruleset: Ruleset) -> Ruleset:
     """
 
     def lift(spec: Component) -> Component:
+        if isinstance(spec, ContractCharge) and spec.unknown:
+            return msgspec.structs.replace(spec, underlyings={"default": ContractRate()})
         if not isinstance(spec, DeltaConcentration) or spec.growth is not None:
             return spec
         free = {
@@ -364,7 +373,21 @@ def _adds(frame: Frame, name: str) -> bool:
     return name not in inside.replace(",", " ").split()
 
 
-def gaps_here(frame: Frame) -> list[str]:
+def _left_out_here(frame: Frame, spec: Component, need: Requirement) -> bool:
+    """Whether what a component leaves out bears on this account's number."""
+    book = frame.book
+    live = ~frame.view.settled[book.position_instrument] & (book.position_quantity != 0.0)
+    if isinstance(spec, Depeg):
+        # Rates are missing for sizes and prices that only a hedge across quotes can reach.
+        return bool((need.parts[spec.name].im > 0.0).any())
+    if isinstance(spec, Unpublished):
+        return bool(
+            {book.registry[int(i)].kind for i in book.position_instrument[live]} & set(spec.kinds)
+        )
+    return bool(book.position_instrument.size)
+
+
+def gaps_here(frame: Frame, need: Requirement) -> list[str]:
     """List what is unknown about a rule-set and touches this account's number.
 
     A component that refuses when it is needed has not been needed where a number came out; what
@@ -375,7 +398,7 @@ def gaps_here(frame: Frame) -> list[str]:
     found = [
         f"{spec.name}: {spec.note or 'not published'}"
         for spec in data.components
-        if spec.unknown and spec.leaves_out and book.position_instrument.size
+        if spec.unknown and spec.leaves_out and _left_out_here(frame, spec, need)
     ]
     if book.leg_order.size and data.orders.confidence in ("house", "user", "unconfirmed"):
         found.append(f"open_orders: {data.orders.note or 'house formula'}")

@@ -19,6 +19,23 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Cross:
+    """What positions contribute to the component of groups that are not their own.
+
+    Attributes
+    ----------
+    position, group : int64[X]
+        The position, and the group whose component it moves.
+    value : float64[X]
+        ``q·∂/∂q``, the same for initial and maintenance margin.
+    """
+
+    position: Ints
+    group: Ints
+    value: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Outcome of one component.
 
@@ -30,6 +47,8 @@ class Part:
         ``q·∂/∂q`` of each position: what it contributes at the margin.
     balance_im, balance_mm : float64[B] or None
         The same for balances that take part; None where none does.
+    cross : Cross or None
+        Contributions to other groups, for components that look across groups.
     """
 
     im: Floats
@@ -38,6 +57,7 @@ class Part:
     share_mm: Floats
     balance_im: Floats | None = None
     balance_mm: Floats | None = None
+    cross: Cross | None = None
 
 
 def rule_keys(instrument: Instrument) -> tuple[str, str, str]:

@@ -355,6 +355,81 @@ def _expiry_values(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
     return np.where(dated, value * frame.position_rate, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Scanned:
+    """Rows, segment sums and φ of one scan: what margin and shares are both read from.
+
+    `raw` is the change of each segment before a static discount, `v` what counts of it.
+    """
+
+    frame: Frame
+    rows: Floats
+    held: Floats
+    value: Floats
+    raw: Floats
+    v: Floats
+    discount: Discounted | None
+    phi: _Phi
+
+    def shares(self, column: Ints) -> tuple[Floats, Floats]:
+        """Return what each position and balance loses in one scenario by group, through φ'.
+
+        `column` is the scenario of each group, or -1 where nothing is to be shared.
+        """
+        frame, a = self.frame, self.frame.arrangement
+        used = column >= 0
+        pick = np.where(used, column, 0)[a.segment_group]
+        slope = np.where(used[a.segment_group], self.phi.slope(self.v, pick), 0.0)
+        p, b = a.position_segment, np.flatnonzero(a.balance_segment >= 0)
+        moved = self.rows[np.arange(p.size), pick[p]]
+        if self.discount is not None:
+            factor = self.discount.factor(self.raw[np.arange(a.segments), pick])[p]
+            moved = factor * moved + (factor - 1.0) * self.value
+        balance = np.zeros(frame.book.balance_amount.size)
+        seg = a.balance_segment[b]
+        balance[b] = -slope[seg] * self.held[b, pick[seg]]
+        return -slope[p] * moved, balance
+
+
+def _scanned(
+    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
+) -> _Scanned:
+    a = frame.arrangement
+    instrument = frame.book.position_instrument
+    rows = quantity[:, None] * frame.table.pnl[instrument]
+    rows *= _rates(spec, frame, instrument, a.position_segment)
+    rows += _held_in_coin(spec, frame, quantity)
+    held = _balance_pnl(frame, amount)
+    v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
+    value = _expiry_values(spec, frame, quantity)
+    discount = static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
+    raw = v
+    if discount is not None:
+        v = discount.change(v)
+    if orders and frame.book.leg_order.size:
+        worse = order_losses(spec, frame)
+        # In a turned scenario what hurts is distance from today, on either side.
+        away = np.where(frame.table.scenarios.turned & (v > 0), -v, v)
+        v = away - worse
+    return _Scanned(frame, rows, held, value, raw, v, discount, _phi(spec, frame))
+
+
+def worst_column(vector: Floats) -> tuple[Floats, Ints]:
+    """Return the worst loss of each row, at least 0, and where; -1 where nothing loses."""
+    if not vector.shape[0]:
+        return np.empty(0), np.empty(0, dtype=np.int64)
+    column = np.argmin(vector, axis=1)
+    margin = np.maximum(0.0, -vector[np.arange(vector.shape[0]), column])
+    return margin, np.where(margin > 0, column, -1)
+
+
+def scan_shares(
+    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, column: Ints
+) -> tuple[Floats, Floats]:
+    """Return each position's and balance's loss in a scenario chosen by group; see `_Scanned`."""
+    return _scanned(spec, frame, quantity, amount, orders=False).shares(column)
+
+
 def run_scan(
     spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
 ) -> ScanResult:
@@ -374,46 +449,15 @@ def run_scan(
         Whether to add the worst fills of open orders.
     """
     a = frame.arrangement
-    table = frame.table
-    instrument = frame.book.position_instrument
-    rows = quantity[:, None] * table.pnl[instrument]
-    rows *= _rates(spec, frame, instrument, a.position_segment)
-    rows += _held_in_coin(spec, frame, quantity)
-    held = _balance_pnl(frame, amount)
-    v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
-    value = _expiry_values(spec, frame, quantity)
-    discount = static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
-    raw = v
-    if discount is not None:
-        v = discount.change(v)
-    if orders and frame.book.leg_order.size:
-        worse = order_losses(spec, frame)
-        # In a turned scenario what hurts is distance from today, on either side.
-        away = np.where(frame.table.scenarios.turned & (v > 0), -v, v)
-        v = away - worse
-    phi = _phi(spec, frame)
-    vector = sum_by(phi.value(v), a.segment_group, a.groups)
-    binding = np.argmin(vector, axis=1) if a.groups else np.empty(0, dtype=np.int64)
-    margin = np.maximum(0.0, -vector[np.arange(a.groups), binding])
-    loses = margin > 0
-    column = np.where(loses, binding, 0)[a.segment_group]
-    slope = np.where(loses[a.segment_group], phi.slope(v, column), 0.0)
-    p, b = a.position_segment, np.flatnonzero(a.balance_segment >= 0)
-    pick = column[p]
-    n = np.arange(p.size)
-    moved = rows[n, pick]
-    if discount is not None:
-        factor = discount.factor(raw[np.arange(a.segments), column])[p]
-        moved = factor * moved + (factor - 1.0) * value
-    share = -slope[p] * moved
-    balance_share = np.zeros(amount.size)
-    seg = a.balance_segment[b]
-    balance_share[b] = -slope[seg] * held[b, column[seg]]
+    scanned = _scanned(spec, frame, quantity, amount, orders=orders)
+    vector = sum_by(scanned.phi.value(scanned.v), a.segment_group, a.groups)
+    margin, binding = worst_column(vector)
+    share, balance_share = scanned.shares(binding)
     return ScanResult(
         margin=margin,
-        binding=np.where(loses, binding, -1),
+        binding=binding,
         vector=vector,
-        raw=sum_by(raw, a.segment_group, a.groups),
+        raw=sum_by(scanned.raw, a.segment_group, a.groups),
         position_share=share,
         balance_share=balance_share,
     )

@@ -17,32 +17,47 @@ from crossmargin.errors import invariant
 from crossmargin.margin import _charges as charges
 from crossmargin.margin import _feeds as feeds
 from crossmargin.margin import _option_charges as option_charges
+from crossmargin.margin import _portfolio as portfolio
+from crossmargin.margin import _span_stages as span
 from crossmargin.margin._formula import Part, run_options, run_rate
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._scan import ScanResult
 from crossmargin.margin._size import run_concentration, run_impact
 from crossmargin.margin.components import (
     BalanceRate,
+    Basis,
     BasisContingency,
     Borrow,
+    CalendarSpread,
     CollateralConfidence,
     Component,
     Concentration,
+    ContractCharge,
     CorrelationContingency,
+    DeliveryCharge,
     DeltaConcentration,
+    Depeg,
+    ExpirySpread,
+    Factor,
     FeeProvision,
     FundingProvision,
     Impact,
     MinDelta,
+    MinimumCharge,
     NakedShort,
     OptionBounded,
     OptionFormula,
     OracleConfidence,
     PegCharge,
     PegFactor,
+    ProductOffset,
     RateMargin,
+    RiskCap,
     Roll,
     Scan,
+    ScanPart,
+    SpreadCredit,
+    Unpublished,
 )
 
 Floats = NDArray[np.float64]
@@ -115,6 +130,19 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     BalanceRate: lambda spec, stage: feeds.run_balance_rate(spec, stage.frame, stage.amount),
     Concentration: _plain(run_concentration),
     Impact: _plain(run_impact),
+    ScanPart: portfolio.run_scan_part,
+    Basis: _plain(portfolio.run_basis),
+    MinimumCharge: _plain(portfolio.run_minimum_charge),
+    Depeg: _plain(portfolio.run_depeg),
+    ContractCharge: _plain(portfolio.run_contract_charge),
+    ExpirySpread: _plain(portfolio.run_expiry_spread),
+    Unpublished: _plain(portfolio.run_unpublished),
+    Factor: _plain(portfolio.run_factor),
+    ProductOffset: portfolio.run_product_offset,
+    CalendarSpread: _plain(span.run_calendar),
+    DeliveryCharge: _plain(span.run_delivery),
+    SpreadCredit: span.run_spread_credit,
+    RiskCap: span.run_risk_cap,
 }
 
 #: Components of a pot as a whole: initial and maintenance requirement by pot.

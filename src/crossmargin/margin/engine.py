@@ -207,6 +207,9 @@ def requirement(
             part = parts[name]
             mine = part.share_im if level == "im" else part.share_mm
             share += (grad * passed)[a.position_group] * mine
+            if part.cross is not None:
+                far = np.broadcast_to(grad * passed, (a.groups,))[part.cross.group]
+                share += sum_by(far * part.cross.value, part.cross.position, q.size)
             held = part.balance_im if level == "im" else part.balance_mm
             if held is not None:
                 slope = (grad * passed)[a.segment_group[a.balance_segment[keep]]]

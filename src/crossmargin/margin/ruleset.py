@@ -23,9 +23,13 @@ from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
     CorrelationContingency,
     PotComponent,
+    ProductOffset,
+    RiskCap,
     RulesetData,
     Scan,
+    ScanPart,
     SizeComponent,
+    SpreadCredit,
 )
 from crossmargin.margin.expression import Expression
 from crossmargin.margin.haircut_tables import expand_collateral
@@ -83,6 +87,12 @@ class Ruleset:
         for c in self.data.components:
             if c.unknown:
                 found.append(f"{c.name}: {c.note or 'not published'}")
+        if self.data.scenarios is not None:
+            table = self.data.scenarios.underlyings
+            hidden = [name for name, shock in table.items() if not shock.vols_known]
+            if hidden:
+                whose = "" if len(hidden) == len(table) else f" of {', '.join(hidden)}"
+                found.append(f"scenarios: volatility shocks{whose} not published")
         if self.data.orders.method == "refuse":
             found.append(f"open_orders: {self.data.orders.note or 'not published'}")
         elif self.data.orders.confidence in ("house", "user"):
@@ -284,12 +294,37 @@ def _check(ruleset: Ruleset, what: str) -> None:
             code="RUL-005",
             field="combine",
         )
-    if ruleset.scan is None and any(isinstance(c, CorrelationContingency) for c in data.components):
-        raise RulesetError(
-            f"{what} has a correlation contingency and no scan", code="RUL-005", field="components"
-        )
+    _check_scan_users(ruleset, what)
     if ruleset.scan is not None and data.scenarios is None:
         raise RulesetError(f"{what} scans without scenarios", code="RUL-005", field="scenarios")
+
+
+def _check_scan_users(ruleset: Ruleset, what: str) -> None:
+    """Refuse components that read the scan or other components where those are not there."""
+    data = ruleset.data
+    readers = (CorrelationContingency, ScanPart, ProductOffset, SpreadCredit)
+    for c in data.components if ruleset.scan is None else ():
+        if isinstance(c, readers):
+            raise RulesetError(
+                f"{what} has the component {c.name!r}, which reads a scan, and no scan",
+                code="RUL-005",
+                field="components",
+            )
+    blocks = {block.name for block in data.scenarios.blocks} if data.scenarios else set()
+    seen = {c.name for c in data.components if isinstance(c, Scan)}
+    for c in data.components:
+        missing = set(c.blocks) - blocks if isinstance(c, ScanPart) else set()
+        if isinstance(c, RiskCap):
+            missing = {*c.of, *c.less} - seen
+        if missing:
+            raise RulesetError(
+                f"the component {c.name!r} of {what} names {min(missing)!r}, which is no "
+                f"{'block' if isinstance(c, ScanPart) else 'component before it'}",
+                code="RUL-005",
+                field=f"components.{c.name}",
+            )
+        if not isinstance(c, PotComponent):
+            seen.add(c.name)
 
 
 def ruleset_from_toml(

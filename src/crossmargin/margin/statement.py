@@ -171,7 +171,7 @@ def make_statement(
         as_of=format_time(market.as_of_ns),
         at=format_time(market.moment_ns),
         market_source=market.source,
-        ruleset=_ruleset_info(frame),
+        ruleset=_ruleset_info(frame, done.need),
         totals=_totals(done, float(alone.im.sum())),
         pots=pot_lines(done),
         components=explain.component_lines(frame, done.need),
@@ -253,10 +253,10 @@ def _hashes(inputs: Inputs, ruleset: Ruleset) -> Hashes:
     )
 
 
-def _ruleset_info(frame: Frame) -> RulesetInfo:
+def _ruleset_info(frame: Frame, need: Requirement) -> RulesetInfo:
     ruleset = frame.ruleset
     data = ruleset.data
-    here = explain.gaps_here(frame)
+    here = explain.gaps_here(frame, need)
     return RulesetInfo(
         id=data.id,
         title=data.title,

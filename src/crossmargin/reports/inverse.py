@@ -14,7 +14,7 @@ from crossmargin.margin import (
     TopUp,
     WithdrawalLimit,
 )
-from crossmargin.reports.terminal import amount, make_table, ratio, usd
+from crossmargin.reports.terminal import amount, ratio, table_of, usd
 
 #: What a question was about, and why it has no answer.
 Refusal = tuple[str, str]
@@ -44,9 +44,7 @@ def print_limits(
 
 
 def _print_orders(console: Console, orders: Sequence[SizeLimit]) -> None:
-    table = make_table(
-        "largest order", "side", "quantity", "price", "notional, USD", "then", left=2
-    )
+    table = table_of("largest order", "side", "quantity", "price", "notional, USD", "then", left=2)
     table.columns[5].justify = "left"
     for line in orders:
         size = f"{'≥ ' if line.unbounded else ''}{amount(line.quantity)}"
@@ -65,7 +63,7 @@ def _print_orders(console: Console, orders: Sequence[SizeLimit]) -> None:
 
 
 def _print_withdrawals(console: Console, lines: Sequence[WithdrawalLimit]) -> None:
-    table = make_table(
+    table = table_of(
         "largest withdrawal",
         "amount",
         "of",
@@ -89,7 +87,7 @@ def _print_withdrawals(console: Console, lines: Sequence[WithdrawalLimit]) -> No
 
 
 def _print_top_ups(console: Console, lines: Sequence[TopUp]) -> None:
-    table = make_table(
+    table = table_of(
         "top-up needed",
         "to reach",
         "amount",
@@ -114,7 +112,7 @@ def _print_top_ups(console: Console, lines: Sequence[TopUp]) -> None:
 def print_checks(console: Console, title: str, checks: Sequence[OrderCheck]) -> None:
     """Print what became of each order, and why."""
     console.print(Text(title, "bold"))
-    table = make_table(
+    table = table_of(
         "order",
         "answer",
         "IM now, USD",
@@ -144,7 +142,7 @@ _LINES = {"im": "IM: reduce-only", "mm": "MM: liquidation", "bankruptcy": "equit
 def print_changes(console: Console, title: str, paths: Sequence[StateChanges]) -> None:
     """Print where states change, path by path."""
     console.print(Text(title, "bold"))
-    table = make_table("what moves", "line", "way", "price, USD", "move", "pot", left=3)
+    table = table_of("what moves", "line", "way", "price, USD", "move", "pot", left=3)
     table.columns[5].justify = "left"
     for path in paths:
         name = "all together" if path.path == "*" else path.path

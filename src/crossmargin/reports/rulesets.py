@@ -158,6 +158,12 @@ def _lines(value: object) -> str:
     return "\n".join(f"{k}: {v}" for k, v in value.items() if v not in ({}, None))
 
 
+def _shock(sign: str, size: float | str, unit: str) -> str:
+    if isinstance(size, str):
+        return size
+    return f"{sign}{size * 100:g} {'%' if unit == 'ratio' else 'points'}"
+
+
 def _print_scenarios(console: Console, rules: Ruleset) -> None:
     spec = rules.data.scenarios
     assert spec is not None
@@ -180,8 +186,8 @@ def _print_scenarios(console: Console, rules: Ruleset) -> None:
         sizes.add_row(
             name,
             f"{s.price_range * 100:g} %",
-            f"+{s.vol_up * 100:g} %",
-            f"−{s.vol_down * 100:g} %",
+            _shock("+", s.vol_up, s.vol_unit),
+            _shock("−", s.vol_down, s.vol_unit),
             f"{s.vol_floor_up * 100:g} % vol" if s.vol_floor_up else "none",
             f"{s.short_power:g} / {s.long_power:g}",
         )

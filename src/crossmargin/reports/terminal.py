@@ -70,10 +70,6 @@ def table_of(*columns: str, left: int = 1, title: str | None = None) -> Table:
     return table
 
 
-#: The form of every table of the house, for the modules beside this one.
-make_table = _table
-
-
 def side_text(side: SideLine, *, up: bool) -> str:
     """Say where the account is liquidated on one side."""
     if side.distance is None and side.unknown_beyond is not None:

@@ -25,6 +25,8 @@ TURNED: frozenset[VolState] = frozenset({"skew", "smile"})
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+#: Stands for a figure that a venue does not publish: refused when an account needs it.
+Unknown = Literal["unknown"]
 
 
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,6 +47,8 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     extended : bool
         Tail scenarios: linear legs are capped at the price range when `cap_linear` says so, the
         dampener applies and gains do not count.
+    name : str
+        What ``scan-part`` components and an underlying's own `moves` call it by.
     """
 
     moves: list[float]
@@ -52,6 +56,7 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     unit: Literal["ratio", "range"] = "ratio"
     weight: float | list[float] | Literal["range/move"] = 1.0
     extended: bool = False
+    name: str = ""
 
     def __post_init__(self) -> None:
         """Refuse empty blocks, impossible moves and weights that do not fit."""
@@ -107,8 +112,14 @@ class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     ----------
     price_range : float
         Largest ordinary move, as a fraction.
-    vol_up, vol_down : float
-        Relative change of volatility at the reference tenor.
+    vol_up, vol_down : float or "unknown"
+        Relative change of volatility at the reference tenor; ``unknown`` where the venue does
+        not publish it, and options are refused.
+    vol_unit : {"ratio", "points"}
+        ``points``: the changes are added to the volatility (0.04 is four points), at every tenor
+        alike.
+    moves : dict of str to list of float
+        Moves that replace those of the block of that name, as many, fractions of the price.
     vol_floor_up : float
         Shocked-up volatility is at least this, per year.
     short_power, long_power : float
@@ -122,14 +133,40 @@ class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     price_range: Annotated[float, Meta(gt=0, lt=1)]
-    vol_up: NonNegative = 0.0
-    vol_down: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    vol_up: NonNegative | Unknown = 0.0
+    vol_down: Annotated[float, Meta(ge=0, le=10)] | Unknown = 0.0
+    vol_unit: Literal["ratio", "points"] = "ratio"
+    moves: dict[str, list[float]] = {}
     vol_floor_up: NonNegative = 0.0
     short_power: NonNegative = 0.30
     long_power: NonNegative = 0.13
     days_floor: NonNegative = 0.0
     extended_factor: NonNegative = 1.0
     turn: Turn | None = None
+
+    @property
+    def vols_known(self) -> bool:
+        """Whether both volatility shocks are figures."""
+        return not (isinstance(self.vol_up, str) or isinstance(self.vol_down, str))
+
+    def vols(self, underlying: str = "the underlying") -> tuple[float, float]:
+        """Return the volatility shocks up and down.
+
+        Raises
+        ------
+        RulesetError
+            ``RUL-030`` when they are not published.
+        """
+        up, down = self.vol_up, self.vol_down
+        if isinstance(up, str) or isinstance(down, str):
+            raise RulesetError(
+                f"the volatility shocks of {underlying} are not published, and the account holds "
+                "options",
+                code="RUL-030",
+                field=f"scenarios.underlyings.{underlying}.vol_up",
+                hint="supply vol_up and vol_down with --set or --params",
+            )
+        return up, down
 
 
 class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -148,6 +185,8 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     cap_linear : bool
         Whether linear and inverse futures legs are capped at the price range in extended
         scenarios.
+    horizon_days : float
+        Time that passes in every scenario: options are revalued that much nearer expiry.
     """
 
     blocks: Annotated[list[Block], Meta(min_length=1)]
@@ -155,6 +194,7 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     reference_days: Positive = 30.0
     reference_is_short: bool = False
     cap_linear: bool = False
+    horizon_days: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         """Refuse moves that would take a price to zero or below, and turns without a size."""
@@ -167,6 +207,21 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 for name, shock in self.underlyings.items():
                     if min(block.moves) * shock.price_range <= -1:
                         raise ValueError(f"a price of {name} cannot fall by 100 % or more")
+        self._check_moves()
+
+    def _check_moves(self) -> None:
+        """Refuse block names used twice and an underlying's moves that do not fit their block."""
+        named = {block.name: block for block in self.blocks if block.name}
+        if len(named) < sum(bool(block.name) for block in self.blocks):
+            raise ValueError("two blocks have the same name")
+        for name, shock in self.underlyings.items():
+            for block, moves in shock.moves.items():
+                if block not in named:
+                    raise ValueError(f"{name} has moves for {block!r}, which is no block")
+                if len(moves) != len(named[block].moves):
+                    raise ValueError(f"the moves of {name} for {block!r} are not as many as its")
+                if not all(math.isfinite(x) for x in moves) or min(moves) <= -1:
+                    raise ValueError(f"a price of {name} cannot fall by 100 % or more")
 
     def shocks_for(self, underlying: str) -> UnderlyingShocks:
         """Return the sizes for an underlying.
@@ -215,6 +270,10 @@ class ScenarioSet(msgspec.Struct, frozen=True, kw_only=True):
         By underlying.
     reference_days, reference_is_short
         See :class:`ScenarioSpec`.
+    block : tuple of str
+        Name of each column's block, empty where it has none.
+    horizon_days : float
+        Time that passes in every scenario.
     """
 
     underlyings: tuple[str, ...]
@@ -228,6 +287,8 @@ class ScenarioSet(msgspec.Struct, frozen=True, kw_only=True):
     shocks: tuple[UnderlyingShocks, ...]
     reference_days: float
     reference_is_short: bool = False
+    block: tuple[str, ...] = ()
+    horizon_days: float = 0.0
 
     @property
     def size(self) -> int:
@@ -246,7 +307,9 @@ def build_scenarios(spec: ScenarioSpec, underlyings: list[str]) -> ScenarioSet:
     shocks = tuple(spec.shocks_for(name) for name in underlyings)
     states: list[int] = []
     extended: list[bool] = []
+    names: list[str] = []
     for block in spec.blocks:
+        names += [block.name] * (len(block.moves) * len(block.vols))
         for _ in block.moves:
             states += [VOL_STATES.index(vol) for vol in block.vols]
             extended += [block.extended] * len(block.vols)
@@ -270,6 +333,8 @@ def build_scenarios(spec: ScenarioSpec, underlyings: list[str]) -> ScenarioSet:
         shocks=shocks,
         reference_days=spec.reference_days,
         reference_is_short=spec.reference_is_short,
+        block=tuple(names),
+        horizon_days=spec.horizon_days,
     )
 
 
@@ -277,8 +342,9 @@ def _rows(spec: ScenarioSpec, shock: UnderlyingShocks) -> tuple[list[float], lis
     moves: list[float] = []
     weights: list[float] = []
     for block in spec.blocks:
-        for index, raw in enumerate(block.moves):
-            move = raw * shock.price_range if block.unit == "range" else raw
+        own = shock.moves.get(block.name)
+        for index, raw in enumerate(block.moves if own is None else own):
+            move = raw * shock.price_range if block.unit == "range" and own is None else raw
             if isinstance(block.weight, list):
                 weight = block.weight[index]
             elif block.weight == "range/move":

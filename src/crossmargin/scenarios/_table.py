@@ -87,8 +87,9 @@ def vol_multiplier(
     short = tenor <= reference_days if reference_is_short else tenor < reference_days
     power = np.where(short, shock.short_power, shock.long_power)
     scale = (reference_days / days) ** power
-    up = 1.0 + shock.vol_up * scale
-    down = np.maximum(0.0, 1.0 - shock.vol_down * scale)
+    vol_up, vol_down = shock.vols()
+    up = 1.0 + vol_up * scale
+    down = np.maximum(0.0, 1.0 - vol_down * scale)
     return np.stack([np.ones_like(scale), up, down], axis=-1)
 
 
@@ -269,6 +270,7 @@ def _option_rows(
     shock = scenarios.shocks[u]
     fixed, variable = view.price_fixed[rows], view.price_variable[rows]
     strike, years, sigma = terms.strike[rows], view.years[rows], view.vol[rows]
+    vol_up, vol_down = shock.vols(scenarios.underlyings[u])
     multiplier = vol_multiplier(
         shock, years, scenarios.reference_days, reference_is_short=scenarios.reference_is_short
     )
@@ -276,13 +278,15 @@ def _option_rows(
         turned = turned_multiplier(shock.turn, strike, fixed + variable, years)
         multiplier = np.concatenate([multiplier, turned], axis=1)
     vols = sigma[:, None] * multiplier
+    if shock.vol_unit == "points":
+        vols[:, 1], vols[:, 2] = sigma + vol_up, np.maximum(0.0, sigma - vol_down)
     vols[:, 1] = np.maximum(vols[:, 1], shock.vol_floor_up)
     move = scenarios.move[u]
     then = price_grid(
         fixed,
         variable,
         strike,
-        years,
+        np.maximum(years - scenarios.horizon_days / 365.0, 0.0),
         terms.is_call[rows],
         move,
         vols,

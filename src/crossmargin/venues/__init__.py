@@ -24,6 +24,12 @@ from crossmargin.venues.shipped import (
 
 if TYPE_CHECKING:
     from crossmargin.venues.recorded import snapshot_from_recorded_chain, snapshot_moments
+    from crossmargin.venues.risk_arrays import (
+        decode_risk_array_csv,
+        decode_risk_arrays,
+        decode_span_xml,
+        load_risk_arrays,
+    )
 
 __all__ = [
     "Bracket",
@@ -44,8 +50,12 @@ __all__ = [
     "account_venues",
     "bracket_venues",
     "choose_brackets",
+    "decode_risk_array_csv",
+    "decode_risk_arrays",
+    "decode_span_xml",
     "load_account",
     "load_market",
+    "load_risk_arrays",
     "market_file",
     "market_names",
     "parameters_toml",
@@ -62,6 +72,7 @@ __all__ = [
 
 #: Loaded when first asked for, so that the module can also be run with ``python -m``.
 _RECORDED = ("snapshot_from_recorded_chain", "snapshot_moments")
+_ARRAYS = ("decode_risk_array_csv", "decode_risk_arrays", "decode_span_xml", "load_risk_arrays")
 
 
 def __getattr__(name: str) -> Any:
@@ -69,4 +80,8 @@ def __getattr__(name: str) -> Any:
         from crossmargin.venues import recorded
 
         return getattr(recorded, name)
+    if name in _ARRAYS:
+        from crossmargin.venues import risk_arrays
+
+        return getattr(risk_arrays, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

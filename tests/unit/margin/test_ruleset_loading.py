@@ -20,6 +20,7 @@ from crossmargin.margin import (
 )
 
 SHIPPED = [
+    "bybit-pm",
     "deribit-pm",
     "deribit-pm-cross",
     "deribit-sm",
@@ -31,7 +32,10 @@ SHIPPED = [
     "hyperliquid-isolated",
     "isolated",
     "isolated-whole",
+    "occ-tims",
+    "okx-pm",
     "paradex-pm",
+    "span",
 ]
 
 

@@ -24,7 +24,30 @@ from crossmargin.margin import (
 from crossmargin.units import parse_time
 
 ACCOUNTS = ("covered-call", "basis-trader", "short-vol-desk", "directional")
-OVERRIDES = {"paradex-pm": {"collateral.assets.default.haircut": 0.1}}
+VOLS = {
+    f"scenarios.underlyings.{coin}.{field}": size
+    for coin in ("BTC", "ETH")
+    for field, size in (("vol_up", 0.4), ("vol_down", 0.3))
+}
+#: What the venues do not publish, made up so that every demo account can be computed.
+OVERRIDES: dict[str, dict[str, object]] = {
+    "paradex-pm": {"collateral.assets.default.haircut": 0.1},
+    "okx-pm": {
+        **VOLS,
+        "collateral.assets.default.haircut": 0.1,
+        **{f"components.{name}.left_out": True for name in ("mr2", "mr3", "mr5")},
+    },
+    "bybit-pm": {
+        **VOLS,
+        "collateral.assets.default.haircut": 0.1,
+        "components.net_short_options.underlyings.default.index": 0.01,
+        "components.futures_contingency.underlyings.default.index": 0.002,
+        "components.stablecoin_spread.levels": [
+            {"from_price": 0.0, "sizes": [{"floor": 0.0, "rate": 0.01}]}
+        ],
+        "components.im_factor.value": 1.25,
+    },
+}
 
 
 #: For rule-sets that margin nothing but perpetuals against USDC.

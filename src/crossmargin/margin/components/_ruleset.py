@@ -25,9 +25,26 @@ from crossmargin.margin.components._feeds import (
     PegFactor,
 )
 from crossmargin.margin.components._options import BasisContingency, NakedShort, OptionBounded
+from crossmargin.margin.components._portfolio import (
+    Basis,
+    ContractCharge,
+    Depeg,
+    ExpirySpread,
+    Factor,
+    MinimumCharge,
+    ProductOffset,
+    ScanPart,
+    Unpublished,
+)
 from crossmargin.margin.components._rates import OptionFormula, RateMargin
 from crossmargin.margin.components._scan import Scan
 from crossmargin.margin.components._size import Concentration, Impact
+from crossmargin.margin.components._span import (
+    CalendarSpread,
+    DeliveryCharge,
+    RiskCap,
+    SpreadCredit,
+)
 from crossmargin.scenarios import ScenarioSpec
 
 Component = (
@@ -51,6 +68,19 @@ Component = (
     | BalanceRate
     | Concentration
     | Impact
+    | ScanPart
+    | Basis
+    | MinimumCharge
+    | Depeg
+    | ContractCharge
+    | ExpirySpread
+    | Unpublished
+    | Factor
+    | ProductOffset
+    | CalendarSpread
+    | DeliveryCharge
+    | SpreadCredit
+    | RiskCap
 )
 
 
