@@ -11,11 +11,21 @@ from numpy.typing import NDArray
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin.components import OptionFormula, RateMargin, Tier
+from crossmargin.margin._rate_laws import open_interest_margin, root_margin
+from crossmargin.margin.components import (
+    OpenInterestRate,
+    OptionFormula,
+    RateMargin,
+    RootRate,
+    Tier,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+
+#: Components that charge a rate of each position's notional.
+RateKind = RateMargin | RootRate | OpenInterestRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,40 +120,81 @@ def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
 
 
 def _rate_margin(
-    spec: RateMargin, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
+    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
     terms = frame.terms
-    view = frame.view
     coins = np.abs(quantity) * frame.unit_coins[instrument]
-    quoted = frame.index_quote if spec.price == "index" else view.price
+    quoted = frame.index_quote if spec.price == "index" else frame.view.price
     unit = np.where(terms.inverse[instrument], 1.0, quoted[instrument])
     value = coins * unit
-    usd_per_settle = view.asset_usd[terms.settlement[instrument]]
     out = np.zeros((4, instrument.size))
-    for index in np.unique(instrument):
+    for index in np.unique(instrument).tolist():
         mine = instrument == index
-        size, amount = coins[mine], value[mine]
-        if spec.scheme == "slope":
-            slope = pick_rule(spec.slopes, frame, int(index), spec.name)
-            grown = slope.per_coin * size
-            out[0, mine], out[1, mine] = (slope.im + grown) * amount, (slope.mm + grown) * amount
-            out[2, mine] = (slope.im + 2.0 * grown) * amount
-            out[3, mine] = (slope.mm + 2.0 * grown) * amount
-            continue
-        tiers = pick_rule(spec.tiers, frame, int(index), spec.name)
-        per = usd_per_settle[mine]
-        usd = amount * per
-        im, mm = tier_margin(usd, tiers, marginal=spec.scheme == "marginal")
-        floor, rate_im, rate_mm, _, _ = tier_rates(tiers)
-        n = np.maximum(np.searchsorted(floor, usd, side="left") - 1, 0)
-        out[:, mine] = np.stack([im, mm, usd * rate_im[n], usd * rate_mm[n]]) / per
+        out[:, mine] = _market_margin(spec, frame, index, coins[mine], value[mine])
     if spec.use_leverage:
         least = np.where(np.isnan(leverage), 0.0, value / leverage)
         binds = least > out[0]
         out[0] = np.where(binds, least, out[0])
         out[2] = np.where(binds, least, out[2])
     return out[0], out[1], out[2], out[3]
+
+
+def _market_margin(
+    spec: RateKind, frame: Frame, index: int, coins: Floats, value: Floats
+) -> Floats:
+    """Return the same for rows of one instrument, shape ``[4, n]``."""
+    if isinstance(spec, RootRate):
+        return root_margin(spec, pick_rule(spec.markets, frame, index, spec.name), coins, value)
+    if isinstance(spec, OpenInterestRate):
+        tier = spec.tiers[pick_rule(spec.markets, frame, index, spec.name)]
+        return open_interest_margin(spec, frame, index, tier, value)
+    if spec.scheme == "slope":
+        slope = pick_rule(spec.slopes, frame, index, spec.name)
+        grown = slope.per_coin * coins
+        im, mm = (slope.im + grown) * value, (slope.mm + grown) * value
+        return np.stack(
+            [im, mm, (slope.im + 2.0 * grown) * value, (slope.mm + 2.0 * grown) * value]
+        )
+    tiers = pick_rule(spec.tiers, frame, index, spec.name)
+    return _tiered(spec, frame, index, tiers, coins, value)
+
+
+def _tiered(
+    spec: RateMargin, frame: Frame, index: int, tiers: list[Tier], coins: Floats, value: Floats
+) -> Floats:
+    """Margin by brackets, in the unit the brackets are stated in and back."""
+    usd = float(frame.view.asset_usd[frame.terms.settlement[index]])
+    if spec.unit == "coin":
+        size, per = coins, np.divide(coins, value, out=np.ones_like(value), where=value > 0)
+    else:
+        per = np.full_like(value, usd if spec.unit == "USD" else 1.0)
+        size = value * per
+    _require_known(frame, index, tiers, size, spec)
+    im, mm = tier_margin(size, tiers, marginal=spec.scheme == "marginal")
+    if spec.im_scheme is not None:
+        im, _ = tier_margin(size, tiers, marginal=spec.im_scheme == "marginal")
+    floor, rate_im, rate_mm, _, _ = tier_rates(tiers)
+    n = np.maximum(np.searchsorted(floor, size, side="left") - 1, 0)
+    return np.stack([im, mm, size * rate_im[n], size * rate_mm[n]]) / per
+
+
+def _require_known(
+    frame: Frame, index: int, tiers: list[Tier], size: Floats, spec: RateMargin
+) -> None:
+    """Refuse a position beyond the end of the published brackets."""
+    end = tiers[-1].known_to
+    if end is None or not size.size or size.max() <= end:
+        return
+    market, _ = stem(frame, index)
+    raise RulesetError(
+        f"the brackets of {market} in rule-set {frame.ruleset.id!r} are known up to {end:,.10g}, "
+        f"and the position is {size.max():,.10g}",
+        code="RUL-013",
+        instrument=frame.book.registry[index].id,
+        field=f"components.{spec.name}.tiers",
+        hint="supply the venue's whole table with --params",
+    )
 
 
 def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
@@ -221,7 +272,7 @@ def _spread(net: _Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats
     return out
 
 
-def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
     """Rate times notional, per contract; with orders, after the worst fills of each.
 
     Rows of one contract in one group (hedge legs) are netted first. The requirement never falls
@@ -247,7 +298,7 @@ def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) 
     )
 
 
-def _alone(spec: RateMargin, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
+def _alone(spec: RateKind, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
     """Charge orders in instruments that are not held, by group."""
     a, book = frame.arrangement, frame.book
     terms = frame.terms

@@ -26,9 +26,11 @@ from crossmargin.margin.components import (
     FeeProvision,
     FundingProvision,
     MinDelta,
+    OpenInterestRate,
     OptionFormula,
     RateMargin,
     Roll,
+    RootRate,
     Scan,
 )
 
@@ -88,6 +90,8 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     Scan: _scan,
     CorrelationContingency: _correlation,
     RateMargin: _plain(run_rate),
+    RootRate: _plain(run_rate),
+    OpenInterestRate: _plain(run_rate),
     OptionFormula: _plain(run_options),
     Roll: _plain(charges.run_roll),
     MinDelta: _plain(charges.run_min_delta),

@@ -6,7 +6,7 @@ can be taken apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
 from crossmargin.margin.components import AssetRule, Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.market import Snapshot
+from crossmargin.market import MarketView, Snapshot
 from crossmargin.scenarios import Kernel
 
 Floats = NDArray[np.float64]
@@ -114,7 +114,10 @@ def frame_for(
     """
     arrangement = arrange(book, ruleset)
     _require_orders_known(book, ruleset)
+    _require_traded(book, ruleset)
     view = snapshot.view(book.registry, book.instruments_used().tolist())
+    if ruleset.data.price_view == "index":
+        view = at_index(view, book)
     for asset in np.unique(arrangement.group_underlying):
         snapshot.asset_usd(book.registry.assets[asset])
     for asset in np.unique(book.balance_asset[book.balance_amount != 0.0]):
@@ -122,6 +125,45 @@ def frame_for(
     entry = book.position_entry
     entry = np.where(np.isnan(entry), view.price[book.position_instrument], entry)
     return Frame(book, ruleset, arrangement, view, kernel, entry)
+
+
+def at_index(view: MarketView, book: Book) -> MarketView:
+    """Return the market with perpetuals valued at their index, as venues with an oracle do."""
+    terms = book.registry.terms
+    names = book.registry.assets[: view.asset_usd.size]
+    usd = np.where([name == "USD" for name in names], 1.0, view.asset_usd)
+    perpetual = terms.kind == KIND_CODE["perpetual"]
+    return replace(
+        view,
+        price_fixed=np.where(perpetual, 0.0, view.price_fixed),
+        price_variable=np.where(
+            perpetual, usd[terms.underlying] / usd[terms.quote], view.price_variable
+        ),
+    )
+
+
+def _require_traded(book: Book, ruleset: Ruleset) -> None:
+    """Refuse what the venue does not trade, rather than let it need nothing."""
+    traded = ruleset.data.instruments
+    if traded is None:
+        return
+    for index in book.instruments_used().tolist():
+        item = book.registry[index]
+        name = f"inverse-{item.kind}" if item.inverse else item.kind
+        if name not in traded:
+            raise RulesetError(
+                f"rule-set {ruleset.id!r} has no {name.replace('-', ' ')} contracts",
+                code="RUL-014",
+                instrument=item.id,
+                field="instruments",
+                hint=f"it covers {', '.join(traded) or 'balances only'}; use another rule-set",
+            )
+
+
+def maintenance(frame: Frame, need: Requirement, with_orders: Requirement) -> Floats:
+    """Return the maintenance requirement by pot: with open orders only where the rules say so."""
+    touched = "mm" in frame.ruleset.data.orders.levels
+    return with_orders.mm if touched else need.mm
 
 
 def _require_orders_known(book: Book, ruleset: Ruleset) -> None:
@@ -185,7 +227,7 @@ def requirement(
             values[step] = ruleset.expressions[step].dual(values)
         result = ruleset.expressions[level].dual(values)
         group = np.broadcast_to(result.value, (a.groups,)).astype(np.float64)
-        if orders and scan is None and book.leg_order.size:
+        if orders and scan is None and book.leg_order.size and ruleset.data.orders.fill_losses:
             group = group + charges.run_fill_losses(frame)
         _check_margin(frame, group, level)
         pot, credit, passed = apply_offset(frame, group, q, orders=orders)

@@ -21,6 +21,7 @@ import msgspec
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
+    MEANINGS,
     CorrelationContingency,
     PotComponent,
     RulesetData,
@@ -66,6 +67,15 @@ class Ruleset:
         """The scenario component, when there is one."""
         found = [c for c in self.data.components if isinstance(c, Scan)]
         return found[0] if found else None
+
+    @cached_property
+    def liquidation_line(self) -> tuple[float, float]:
+        """Factor k and US dollars c: a pot may be liquidated where ``equity < k·MM + c``.
+
+        (1, 0) unless the rule-set's states put the line elsewhere.
+        """
+        lines = [band.line for band in self.data.states if band.meaning == "liquidation"]
+        return lines[0] if lines else (1.0, 0.0)
 
     @cached_property
     def gaps(self) -> list[str]:
@@ -222,6 +232,7 @@ def _check(ruleset: Ruleset, what: str) -> None:
     cited = {c.source for c in data.components} | {data.collateral.source, data.orders.source}
     if data.offset.method != "none":
         cited.add(data.offset.source)
+    cited |= {band.source for band in data.states}
     unlisted = sorted(cited - set(data.sources))
     if unlisted:
         raise RulesetError(
@@ -257,12 +268,31 @@ def _check(ruleset: Ruleset, what: str) -> None:
             code="RUL-005",
             field="combine",
         )
+    _check_states(data, what)
     if ruleset.scan is None and any(isinstance(c, CorrelationContingency) for c in data.components):
         raise RulesetError(
             f"{what} has a correlation contingency and no scan", code="RUL-005", field="components"
         )
     if ruleset.scan is not None and data.scenarios is None:
         raise RulesetError(f"{what} scans without scenarios", code="RUL-005", field="scenarios")
+
+
+def _check_states(data: RulesetData, what: str) -> None:
+    """Refuse states that are named twice, not in order, or that draw two liquidation lines."""
+    names = [band.state for band in data.states]
+    if len(set(names)) != len(names):
+        raise RulesetError(f"{what} has two states of one name", code="RUL-005", field="states")
+    order = [MEANINGS.index(band.meaning) for band in data.states]
+    if order != sorted(order, reverse=True):
+        raise RulesetError(
+            f"{what} lists its states out of order: the worst comes first",
+            code="RUL-005",
+            field="states",
+        )
+    if sum(band.meaning == "liquidation" for band in data.states) > 1:
+        raise RulesetError(
+            f"{what} draws the liquidation line twice", code="RUL-005", field="states"
+        )
 
 
 def ruleset_from_toml(

@@ -29,15 +29,20 @@ from crossmargin.margin.components._collateral import (
     Collateral,
 )
 from crossmargin.margin.components._rates import (
+    LiquidityTier,
+    OpenInterestRate,
     OptionFactors,
     OptionFormula,
     RateMargin,
+    RootRate,
+    RootSize,
     Slope,
     Tier,
 )
 from crossmargin.margin.components._ruleset import (
     Combine,
     Component,
+    InstrumentClass,
     Offset,
     Orders,
     PairCredit,
@@ -49,8 +54,10 @@ from crossmargin.margin.components._scan import (
     CurrencyOffset,
     Scan,
 )
+from crossmargin.margin.components._states import MEANINGS, Meaning, StateBand
 
 __all__ = [
+    "MEANINGS",
     "AssetRule",
     "BaseComponent",
     "Borrow",
@@ -65,8 +72,12 @@ __all__ = [
     "DeltaThreshold",
     "FeeProvision",
     "FundingProvision",
+    "InstrumentClass",
+    "LiquidityTier",
+    "Meaning",
     "MinDelta",
     "Offset",
+    "OpenInterestRate",
     "OptionFactors",
     "OptionFormula",
     "Orders",
@@ -76,9 +87,12 @@ __all__ = [
     "RateMargin",
     "Roll",
     "RollRates",
+    "RootRate",
+    "RootSize",
     "RulesetData",
     "Scan",
     "Slope",
     "Source",
+    "StateBand",
     "Tier",
 ]

@@ -17,13 +17,21 @@ from crossmargin.margin.components._charges import (
     Roll,
 )
 from crossmargin.margin.components._collateral import Collateral
-from crossmargin.margin.components._rates import OptionFormula, RateMargin
+from crossmargin.margin.components._rates import (
+    OpenInterestRate,
+    OptionFormula,
+    RateMargin,
+    RootRate,
+)
 from crossmargin.margin.components._scan import Scan
+from crossmargin.margin.components._states import StateBand
 from crossmargin.scenarios import ScenarioSpec
 
 Component = (
     Scan
     | RateMargin
+    | RootRate
+    | OpenInterestRate
     | OptionFormula
     | Roll
     | DeltaConcentration
@@ -55,12 +63,19 @@ class Orders(Data, frozen=True, kw_only=True):
         formula is not known, and an account with open orders needs the user's say.
     fee_rate : float
         Fee added to the loss of a fill, of its notional.
+    levels : list of {"im", "mm"}
+        Requirements that open orders touch.
+    fill_losses : bool
+        Whether the loss of filling away from the mark, and the fee, are charged where no scan
+        carries them.
     """
 
     method: Literal["worst-fill", "refuse"]
     source: str
     confidence: Confidence
     fee_rate: Rate = 0.0
+    levels: tuple[Literal["im", "mm"], ...] = ("im",)
+    fill_losses: bool = True
     note: str = ""
 
 
@@ -103,8 +118,31 @@ class Source(Data, frozen=True, kw_only=True):
     confidence: Confidence = "published"
 
 
+#: What a venue trades; linear contracts without a prefix.
+InstrumentClass = Literal[
+    "spot",
+    "perpetual",
+    "inverse-perpetual",
+    "future",
+    "inverse-future",
+    "option",
+    "inverse-option",
+]
+
+
 class RulesetData(Data, frozen=True, kw_only=True):
-    """A rule-set file."""
+    """A rule-set file.
+
+    Attributes
+    ----------
+    instruments : list of str or None
+        What the venue trades: anything else is refused by name instead of needing nothing.
+        None: whatever the components take.
+    price_view : {"mark", "index"}
+        Price at which perpetuals are valued; ``index`` where a venue values at its oracle.
+    states : list of StateBand
+        The venue's own states, the worst first.
+    """
 
     format: Literal["crossmargin-ruleset/1"]
     id: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -123,4 +161,7 @@ class RulesetData(Data, frozen=True, kw_only=True):
     combine: Combine
     offset: Offset = Offset()
     scenarios: ScenarioSpec | None = None
+    instruments: list[InstrumentClass] | None = None
+    price_view: Literal["mark", "index"] = "mark"
+    states: list[StateBand] = []
     limits: list[str] = []
