@@ -1,4 +1,4 @@
-"""Margin by rate and by the standard option formula: position by position."""
+"""Margin by rate, position by position; what the option formula shares with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._rate_laws import open_interest_margin, root_margin
 from crossmargin.margin.components import (
     OpenInterestRate,
-    OptionFormula,
     RateMargin,
     RootRate,
     Tier,
@@ -112,7 +111,7 @@ def tier_margin(notional: Floats, tiers: list[Tier], *, marginal: bool) -> tuple
     return notional * im[n] - cum_im[n], notional * mm[n] - cum_mm[n]
 
 
-def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
+def rows_of(frame: Frame, kinds: list[str]) -> Ints:
     terms = frame.terms
     codes = [KIND_CODE[k] for k in kinds]  # type: ignore[index]
     instrument = frame.book.position_instrument
@@ -232,7 +231,7 @@ def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Netted:
+class Netted:
     """Rows netted by group and instrument: legs of one contract margin as one position."""
 
     row: Ints
@@ -246,14 +245,14 @@ class _Netted:
         return sum_by(values, self.row, self.group.size)
 
 
-def _netted(frame: Frame, rows: Ints, quantity: Floats) -> _Netted:
+def netted(frame: Frame, rows: Ints, quantity: Floats) -> Netted:
     a, book = frame.arrangement, frame.book
     instrument = book.position_instrument[rows]
     pair = a.position_group[rows] * len(book.registry) + instrument
     keys, first, row = np.unique(pair, return_index=True, return_inverse=True)
     leverage = np.full(keys.size, np.inf)
     np.fmin.at(leverage, row, book.position_leverage[rows])
-    return _Netted(
+    return Netted(
         row=row,
         group=a.position_group[rows][first],
         instrument=instrument[first],
@@ -263,7 +262,7 @@ def _netted(frame: Frame, rows: Ints, quantity: Floats) -> _Netted:
     )
 
 
-def _spread(net: _Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:
+def spread(net: Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:
     """Hand ``q·∂/∂q`` of the netted contract down to its rows, in proportion to quantity."""
     out = np.zeros(quantity.size)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -280,8 +279,8 @@ def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) ->
     that is what is compared; never both at once.
     """
     a, book = frame.arrangement, frame.book
-    rows = _rows_of(frame, list(spec.kinds))
-    net = _netted(frame, rows, quantity)
+    rows = rows_of(frame, list(spec.kinds))
+    net = netted(frame, rows, quantity)
     im, mm, s_im, s_mm = _rate_margin(spec, frame, net.instrument, net.quantity, net.leverage)
     extra = np.zeros((2, a.groups))
     if orders and book.leg_order.size:
@@ -293,8 +292,8 @@ def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) ->
     return Part(
         im=sum_by(im * net.rate, net.group, a.groups) + extra[0],
         mm=sum_by(mm * net.rate, net.group, a.groups) + extra[1],
-        share_im=_spread(net, rows, quantity, s_im),
-        share_mm=_spread(net, rows, quantity, s_mm),
+        share_im=spread(net, rows, quantity, s_im),
+        share_mm=spread(net, rows, quantity, s_mm),
     )
 
 
@@ -311,57 +310,3 @@ def _alone(spec: RateKind, frame: Frame, legs: Ints, buy: Floats, sell: Floats) 
     rate = frame.segment_rate[a.leg_segment[legs]]
     group = a.leg_group[legs]
     return np.stack([sum_by(im * rate, group, a.groups), sum_by(mm * rate, group, a.groups)])
-
-
-def option_margin(spec: OptionFormula, frame: Frame, instrument: Ints) -> tuple[Floats, Floats]:
-    """IM and MM of one short unit of each option, in its settlement asset.
-
-    With m the mark, S the index, per coin: short call IM = max(a − OTM/S, b)·S + m and
-    MM = c·S + m; short put IM = max(max(a − OTM/S, b)·S + m, MM) and
-    MM = max(c·S, c·m) + m. Inverse options state everything divided by S.
-
-    Source: Deribit standard margin as given by doc.tslab.pro (secondary); the same shape in USD
-    terms at bit.com, helpcenter article 11039356631321.
-    """
-    terms = frame.terms
-    spot = frame.index_quote[instrument]
-    strike, call = terms.strike[instrument], terms.is_call[instrument]
-    inverse = terms.inverse[instrument]
-    mark = frame.unit_value[instrument] / terms.contract_size[instrument]
-    factors = [pick_rule(spec.factors, frame, int(i), spec.name) for i in instrument]
-    base = np.array([f.otm_base for f in factors])
-    least = np.array([f.otm_floor for f in factors])
-    keep = np.array([f.mm for f in factors])
-    otm = np.where(call, np.maximum(strike - spot, 0.0), np.maximum(spot - strike, 0.0))
-    unit = np.where(inverse, 1.0, spot)
-    mm = np.where(call, keep * unit, np.maximum(keep * unit, keep * mark)) + mark
-    im = np.maximum(base - otm / spot, least) * unit + mark
-    im = np.where(call, im, np.maximum(im, mm))
-    size = terms.contract_size[instrument]
-    return im * size, mm * size
-
-
-def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
-    """Apply the standard option formula; with orders, after the sells (buys reduce shorts)."""
-    a, book = frame.arrangement, frame.book
-    rows = _rows_of(frame, ["option"])
-    net = _netted(frame, rows, quantity)
-    im_unit, mm_unit = option_margin(spec, frame, net.instrument)
-    slope = np.maximum(-net.quantity, 0.0)
-    short, extra = slope, np.zeros((2, a.groups))
-    if orders and book.leg_order.size:
-        _, sell, legs, _, alone_sell = fill_extremes(frame)
-        short = np.maximum(-(net.quantity - net.sum(sell[rows])), 0.0)
-        terms = frame.terms
-        ordered = book.leg_instrument[legs]
-        keep = (terms.kind[ordered] == KIND_CODE["option"]) & ~frame.view.settled[ordered]
-        legs, alone_sell = legs[keep], alone_sell[keep]
-        unit = np.stack(option_margin(spec, frame, book.leg_instrument[legs]))
-        amount = unit * alone_sell * frame.segment_rate[a.leg_segment[legs]]
-        extra = np.stack([sum_by(row, a.leg_group[legs], a.groups) for row in amount])
-    return Part(
-        im=sum_by(short * im_unit * net.rate, net.group, a.groups) + extra[0],
-        mm=sum_by(short * mm_unit * net.rate, net.group, a.groups) + extra[1],
-        share_im=_spread(net, rows, quantity, slope * im_unit),
-        share_mm=_spread(net, rows, quantity, slope * mm_unit),
-    )

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import invariant
 from crossmargin.margin import _charges as charges
-from crossmargin.margin._formula import Part, run_options, run_rate
+from crossmargin.margin._formula import Part, run_rate
 from crossmargin.margin._frame import Frame
+from crossmargin.margin._options import run_options
 from crossmargin.margin._scan import ScanResult
 from crossmargin.margin.components import (
     Borrow,

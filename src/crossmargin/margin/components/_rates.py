@@ -205,7 +205,7 @@ class OptionFormula(BaseComponent, frozen=True, kw_only=True, tag="option-formul
         Whether a put's initial margin is at least its maintenance margin.
     orders : {"after-fills", "per-order"}
         ``after-fills``: the margin of the short after the sells. ``per-order``: each order adds
-        its own, less the premium it brings (see :func:`~crossmargin.margin._formula.order_adds`).
+        its own, less the premium it brings (see :func:`~crossmargin.margin._options.order_adds`).
     """
 
     factors: dict[str, OptionFactors]
