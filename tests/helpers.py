@@ -156,7 +156,7 @@ def fixture_g(vol: float = 0.6, spot: float = 50_000.0) -> Snapshot:
 
 def account(
     *positions: Sequence[Any] | Mapping[str, Any],
-    balances: Mapping[str, float | str] | None = None,
+    balances: Mapping[str, float | str] | Sequence[Mapping[str, Any]] | None = None,
     orders: Iterable[Mapping[str, Any]] = (),
     quote_groups: Iterable[Mapping[str, Any]] = (),
     name: str = "a",
@@ -165,8 +165,14 @@ def account(
     """Return an account.
 
     A position is ``(instrument, quantity)``, marked to market already, or
-    ``(instrument, quantity, entry)``, or a mapping in the file's own words.
+    ``(instrument, quantity, entry)``, or a mapping in the file's own words. Balances are amounts
+    by asset, or rows in the file's own words.
     """
+    rows: list[Any]
+    if balances is None or isinstance(balances, Mapping):
+        rows = [{"asset": a, "amount": v} for a, v in (balances or {}).items()]
+    else:
+        rows = list(balances)
     held = []
     for position in positions:
         if isinstance(position, Mapping):
@@ -178,7 +184,7 @@ def account(
     content = {
         "format": "crossmargin-account/1",
         "account": name,
-        "balances": [{"asset": a, "amount": v} for a, v in (balances or {}).items()],
+        "balances": rows,
         "positions": held,
         "orders": list(orders),
         "quote_groups": list(quote_groups),

@@ -583,7 +583,7 @@ class TestInvariants:
     def test_haircuts_never_help_a_debtor(self) -> None:
         debt = {"USDC": 60_000.0, "BTC": -0.5}
         made = done(self.COINS, MARKET, (PERP, 1), balances=debt)
-        assert made.have.haircut[0] == 0.0
+        assert made.have.haircut_im[0] == 0.0
         assert float(made.have.im.sum()) == pytest.approx(60_000 - 25_000)
 
     def test_same_inputs_same_bytes(self) -> None:

@@ -131,7 +131,7 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
         marks = np.concatenate([marks, np.full(own.size, -1, dtype=np.int64)])
     (pot_pool, pot_asset, pot_mark), pot = _unique_rows(pools, assets, marks)
     p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b : n + b + m]
-    busy = np.zeros(pot_pool.size, dtype=bool)
+    busy = np.full(pot_pool.size, ruleset.data.collateral.stress_idle)
     busy[p_pot] = busy[l_pot] = True
     busy[b_pot[book.balance_amount < 0]] = True
     stressed = _stressed(book, ruleset, pot_asset[b_pot], busy[b_pot])
@@ -182,7 +182,8 @@ def _held_position(book: Book, leg_pool: Ints) -> Ints:
 def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bool_]) -> Ints:
     """Return the balances whose price move enters the scenarios.
 
-    A pot without positions, orders or debt owes nothing for what it owns, and is left out.
+    A pot without positions, orders or debt owes nothing for what it owns, and is left out
+    unless the rule-set says ``stress_idle``.
 
     Raises
     ------

@@ -109,9 +109,12 @@ class Frame:
 
     @cached_property
     def live_pot(self) -> NDArray[np.bool_]:
-        """Pots with a position or order that has not expired, or with debt."""
+        """Pots with a position or order that has not expired, or with debt.
+
+        All pots where the rule-set stresses idle ones.
+        """
         book, a = self.book, self.arrangement
-        live = np.zeros(a.pots, dtype=bool)
+        live = np.full(a.pots, self.ruleset.data.collateral.stress_idle)
         live[a.position_pot[~self.view.settled[book.position_instrument]]] = True
         live[a.group_pot[a.leg_group[~self.view.settled[book.leg_instrument]]]] = True
         live[a.balance_pot[book.balance_amount < 0]] = True

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError, invariant
-from crossmargin.instruments import KIND_CODE
 from crossmargin.margin import _charges as charges
 from crossmargin.margin._arrange import arrange
+from crossmargin.margin._cuts import Cuts, haircuts
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._offset import apply_offset
 from crossmargin.margin._scan import ScanResult, run_scan
 from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
-from crossmargin.margin.components import AssetRule, Scan
+from crossmargin.margin.components import Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView, Snapshot
@@ -79,14 +79,16 @@ class Equity:
         Equity that counts at each level.
     balances : float64[P]
         Balances at market, before haircuts.
-    haircut : float64[P]
-        What haircuts cut from balances (at the levels they touch).
+    haircut_im, haircut_mm : float64[P]
+        What haircuts, caps and the weights of debts take away at each level.
     unrealised : float64[P]
         Unrealised profit of futures and perpetuals.
     option_value : float64[P]
         Market value of options and spot held.
     fence : float64[P]
         Margin moved into (+) or out of (−) the pot.
+    cuts : Cuts
+        `haircut_im` and `haircut_mm` by balance and by position.
     position_unrealised, position_value : float64[N]
         By position, in its settlement asset.
     """
@@ -94,10 +96,12 @@ class Equity:
     im: Floats
     mm: Floats
     balances: Floats
-    haircut: Floats
+    haircut_im: Floats
+    haircut_mm: Floats
     unrealised: Floats
     option_value: Floats
     fence: Floats
+    cuts: Cuts
     position_unrealised: Floats
     position_value: Floats
 
@@ -275,55 +279,6 @@ def _check_margin(frame: Frame, group: Floats, level: str) -> None:
     )
 
 
-def asset_rule(ruleset: Ruleset, asset: str) -> AssetRule | None:
-    """Return how a balance of an asset counts, or None when the rule-set does not say."""
-    rules = ruleset.data.collateral.assets
-    return rules.get(asset) or rules.get("default")
-
-
-def _haircuts(frame: Frame) -> Floats:
-    """Haircut of each balance; 0 for debts and for a pot's own numeraire."""
-    book, a = frame.book, frame.arrangement
-    out = np.zeros(book.balance_amount.size)
-    counted = (book.balance_amount > 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
-    for asset in np.unique(book.balance_asset[counted]):
-        out[counted & (book.balance_asset == asset)] = _haircut_of(frame, int(asset))
-    return out
-
-
-def _haircut_of(frame: Frame, asset: int) -> float:
-    name = frame.book.registry.assets[asset]
-    rule = asset_rule(frame.ruleset, name)
-    if rule is None:
-        raise RulesetError(
-            f"rule-set {frame.ruleset.id!r} has no haircut for {name}",
-            code="RUL-020",
-            field=f"collateral.assets.{name}",
-            hint=f"supply it, for example --set collateral.assets.{name}.haircut=0.1",
-        )
-    return rule.haircut
-
-
-def _spot_cuts(frame: Frame, value: Floats) -> Floats:
-    """Haircut on spot held as a position, as on the same coin held as a balance.
-
-    A pot of one currency has no haircuts, and none is looked for there.
-    """
-    book, a = frame.book, frame.arrangement
-    index = book.position_instrument
-    spot = (frame.terms.kind[index] == KIND_CODE["spot"]) & (value > 0)
-    coin = frame.terms.underlying[index]
-    spot &= coin != a.pot_asset[a.position_pot]
-    out = np.zeros(value.size)
-    for asset in np.unique(coin[spot]):
-        mine = spot & (coin == asset)
-        name = book.registry.assets[asset]
-        if frame.ruleset.data.pools.by == "settlement" and asset_rule(frame.ruleset, name) is None:
-            continue
-        out[mine] = _haircut_of(frame, int(asset)) * (value * frame.position_rate)[mine]
-    return out
-
-
 def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equity:
     """Compute the equity of every pot.
 
@@ -340,7 +295,8 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     Raises
     ------
     RulesetError
-        ``RUL-020`` when a balance has no haircut in the rule-set.
+        ``RUL-020`` when a balance has no haircut in the rule-set, ``RUL-022`` when a weight
+        needs a figure that is not supplied.
     """
     book, a = frame.book, frame.arrangement
     usd = frame.asset_usd_or_one[book.balance_asset]
@@ -348,11 +304,13 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         book.balance_asset == a.pot_asset[a.balance_pot], 1.0, usd / frame.pot_usd[a.balance_pot]
     )
     at_market = np.where(book.balance_amount == 0.0, 0.0, book.balance_amount * per)
-    cut = at_market * _haircuts(frame)
     balances = sum_by(at_market, a.balance_pot, a.pots)
     profit, value = frame.position_values()
-    haircut = sum_by(cut, a.balance_pot, a.pots)
-    haircut += sum_by(_spot_cuts(frame, value), a.position_pot, a.pots)
+    cuts = haircuts(frame, at_market, profit, value)
+    haircut_im = sum_by(cuts.balance_im, a.balance_pot, a.pots)
+    haircut_im += sum_by(cuts.position_im, a.position_pot, a.pots)
+    haircut_mm = sum_by(cuts.balance_mm, a.balance_pot, a.pots)
+    haircut_mm += sum_by(cuts.position_mm, a.position_pot, a.pots)
     unrealised = sum_by(profit * frame.position_rate, a.position_pot, a.pots)
     held = sum_by(value * frame.position_rate, a.position_pot, a.pots)
     fence = np.zeros(a.pots)
@@ -360,16 +318,17 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         pledged = fenced_margins(frame, need) if fences is None else fences
         fence = _move_fences(frame, pledged)
     whole = balances + unrealised + held + fence
-    levels = frame.ruleset.data.collateral.haircut_levels
     invariant(bool(np.isfinite(whole).all()), "equity is not a finite number")
     return Equity(
-        im=whole - (haircut if "im" in levels else 0.0),
-        mm=whole - (haircut if "mm" in levels else 0.0),
+        im=whole - haircut_im,
+        mm=whole - haircut_mm,
         balances=balances,
-        haircut=haircut,
+        haircut_im=haircut_im,
+        haircut_mm=haircut_mm,
         unrealised=unrealised,
         option_value=held,
         fence=fence,
+        cuts=cuts,
         position_unrealised=profit,
         position_value=value,
     )

@@ -90,6 +90,11 @@ class Ruleset:
             found.append(f"open_orders: {self.data.orders.note or 'house formula'}")
         if self.data.collateral.confidence == "unconfirmed":
             found.append(f"collateral: {self.data.collateral.note or 'haircuts incomplete'}")
+        found += [
+            f"collateral of {name}: the venue's total is not supplied, its weight is not scaled"
+            for name, rule in self.data.collateral.assets.items()
+            if rule.unscaled
+        ]
         return found
 
     @property

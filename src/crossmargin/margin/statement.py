@@ -16,12 +16,12 @@ from crossmargin.errors import CrossmarginError, InputError
 from crossmargin.instruments import Option
 from crossmargin.margin import _explain as explain
 from crossmargin.margin._arrange import USD
+from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame
 from crossmargin.margin.components import MEANINGS
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
-    asset_rule,
     equity,
     frame_for,
     maintenance,
@@ -305,12 +305,13 @@ def _totals(done: Evaluation, standalone: float) -> Totals:
     e_im, e_mm = float(have.im @ usd), float(have.mm @ usd)
     health = min(ratios) if ratios else None
     worst = max(pots, key=_severity, default=None)
-    balances, haircut = float(have.balances @ usd), float(have.haircut @ usd)
+    balances, haircut = float(have.balances @ usd), float(have.haircut_im @ usd)
     return Totals(
         equity=e_mm,
         equity_im=e_im,
         balances=balances,
         haircut=haircut,
+        haircut_mm=float(have.haircut_mm @ usd),
         collateral=balances - haircut,
         unrealised=float(have.unrealised @ usd),
         option_value=float(have.option_value @ usd),
@@ -381,8 +382,10 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
         price = float(frame.asset_usd_or_one[asset])
         own = asset == a.pot_asset[a.balance_pot[row]]
         rule = None if own else asset_rule(frame.ruleset, name)
-        cut = rule.haircut if rule is not None and amount > 0 else 0.0
         value = 0.0 if amount == 0 else amount * price
+        rate = float(frame.pot_usd[a.balance_pot[row]])
+        lost = float(done.have.cuts.balance_im[row]) * rate
+        lost_mm = float(done.have.cuts.balance_mm[row]) * rate
         lines.append(
             BalanceLine(
                 asset=name,
@@ -390,8 +393,10 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
                 amount=amount,
                 price_usd=price if np.isfinite(price) else 0.0,
                 value_usd=value,
-                haircut=cut,
-                collateral_usd=value * (1.0 - cut),
+                haircut=lost / value if value else 0.0,
+                haircut_mm=lost_mm / value if value else 0.0,
+                collateral_usd=value - lost,
+                collateral_mm_usd=value - lost_mm,
                 stress=rule.stress if rule is not None and a.balance_segment[row] >= 0 else "none",
                 share_im_usd=float(split.balance[row]),
             )

@@ -45,17 +45,19 @@ class RulesetInfo(_Data, frozen=True, kw_only=True):
 class Totals(_Data, frozen=True, kw_only=True):
     """The account in US dollars.
 
-    `equity` is at market (maintenance level), `equity_im` after the haircuts that touch the
-    initial level; `standalone_im` adds up what each position (and stressed coin balance)
-    would need alone and `saving` is ``1 − im / standalone_im``, open orders aside; `available`
-    is `equity_im − im`; `health` is the smallest equity / MM among the pots, null where nothing
-    is required.
+    `equity` counts at the maintenance level: at market less `haircut_mm`. `equity_im` counts at
+    the initial level: at market less `haircut`. Both haircuts cover caps and the weights of
+    debts. `collateral` is balances less `haircut`. `standalone_im` adds up what each position
+    (and stressed coin balance) would need alone and `saving` is ``1 − im / standalone_im``,
+    open orders aside; `available` is `equity_im − im`; `health` is the smallest equity / MM
+    among the pots, null where nothing is required.
     """
 
     equity: float
     equity_im: float
     balances: float
     haircut: float
+    haircut_mm: float
     collateral: float
     unrealised: float
     option_value: float
@@ -159,7 +161,12 @@ class PositionLine(_Data, frozen=True, kw_only=True):
 
 
 class BalanceLine(_Data, frozen=True, kw_only=True):
-    """One balance: at market, and what the haircut leaves."""
+    """One balance: at market, and what the haircut leaves.
+
+    `haircut` and `collateral_usd` at the initial level, the others at maintenance. A haircut is
+    the share of this row's value that does not count, caps and tiers included; below 0 for a
+    debt that counts more than its value.
+    """
 
     asset: str
     pool: str
@@ -167,7 +174,9 @@ class BalanceLine(_Data, frozen=True, kw_only=True):
     price_usd: float
     value_usd: float
     haircut: float
+    haircut_mm: float
     collateral_usd: float
+    collateral_mm_usd: float
     stress: str
     share_im_usd: float
 

@@ -230,6 +230,7 @@ def balances(made: Statement) -> Safe:
     left = _usd_column([b.collateral_usd for b in made.balances])
     share = _usd_column([b.share_im_usd for b in made.balances])
     pools = len({b.pool for b in made.balances}) > 1
+    both = any(b.haircut_mm for b in made.balances)
     rows = [
         [
             b.asset,
@@ -238,6 +239,7 @@ def balances(made: Statement) -> Safe:
             price(b.price_usd),
             value[k],
             percent(b.haircut),
+            *([percent(b.haircut_mm)] if both else []),
             left[k],
             b.stress,
             share[k],
@@ -246,6 +248,7 @@ def balances(made: Statement) -> Safe:
     ]
     columns = [Column("asset", text=True)] + ([Column("pool", text=True)] if pools else [])
     columns += [Column(n) for n in ("amount", "price, USD", "value, USD", "haircut")]
+    columns += [Column("haircut at MM")] if both else []
     columns += [Column("collateral, USD"), Column("stressed", text=True)]
     columns += [Column("share of IM, USD")]
     return _block("Balances", table("Balances", columns, rows))

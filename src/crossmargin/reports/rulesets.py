@@ -11,6 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from crossmargin.margin import Ruleset
+from crossmargin.margin.components import (
+    AssetRule,
+    Flat,
+    LiabilityWeight,
+    Ltv,
+    PoolScaled,
+    Schedule,
+    Tiers,
+)
 
 
 def print_ruleset_list(console: Console, rules: Sequence[Ruleset]) -> None:
@@ -22,6 +31,64 @@ def print_ruleset_list(console: Console, rules: Sequence[Ruleset]) -> None:
         gaps = ", ".join(g.partition(":")[0] for g in r.gaps) or "complete"
         table.add_row(r.id, r.data.venue, r.data.title, r.data.effective_from, gaps)
     console.print(table)
+
+
+def schedule_words(schedule: Schedule) -> str:
+    """Say a schedule in words: the share that counts, by what."""
+    if isinstance(schedule, Flat):
+        return f"{schedule.factor:.6g} of value"
+    if isinstance(schedule, Ltv):
+        caps = [
+            f"up to {cap:,.10g} {unit}"
+            for cap, unit in ((schedule.cap_coins, "coins"), (schedule.cap_usd, "USD"))
+            if cap is not None
+        ]
+        return ", ".join([f"LTV {schedule.ltv:g}, threshold {schedule.threshold:g}", *caps])
+    if isinstance(schedule, Tiers):
+        unit = "coins" if schedule.unit == "coins" else "USD"
+        bands = [
+            f"{t.factor:g} " + ("beyond" if t.upper is None else f"to {t.upper:,.10g}")
+            for t in schedule.tiers
+        ]
+        text = "; ".join(bands) + f" {unit}"
+        if schedule.banding == "flat":
+            text += ", one band for all of it"
+        if schedule.then is not None:
+            then = schedule.then
+            text += f"; then {then.step:+g} each {then.width:,.10g} {unit} down to {then.minimum:g}"
+        return text
+    text = f"{schedule.factor:g} of value"
+    if schedule.imf:
+        text += f", at most {schedule.base:g}/(1 + {schedule.imf:g}·√coins)"
+    if isinstance(schedule, PoolScaled):
+        total = "not supplied" if schedule.total_usd is None else f"{schedule.total_usd:,.0f} USD"
+        text += f", × min(1, {schedule.scale_start_usd:,.0f} USD / venue's total ({total}))"
+    return text
+
+
+def asset_words(rule: AssetRule) -> str:
+    """Say how an asset counts, in a phrase."""
+    im, mm = rule.at("im"), rule.at("mm")
+    if im is None and mm is None:
+        parts = [f"haircut {rule.haircut * 100:g} %"]
+    elif im is not None and im == mm:
+        parts = [schedule_words(im)]
+    else:
+        flat = f"haircut {rule.haircut * 100:g} %"
+        parts = [
+            f"{level}: {flat if one is None else schedule_words(one)}"
+            for level, one in (("IM", im), ("MM", mm))
+        ]
+    for level, weight in (("IM", rule.liability_im), ("MM", rule.liability_mm)):
+        number = weight.weight if isinstance(weight, LiabilityWeight) else weight
+        if number != 1.0 or isinstance(weight, LiabilityWeight):
+            parts.append(f"debt × {number:g} at {level}")
+    for cap, unit in ((rule.limit_coins, "coins"), (rule.limit_usd, "USD")):
+        if cap is not None:
+            parts.append(f"nothing beyond {cap:,.10g} {unit}")
+    if rule.price == "par":
+        parts.append("at par of the numeraire")
+    return "; ".join(parts)
 
 
 def print_ruleset(console: Console, rules: Ruleset) -> None:
@@ -64,10 +131,10 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
     collateral = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, title="collateral", title_justify="left"
     )
-    for name in ("asset", "haircut", "stressed side"):
-        collateral.add_column(name)
+    for name in ("asset", "how it counts", "stressed side"):
+        collateral.add_column(name, overflow="fold")
     for asset, rule in data.collateral.assets.items():
-        collateral.add_row(asset, f"{rule.haircut * 100:g} %", rule.stress)
+        collateral.add_row(asset, asset_words(rule), rule.stress)
     if data.collateral.assets:
         console.print(collateral)
     sources = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="sources", title_justify="left")

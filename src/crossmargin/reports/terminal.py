@@ -101,6 +101,7 @@ def _totals(made: Statement) -> RenderableType:
     for name, value in (
         ("balances at market", usd(t.balances)),
         ("haircut", usd(-t.haircut)),
+        *([("haircut, maintenance", usd(-t.haircut_mm))] if t.haircut_mm else []),
         ("unrealised profit", usd(t.unrealised)),
         ("option value", usd(t.option_value)),
         ("equity", usd(t.equity)),
@@ -181,7 +182,10 @@ def _positions(made: Statement) -> RenderableType:
 
 
 def _balances(made: Statement) -> RenderableType:
-    table = _table("balance", "amount", "price, USD", "value, USD", "haircut", "collateral, USD")
+    # Where maintenance has haircuts too they get a column of their own.
+    both = any(line.haircut_mm for line in made.balances)
+    titles = ["amount", "price, USD", "value, USD", "haircut"]
+    table = _table("balance", *titles, *(["at MM"] if both else []), "collateral, USD")
     for line in made.balances:
         table.add_row(
             line.asset,
@@ -189,6 +193,7 @@ def _balances(made: Statement) -> RenderableType:
             f"{line.price_usd:,.4f}",
             usd(line.value_usd),
             ratio(line.haircut),
+            *([ratio(line.haircut_mm)] if both else []),
             usd(line.collateral_usd),
         )
     return table

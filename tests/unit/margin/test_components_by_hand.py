@@ -743,7 +743,7 @@ class TestCollateral:
         ruleset = load_ruleset("deribit-sm-cross")
         have = done(ruleset, self.coins, balances={"STETH": 10, "USDC": 100}).have
         assert only(have.balances) == pytest.approx(30_000.0, rel=1e-12)
-        assert only(have.haircut) == pytest.approx(2_242.5, rel=1e-12)
+        assert only(have.haircut_im) == pytest.approx(2_242.5, rel=1e-12)
         assert only(have.im) == pytest.approx(27_757.5, rel=1e-12)
         assert only(have.mm) == pytest.approx(30_000.0, rel=1e-12)
 
@@ -771,7 +771,7 @@ class TestCollateral:
             },
         )
         have = done(ruleset, fixture_g(), (PERP, 1), balances={"USDC": 10_000}).have
-        assert only(have.haircut) == 0.0
+        assert only(have.haircut_im) == 0.0
 
     def test_unknown_asset_is_refused_by_name(self) -> None:
         snapshot = market({"SOL": 150, "USDC": 1})

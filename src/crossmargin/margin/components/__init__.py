@@ -27,6 +27,7 @@ from crossmargin.margin.components._charges import (
 from crossmargin.margin.components._collateral import (
     AssetRule,
     Collateral,
+    LocationRule,
 )
 from crossmargin.margin.components._rates import (
     LiquidityTier,
@@ -54,6 +55,17 @@ from crossmargin.margin.components._scan import (
     CurrencyOffset,
     Scan,
 )
+from crossmargin.margin.components._schedules import (
+    FactorTier,
+    Flat,
+    LiabilityWeight,
+    Ltv,
+    PoolScaled,
+    Schedule,
+    SizeScaled,
+    ThenTiers,
+    Tiers,
+)
 from crossmargin.margin.components._states import MEANINGS, Meaning, StateBand
 
 __all__ = [
@@ -70,10 +82,15 @@ __all__ = [
     "Data",
     "DeltaConcentration",
     "DeltaThreshold",
+    "FactorTier",
     "FeeProvision",
+    "Flat",
     "FundingProvision",
     "InstrumentClass",
+    "LiabilityWeight",
     "LiquidityTier",
+    "LocationRule",
+    "Ltv",
     "Meaning",
     "MinDelta",
     "Offset",
@@ -82,6 +99,7 @@ __all__ = [
     "OptionFormula",
     "Orders",
     "PairCredit",
+    "PoolScaled",
     "Pools",
     "PotComponent",
     "RateMargin",
@@ -91,8 +109,12 @@ __all__ = [
     "RootSize",
     "RulesetData",
     "Scan",
+    "Schedule",
+    "SizeScaled",
     "Slope",
     "Source",
     "StateBand",
+    "ThenTiers",
     "Tier",
+    "Tiers",
 ]

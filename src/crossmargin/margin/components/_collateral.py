@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from crossmargin.margin.components._base import Confidence, Data, Fraction
+from msgspec import Meta
+
+from crossmargin.margin.components._base import Confidence, Data, Fraction, NonNegative
+from crossmargin.margin.components._schedules import LiabilityWeight, PoolScaled, Schedule
+
+Weight = Annotated[float, Meta(ge=1)]
 
 
 class AssetRule(Data, frozen=True, kw_only=True):
@@ -13,13 +18,63 @@ class AssetRule(Data, frozen=True, kw_only=True):
     Attributes
     ----------
     haircut : float
-        Share cut from a positive balance.
+        Share cut from a positive balance at the collateral's `haircut_levels`.
+    schedule : Schedule, optional
+        Valuation at both levels; replaces `haircut` and `haircut_levels`.
+    im, mm : Schedule, optional
+        Valuation at one level; goes before `schedule` and `haircut` there.
+    liability_im, liability_mm : float or LiabilityWeight
+        Weight of a negative balance at a level; what exceeds 1 counts against equity.
+    price : {"market", "par"}
+        ``par``: the counted value turns US dollars into the pot's numeraire one to one, and not
+        at the numeraire's own price, which the market value uses.
+    limit_coins, limit_usd : float, optional
+        What a pot holds beyond it counts 0 at both levels.
     stress : {"none", "up", "down", "both"}
         Which side of its price move enters the scenarios as profit and loss.
     """
 
     haircut: Fraction = 0.0
+    schedule: Schedule | None = None
+    im: Schedule | None = None
+    mm: Schedule | None = None
+    liability_im: Weight | LiabilityWeight = 1.0
+    liability_mm: Weight | LiabilityWeight = 1.0
+    price: Literal["market", "par"] = "market"
+    limit_coins: NonNegative | None = None
+    limit_usd: NonNegative | None = None
     stress: Literal["none", "up", "down", "both"] = "none"
+
+    def at(self, level: Literal["im", "mm"]) -> Schedule | None:
+        """Return the schedule of a level, or None where the flat `haircut` serves."""
+        return (self.im if level == "im" else self.mm) or self.schedule
+
+    @property
+    def unscaled(self) -> bool:
+        """Whether a pool scale is left out because the venue's total is not supplied."""
+        parts = (self.schedule, self.im, self.mm, self.liability_im, self.liability_mm)
+        return any(
+            isinstance(part, PoolScaled | LiabilityWeight)
+            and part.scale_start_usd is not None
+            and part.total_usd is None
+            and part.when_unknown == "unscaled"
+            for part in parts
+        )
+
+
+class LocationRule(Data, frozen=True, kw_only=True):
+    """How much of a balance counts that a venue or chain elsewhere holds.
+
+    Attributes
+    ----------
+    haircut : float
+        Bridge haircut, on top of the asset's own.
+    max_proof_age_s : float, optional
+        A balance whose proof is older (or has none) counts 0; without it no proof is asked for.
+    """
+
+    haircut: Fraction = 0.0
+    max_proof_age_s: NonNegative | None = None
 
 
 class Collateral(Data, frozen=True, kw_only=True):
@@ -30,14 +85,27 @@ class Collateral(Data, frozen=True, kw_only=True):
     source, confidence
         As for components.
     haircut_levels : list of {"im", "mm"}
-        Levels that the haircut touches.
+        Levels that a flat `haircut` touches.
+    per : {"balance", "coin"}
+        What a schedule is applied to. ``balance``: positive balances and spot of a coin in a pot
+        share one schedule, debts of the coin count in full beside them. ``coin``: the coin's net
+        equity in the pot: balances and debts, spot, unrealised profit and option value paid in
+        it; a positive net takes the schedule, a negative one the liability weight.
+    stress_idle : bool
+        Whether a pot without positions, orders or debt is stressed too.
     assets : dict of str to AssetRule
         By asset; ``default`` serves the rest, and without it an asset not named is refused when
         it is worth something in the pot.
+    locations : dict of str to LocationRule
+        By the location of a balance; ``default`` serves the rest. Empty: locations are ignored.
+        Otherwise a balance at a location that is not named is refused.
     """
 
     source: str
     confidence: Confidence
     note: str = ""
     haircut_levels: tuple[Literal["im", "mm"], ...] = ("im",)
+    per: Literal["balance", "coin"] = "balance"
+    stress_idle: bool = False
     assets: dict[str, AssetRule] = {}
+    locations: dict[str, LocationRule] = {}
