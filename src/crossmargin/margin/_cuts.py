@@ -51,8 +51,10 @@ class _Rows:
 
 def asset_rule(ruleset: Ruleset, asset: str) -> AssetRule | None:
     """Return how a balance of an asset counts, or None when the rule-set does not say."""
-    rules = ruleset.data.collateral.assets
-    return rules.get(asset) or rules.get("default")
+    collateral = ruleset.data.collateral
+    if collateral.mode is not None and asset in collateral.modes[collateral.mode]:
+        return collateral.modes[collateral.mode][asset]
+    return collateral.assets.get(asset) or collateral.assets.get("default")
 
 
 def haircuts(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> Cuts:
@@ -154,10 +156,16 @@ def _haircut_at(
     What changes haircuts from outside the rule-set (prices that are not trusted) belongs here.
     """
     where = f"collateral.assets.{_rule_name(frame, asset)}"
-    if not positive:
-        return liability_haircut(rule, level, coins, where=where)
-    levels = frame.ruleset.data.collateral.haircut_levels
-    return haircut_of(rule, level, levels, coins, usd, where=where)
+    if positive:
+        levels = frame.ruleset.data.collateral.haircut_levels
+        cut = haircut_of(rule, level, levels, coins, usd, where=where)
+    else:
+        cut = liability_haircut(rule, level, coins, where=where)
+    stable = frame.ruleset.data.collateral.stable_usd.get(frame.book.registry.assets[asset])
+    if stable is None or level == "mm":
+        return cut
+    ratio = stable / float(frame.asset_usd_or_one[asset])
+    return 1.0 - (1.0 - cut) * (min(1.0, ratio) if positive else max(1.0, ratio))
 
 
 def _rule_name(frame: Frame, asset: int) -> str:

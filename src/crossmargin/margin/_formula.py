@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._rate_laws import open_interest_margin, root_margin
+from crossmargin.margin._rate_laws import open_interest_margin, root_margin, weighted_margin
 from crossmargin.margin.components import (
     OpenInterestRate,
+    PerpWeights,
     RateMargin,
     RootRate,
     Tier,
@@ -23,8 +24,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 T = TypeVar("T")
 
-#: Components that charge a rate of each position's notional.
-RateKind = RateMargin | RootRate | OpenInterestRate
+#: Components that charge a rate of each position's notional; the first three take a leverage too.
+Rates = RateMargin | RootRate | OpenInterestRate
+RateKind = Rates | PerpWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,14 @@ def _rate_margin(
     out = np.zeros((4, instrument.size))
     for index in np.unique(instrument).tolist():
         mine = instrument == index
-        out[:, mine] = _market_margin(spec, frame, index, coins[mine], value[mine])
-    if spec.use_leverage:
+        if isinstance(spec, PerpWeights):
+            rule = pick_rule(spec.markets, frame, index, spec.name)
+            out[:, mine] = weighted_margin(
+                spec, frame, index, rule, value[mine], quantity[mine] > 0
+            )
+        else:
+            out[:, mine] = _market_margin(spec, frame, index, coins[mine], value[mine])
+    if not isinstance(spec, PerpWeights) and spec.use_leverage:
         least = np.where(np.isnan(leverage), 0.0, value / leverage)
         binds = least > out[0]
         out[0] = np.where(binds, least, out[0])
@@ -140,7 +148,11 @@ def _rate_margin(
 
 
 def _market_margin(
-    spec: RateKind, frame: Frame, index: int, coins: Floats, value: Floats
+    spec: RateMargin | RootRate | OpenInterestRate,
+    frame: Frame,
+    index: int,
+    coins: Floats,
+    value: Floats,
 ) -> Floats:
     """Return the same for rows of one instrument, shape ``[4, n]``."""
     if isinstance(spec, RootRate):
@@ -280,6 +292,7 @@ def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) ->
     """
     a, book = frame.arrangement, frame.book
     rows = rows_of(frame, list(spec.kinds))
+    rows = rows[_applies(spec, frame, book.position_instrument[rows])]
     net = netted(frame, rows, quantity)
     im, mm, s_im, s_mm = _rate_margin(spec, frame, net.instrument, net.quantity, net.leverage)
     extra = np.zeros((2, a.groups))
@@ -297,6 +310,14 @@ def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) ->
     )
 
 
+def _applies(spec: RateKind, frame: Frame, instrument: Ints) -> NDArray[np.bool_]:
+    """Whether a component takes each contract, by its settlement."""
+    inverse: NDArray[np.bool_] = frame.terms.inverse[instrument]
+    if not isinstance(spec, RateMargin) or spec.contracts == "all":
+        return np.ones(instrument.size, dtype=bool)
+    return inverse if spec.contracts == "inverse" else ~inverse
+
+
 def _alone(spec: RateKind, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
     """Charge orders in instruments that are not held, by group."""
     a, book = frame.arrangement, frame.book
@@ -304,9 +325,11 @@ def _alone(spec: RateKind, frame: Frame, legs: Ints, buy: Floats, sell: Floats) 
     codes = [KIND_CODE[k] for k in spec.kinds]
     held = book.leg_instrument[legs]
     keep = np.isin(terms.kind[held], codes) & ~frame.view.settled[held]
-    legs, worst = legs[keep], np.maximum(buy, sell)[keep]
-    none = np.full(legs.size, np.nan)
-    im, mm, _, _ = _rate_margin(spec, frame, book.leg_instrument[legs], worst, none)
+    keep &= _applies(spec, frame, held)
+    legs, held, none = legs[keep], held[keep], np.full(int(keep.sum()), np.nan)
+    bought = _rate_margin(spec, frame, held, buy[keep], none)
+    sold = _rate_margin(spec, frame, held, -sell[keep], none)
+    im, mm = np.maximum(bought[0], sold[0]), np.maximum(bought[1], sold[1])
     rate = frame.segment_rate[a.leg_segment[legs]]
     group = a.leg_group[legs]
     return np.stack([sum_by(im * rate, group, a.groups), sum_by(mm * rate, group, a.groups)])

@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin._frame import Frame
-from crossmargin.margin.components import LiquidityTier, OpenInterestRate, RootRate, RootSize
+from crossmargin.margin.components import (
+    LiquidityTier,
+    OpenInterestRate,
+    PerpWeight,
+    PerpWeights,
+    RootRate,
+    RootSize,
+)
 from crossmargin.margin.exact_integer import MILLION, scaled_imf_ppm
 
 Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
 
 
 def root_margin(spec: RootRate, rule: RootSize, coins: Floats, value: Floats) -> Floats:
@@ -32,6 +40,24 @@ def root_margin(spec: RootRate, rule: RootSize, coins: Floats, value: Floats) ->
         out[row] = value * np.where(binds, grown, rate)
         out[2 + row] = out[row] + np.where(binds, 0.5 * root * value, 0.0)
     return out
+
+
+def weighted_margin(
+    spec: PerpWeights, frame: Frame, index: int, rule: PerpWeight, value: Floats, long: Flags
+) -> Floats:
+    """Return longs at asset weights and shorts at liability weights, shape ``[4, n]``.
+
+    Source: blockworks-foundation/mango-v4 1303a4a (reference/venues.md §8, published): base ×
+    weight × price, initial prices min(oracle, stable) for assets and max for liabilities.
+    """
+    ratio = 1.0
+    if rule.stable_usd is not None:
+        underlying = frame.terms.underlying[index]
+        ratio = rule.stable_usd / float(frame.asset_usd_or_one[underlying])
+    held = 1.0 - rule.asset_im * min(1.0, ratio), 1.0 - rule.asset_mm
+    sold = rule.liability_im * max(1.0, ratio) - 1.0, rule.liability_mm - 1.0
+    im, mm = (np.where(long, a, b) * value for a, b in zip(held, sold))
+    return np.stack([im, mm, im, mm])
 
 
 def open_interest_margin(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import invariant
 from crossmargin.margin import _charges as charges
+from crossmargin.margin._counting import run_debts
 from crossmargin.margin._formula import Part, run_rate
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._options import run_options
@@ -23,12 +24,16 @@ from crossmargin.margin.components import (
     Borrow,
     Component,
     CorrelationContingency,
+    Debt,
     DeltaConcentration,
     FeeProvision,
+    FixedCharge,
     FundingProvision,
     MinDelta,
     OpenInterestRate,
     OptionFormula,
+    OrderCharge,
+    PerpWeights,
     RateMargin,
     Roll,
     RootRate,
@@ -93,6 +98,7 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     RateMargin: _plain(run_rate),
     RootRate: _plain(run_rate),
     OpenInterestRate: _plain(run_rate),
+    PerpWeights: _plain(run_rate),
     OptionFormula: _plain(run_options),
     Roll: _plain(charges.run_roll),
     MinDelta: _plain(charges.run_min_delta),
@@ -104,6 +110,9 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
 #: Components of a pot as a whole: initial and maintenance requirement by pot.
 POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats]]] = {
     Borrow: lambda spec, stage: charges.run_borrow(spec, stage.frame),
+    Debt: lambda spec, stage: run_debts(spec, stage.frame),
+    OrderCharge: lambda spec, stage: charges.run_order_charge(spec, stage.frame, stage.orders),
+    FixedCharge: lambda spec, stage: charges.run_fixed_charge(spec, stage.frame),
 }
 
 

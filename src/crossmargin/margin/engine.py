@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError, invariant
+from crossmargin.instruments import KIND_CODE
 from crossmargin.margin import _charges as charges
 from crossmargin.margin._arrange import arrange
+from crossmargin.margin._counting import counted_options, debts, withheld
 from crossmargin.margin._cuts import Cuts, haircuts
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._offset import apply_offset
 from crossmargin.margin._scan import ScanResult, run_scan
 from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
-from crossmargin.margin.components import Scan
+from crossmargin.margin.components import Debt, Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView, Snapshot
@@ -89,6 +91,10 @@ class Equity:
         Margin moved into (+) or out of (−) the pot.
     cuts : Cuts
         `haircut_im` and `haircut_mm` by balance and by position.
+    withheld_im, withheld_mm : float64[P]
+        Unrealised profit that does not count, and what a joint cap on collateral takes away.
+    debt_im, debt_mm : float64[P]
+        Debts that stand in the requirement instead of against equity, at their weights.
     position_unrealised, position_value : float64[N]
         By position, in its settlement asset.
     """
@@ -102,6 +108,10 @@ class Equity:
     option_value: Floats
     fence: Floats
     cuts: Cuts
+    withheld_im: Floats
+    withheld_mm: Floats
+    debt_im: Floats
+    debt_mm: Floats
     position_unrealised: Floats
     position_value: Floats
 
@@ -156,7 +166,7 @@ def _require_traded(book: Book, ruleset: Ruleset) -> None:
         name = f"inverse-{item.kind}" if item.inverse else item.kind
         if name not in traded:
             raise RulesetError(
-                f"rule-set {ruleset.id!r} has no {name.replace('-', ' ')} contracts",
+                f"rule-set {ruleset.id!r} does not cover {name.replace('-', ' ')} contracts",
                 code="RUL-014",
                 instrument=item.id,
                 field="instruments",
@@ -306,6 +316,7 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     at_market = np.where(book.balance_amount == 0.0, 0.0, book.balance_amount * per)
     balances = sum_by(at_market, a.balance_pot, a.pots)
     profit, value = frame.position_values()
+    value = counted_options(frame, value)
     cuts = haircuts(frame, at_market, profit, value)
     haircut_im = sum_by(cuts.balance_im, a.balance_pot, a.pots)
     haircut_im += sum_by(cuts.position_im, a.position_pot, a.pots)
@@ -318,10 +329,12 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         pledged = fenced_margins(frame, need) if fences is None else fences
         fence = _move_fences(frame, pledged)
     whole = balances + unrealised + held + fence
+    apart = withheld(frame, need.parts, at_market, profit, cuts)
+    owed = debts(frame, at_market, cuts) if _debts_required(frame) else np.zeros((2, a.pots))
     invariant(bool(np.isfinite(whole).all()), "equity is not a finite number")
     return Equity(
-        im=whole - haircut_im,
-        mm=whole - haircut_mm,
+        im=whole - haircut_im - apart[0] + owed[0],
+        mm=whole - haircut_mm - apart[1] + owed[1],
         balances=balances,
         haircut_im=haircut_im,
         haircut_mm=haircut_mm,
@@ -329,9 +342,17 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         option_value=held,
         fence=fence,
         cuts=cuts,
+        withheld_im=apart[0],
+        withheld_mm=apart[1],
+        debt_im=owed[0],
+        debt_mm=owed[1],
         position_unrealised=profit,
         position_value=value,
     )
+
+
+def _debts_required(frame: Frame) -> bool:
+    return any(isinstance(spec, Debt) for spec in frame.ruleset.data.components)
 
 
 def fenced_margins(frame: Frame, need: Requirement) -> Floats:

@@ -23,6 +23,7 @@ from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
     MEANINGS,
     CorrelationContingency,
+    Debt,
     PotComponent,
     RulesetData,
     Scan,
@@ -72,10 +73,11 @@ class Ruleset:
     def liquidation_line(self) -> tuple[float, float]:
         """Factor k and US dollars c: a pot may be liquidated where ``equity < k·MM + c``.
 
-        (1, 0) unless the rule-set's states put the line elsewhere.
+        (1, 0) unless the rule-set's states put the line elsewhere: where the mildest state
+        begins that means liquidation.
         """
         lines = [band.line for band in self.data.states if band.meaning == "liquidation"]
-        return lines[0] if lines else (1.0, 0.0)
+        return lines[-1] if lines else (1.0, 0.0)
 
     @cached_property
     def gaps(self) -> list[str]:
@@ -274,6 +276,7 @@ def _check(ruleset: Ruleset, what: str) -> None:
             field="combine",
         )
     _check_states(data, what)
+    _check_profit(data, set(names) - pool_level, what)
     if ruleset.scan is None and any(isinstance(c, CorrelationContingency) for c in data.components):
         raise RulesetError(
             f"{what} has a correlation contingency and no scan", code="RUL-005", field="components"
@@ -282,8 +285,25 @@ def _check(ruleset: Ruleset, what: str) -> None:
         raise RulesetError(f"{what} scans without scenarios", code="RUL-005", field="scenarios")
 
 
+def _check_profit(data: RulesetData, known: set[str], what: str) -> None:
+    """Refuse profit that is to count after a component which is not there, and mixed debts."""
+    for market, rule in data.collateral.profit.items():
+        if rule.after is not None and rule.after not in known:
+            raise RulesetError(
+                f"{what} counts profit after {rule.after!r}, which is no component",
+                code="RUL-005",
+                field=f"collateral.profit.{market}.after",
+            )
+    if data.collateral.per == "coin" and any(isinstance(c, Debt) for c in data.components):
+        raise RulesetError(
+            f"{what} nets debts within a coin and charges them as a requirement as well",
+            code="RUL-005",
+            field="collateral.per",
+        )
+
+
 def _check_states(data: RulesetData, what: str) -> None:
-    """Refuse states that are named twice, not in order, or that draw two liquidation lines."""
+    """Refuse states that are named twice or not in order."""
     names = [band.state for band in data.states]
     if len(set(names)) != len(names):
         raise RulesetError(f"{what} has two states of one name", code="RUL-005", field="states")
@@ -293,10 +313,6 @@ def _check_states(data: RulesetData, what: str) -> None:
             f"{what} lists its states out of order: the worst comes first",
             code="RUL-005",
             field="states",
-        )
-    if sum(band.meaning == "liquidation" for band in data.states) > 1:
-        raise RulesetError(
-            f"{what} draws the liquidation line twice", code="RUL-005", field="states"
         )
 
 

@@ -57,6 +57,8 @@ class RateMargin(BaseComponent, frozen=True, kw_only=True, tag="rate"):
         Price at which coins of linear contracts are valued.
     kinds : list of {"perpetual", "future"}
         What it applies to.
+    contracts : {"all", "linear", "inverse"}
+        Likewise.
     """
 
     scheme: Literal["marginal", "whole", "slope"]
@@ -67,6 +69,7 @@ class RateMargin(BaseComponent, frozen=True, kw_only=True, tag="rate"):
     use_leverage: bool = False
     price: Literal["mark", "index"] = "mark"
     kinds: tuple[Literal["perpetual", "future"], ...] = ("perpetual", "future")
+    contracts: Literal["all", "linear", "inverse"] = "all"
 
     def __post_init__(self) -> None:
         """Refuse brackets that do not start at 0 and rise."""
@@ -122,6 +125,40 @@ class RootRate(BaseComponent, frozen=True, kw_only=True, tag="root-rate"):
     @property
     def unknown(self) -> bool:
         """Whether no market has figures."""
+        return not self.markets
+
+
+class PerpWeight(Data, frozen=True, kw_only=True):
+    """Weights of one perpetual market: asset weights ≤ 1 for longs, liability ≥ 1 for shorts."""
+
+    asset_im: Fraction
+    asset_mm: Fraction
+    liability_im: Annotated[float, Meta(ge=1, le=10)]
+    liability_mm: Annotated[float, Meta(ge=1, le=10)]
+    stable_usd: Annotated[float, Meta(gt=0)] | None = None
+
+
+class PerpWeights(BaseComponent, frozen=True, kw_only=True, tag="perp-weights"):
+    """Perpetuals by asset and liability weights, as a requirement beside their full value.
+
+    A long needs ``|q|·(P − w_asset·P′)``, a short ``|q|·(w_liability·P′ − P)``. At the initial
+    level P′ is the smaller (long) or larger (short) of price and `stable_usd`, else the price.
+
+    Attributes
+    ----------
+    markets : dict of str to PerpWeight
+        By market stem, underlying or ``default``.
+    price, kinds
+        As for :class:`RateMargin`.
+    """
+
+    markets: dict[str, PerpWeight] = {}
+    price: Literal["mark", "index"] = "index"
+    kinds: tuple[Literal["perpetual"], ...] = ("perpetual",)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether no market has weights."""
         return not self.markets
 
 

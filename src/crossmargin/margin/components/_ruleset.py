@@ -10,16 +10,20 @@ from crossmargin.margin.components._base import Confidence, Data, Fraction, NonN
 from crossmargin.margin.components._charges import (
     Borrow,
     CorrelationContingency,
+    Debt,
     DeltaConcentration,
     FeeProvision,
+    FixedCharge,
     FundingProvision,
     MinDelta,
+    OrderCharge,
     Roll,
 )
 from crossmargin.margin.components._collateral import Collateral
 from crossmargin.margin.components._rates import (
     OpenInterestRate,
     OptionFormula,
+    PerpWeights,
     RateMargin,
     RootRate,
 )
@@ -32,6 +36,7 @@ Component = (
     | RateMargin
     | RootRate
     | OpenInterestRate
+    | PerpWeights
     | OptionFormula
     | Roll
     | DeltaConcentration
@@ -40,6 +45,9 @@ Component = (
     | FundingProvision
     | FeeProvision
     | Borrow
+    | Debt
+    | OrderCharge
+    | FixedCharge
 )
 
 
