@@ -124,11 +124,7 @@ def _rate_margin(
     spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
-    terms = frame.terms
-    coins = np.abs(quantity) * frame.unit_coins[instrument]
-    quoted = frame.index_quote if spec.price == "index" else frame.view.price
-    unit = np.where(terms.inverse[instrument], 1.0, quoted[instrument])
-    value = coins * unit
+    coins, value = _coins_and_value(spec, frame, instrument, quantity)
     out = np.zeros((4, instrument.size))
     for index in np.unique(instrument).tolist():
         mine = instrument == index
@@ -175,12 +171,8 @@ def _tiered(
     spec: RateMargin, frame: Frame, index: int, tiers: list[Tier], coins: Floats, value: Floats
 ) -> Floats:
     """Margin by brackets, in the unit the brackets are stated in and back."""
-    usd = float(frame.view.asset_usd[frame.terms.settlement[index]])
-    if spec.unit == "coin":
-        size, per = coins, np.divide(coins, value, out=np.ones_like(value), where=value > 0)
-    else:
-        per = np.full_like(value, usd if spec.unit == "USD" else 1.0)
-        size = value * per
+    per = _unit_per_settlement(spec, frame, index, coins, value)
+    size = value * per
     _require_known(frame, index, tiers, size, spec)
     im, mm = tier_margin(size, tiers, marginal=spec.scheme == "marginal")
     if spec.im_scheme is not None:
@@ -188,6 +180,47 @@ def _tiered(
     floor, rate_im, rate_mm, _, _ = tier_rates(tiers)
     n = np.maximum(np.searchsorted(floor, size, side="left") - 1, 0)
     return np.stack([im, mm, size * rate_im[n], size * rate_mm[n]]) / per
+
+
+def _unit_per_settlement(
+    spec: RateMargin, frame: Frame, index: int, coins: Floats, value: Floats
+) -> Floats:
+    """Return units of the brackets per unit of the settlement asset, by row."""
+    if spec.unit == "coin":
+        return np.divide(coins, value, out=np.ones_like(value), where=value > 0)
+    usd = float(frame.view.asset_usd[frame.terms.settlement[index]])
+    return np.full_like(value, usd if spec.unit == "USD" else 1.0)
+
+
+def bracket_jumps(frame: Frame, quantity: Floats) -> Floats:
+    """Return where a requirement jumps while quantities grow in proportion from 0 to 1.
+
+    These are the floors of brackets that take a whole position, as shares of its size.
+    """
+    found: list[float] = []
+    for spec in frame.ruleset.data.components:
+        if not isinstance(spec, RateMargin) or "whole" not in (spec.scheme, spec.im_scheme):
+            continue
+        rows = rows_of(frame, list(spec.kinds))
+        rows = rows[_applies(spec, frame, frame.book.position_instrument[rows])]
+        net = netted(frame, rows, quantity)
+        coins, value = _coins_and_value(spec, frame, net.instrument, net.quantity)
+        for row, index in enumerate(net.instrument.tolist()):
+            tiers = pick_rule(spec.tiers, frame, index, spec.name)
+            mine = slice(row, row + 1)
+            per = _unit_per_settlement(spec, frame, index, coins[mine], value[mine])
+            size = float(value[row] * per[0])
+            found += [tier.floor / size for tier in tiers if 0 < tier.floor < size]
+    return np.unique(found)
+
+
+def _coins_and_value(
+    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats
+) -> tuple[Floats, Floats]:
+    """Return size in coins and notional in the settlement asset, at least 0."""
+    coins = np.abs(quantity) * frame.unit_coins[instrument]
+    quoted = frame.index_quote if spec.price == "index" else frame.view.price
+    return coins, coins * np.where(frame.terms.inverse[instrument], 1.0, quoted[instrument])
 
 
 def _require_known(

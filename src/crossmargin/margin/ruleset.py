@@ -223,7 +223,8 @@ def _assign(content: dict[str, Any], path: str, value: Any, what: str) -> None:
         node = nxt
     if not isinstance(node, dict):
         raise RulesetError(f"{what} has no parameter {path!r}", code="RUL-002", field=path)
-    node[parts[-1]] = value
+    # A copy: a later path may reach into it, and the caller's value stays as it was.
+    node[parts[-1]] = copy.deepcopy(value)
 
 
 def _check(ruleset: Ruleset, what: str) -> None:
@@ -337,15 +338,21 @@ def _shipped() -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse a shipped file once; whoever changes the result copies it first."""
+    return tomllib.loads(text)
+
+
 def _shipped_dict(ruleset_id: str, on: str | None = None) -> dict[str, Any]:
     """Return the shipped file of an id: of several dated versions the one in force `on`."""
     versions = []
     for text in _shipped().values():
-        raw = tomllib.loads(text)
+        raw = _parsed(text)
         if raw.get("id") == ruleset_id:
             versions.append(raw)
     if not versions:
-        known = ", ".join(sorted({tomllib.loads(t)["id"] for t in _shipped().values()}))
+        known = ", ".join(sorted({_parsed(t)["id"] for t in _shipped().values()}))
         raise RulesetError(
             f"unknown rule-set {ruleset_id!r}", code="RUL-002", hint=f"known are {known}"
         )
@@ -358,7 +365,7 @@ def _shipped_dict(ruleset_id: str, on: str | None = None) -> dict[str, Any]:
 
 def ruleset_ids() -> list[str]:
     """Return the ids of the shipped rule-sets, sorted."""
-    return sorted({tomllib.loads(text)["id"] for text in _shipped().values()})
+    return sorted({_parsed(text)["id"] for text in _shipped().values()})
 
 
 def load_ruleset(
