@@ -42,6 +42,12 @@ COVERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "isolated": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
     "isolated-whole": ((*KINDS, "sol"), (*COINS, "USDT", "SOL")),
 }
+#: Rule-sets that another file holds to outside figures or to an oracle of their own.
+HELD_ELSEWHERE = {
+    "derive-pm1": "golden/test_derive_cases.py",
+    "derive-pm2": "golden/test_derive_cases.py",
+    "derive-srm": "golden/test_derive_cases.py",
+}
 SEEDS = range(4)
 WORST_FILL = {"orders.method": "worst-fill"}
 #: Funding nets by group here and by subset there: held to each other in a test of its own.
@@ -87,7 +93,9 @@ def settle(found: Comparison) -> None:
 
 
 def test_every_rule_set_is_held() -> None:
-    assert sorted(COVERS) == sorted(ruleset_ids())
+    assert sorted([*COVERS, *HELD_ELSEWHERE]) == sorted(ruleset_ids())
+    for file in set(HELD_ELSEWHERE.values()):
+        assert (Path(__file__).parents[1] / file).is_file()
 
 
 @pytest.mark.parametrize("name", sorted(COVERS))

@@ -221,7 +221,8 @@ def shocked_vol(vol: float, years: float, state: str, rules: dict, underlying: s
     shocks = shocks_for(rules, underlying)
     reference = rules["scenarios"]["reference_days"]
     days = max(years * 365.0, shocks["days_floor"])
-    power = shocks["short_power"] if days < reference else shocks["long_power"]
+    # The floor bounds the ratio; which power applies follows the actual tenor.
+    power = shocks["short_power"] if years * 365.0 < reference else shocks["long_power"]
     scale = (reference / days) ** power
     if state == "up":
         return max(vol * (1.0 + shocks["vol_up"] * scale), shocks["vol_floor_up"])

@@ -211,13 +211,14 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
         vol_state=np.zeros(model.scenarios, dtype=np.int64),
         weight=np.ones_like(move),
         extended=np.zeros(model.scenarios, dtype=np.bool_),
+        turned=np.zeros(model.scenarios, dtype=np.bool_),
         labels=(),
         shocks=tuple(UnderlyingShocks(price_range=0.5) for _ in names),
         reference_days=30.0,
     )
     alias = frame.ruleset.data.groups
     plan = plan_table(registry, scenarios, rows=frame.used, underlying_alias=alias)
-    table = build_table(plan, frame.view)
+    table = build_table(plan, frame.view, discount=frame.discount)
     settle = frame.terms.settlement[book.position_instrument]
     place = {name: row for row, name in enumerate(names)}
     usd = frame.view.asset_usd

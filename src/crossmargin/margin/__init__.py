@@ -13,6 +13,7 @@ from crossmargin.margin.engine import (
     frame_for,
     requirement,
 )
+from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
 from crossmargin.margin.liquidation_price import (
     Crossing,
     LiquidationPrice,
@@ -43,6 +44,7 @@ __all__ = [
     "Crossing",
     "Equity",
     "Evaluation",
+    "ExpiryDetail",
     "Frame",
     "LiquidationPrice",
     "Requirement",
@@ -56,8 +58,10 @@ __all__ = [
     "evaluate",
     "evaluate_book",
     "excess_at",
+    "expiry_details",
     "fenced_margins",
     "frame_for",
+    "isolated_margins",
     "liquidation_prices",
     "load_ruleset",
     "make_statement",

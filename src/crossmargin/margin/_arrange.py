@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError
+from crossmargin.instruments import KIND_CODE, Terms
 from crossmargin.margin.ruleset import Ruleset
 
 Floats = NDArray[np.float64]
@@ -60,6 +61,7 @@ class Arrangement:
     group_underlying: Ints
     segment_group: Ints
     segment_asset: Ints
+    segment_expiry: Ints
 
     @property
     def pots(self) -> int:
@@ -115,7 +117,9 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     l_settle = terms.settlement[book.leg_instrument].astype(np.int64)
     n, b, m = book.position_pool.size, book.balance_pool.size, book.leg_order.size
     nothing = np.full(n + b + m, -1, dtype=np.int64)
-    marks, assets = nothing, np.full(n + b + m, USD, dtype=np.int64)
+    counted = ruleset.data.numeraire
+    unit = USD if counted in ("USD", "settlement") else registry.asset(counted)
+    marks, assets = nothing, np.full(n + b + m, unit, dtype=np.int64)
     if by == "settlement":
         assets = np.concatenate([p_settle, book.balance_asset, l_settle])
     elif by == "position":
@@ -127,7 +131,7 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
         # Every pool has a wallet, also an empty one: fenced margin comes from somewhere.
         own = np.unique(book.position_pool)
         pools = np.concatenate([pools, own])
-        assets = np.concatenate([assets, np.full(own.size, USD, dtype=np.int64)])
+        assets = np.concatenate([assets, np.full(own.size, unit, dtype=np.int64)])
         marks = np.concatenate([marks, np.full(own.size, -1, dtype=np.int64)])
     (pot_pool, pot_asset, pot_mark), pot = _unique_rows(pools, assets, marks)
     p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b : n + b + m]
@@ -138,10 +142,13 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     s_pot = b_pot[stressed]
     s_under = follow[book.balance_asset[stressed]]
     s_settle = book.balance_asset[stressed]
-    (seg_pot, seg_under, seg_settle), segment = _unique_rows(
+    p_expiry = _netted_expiry(ruleset, terms, book.position_instrument)
+    l_expiry = _netted_expiry(ruleset, terms, book.leg_instrument)
+    (seg_pot, seg_under, seg_settle, seg_expiry), segment = _unique_rows(
         np.concatenate([p_pot, l_pot, s_pot]),
         np.concatenate([p_under, l_under, s_under]),
         np.concatenate([p_settle, l_settle, s_settle]),
+        np.concatenate([p_expiry, l_expiry, np.full(s_pot.size, -1, dtype=np.int64)]),
     )
     (group_pot, group_under), segment_group = _unique_rows(seg_pot, seg_under)
     p_seg, l_seg = segment[:n], segment[n : n + l_pot.size]
@@ -162,7 +169,16 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
         group_underlying=group_under,
         segment_group=segment_group,
         segment_asset=seg_settle,
+        segment_expiry=seg_expiry,
     )
+
+
+def _netted_expiry(ruleset: Ruleset, terms: Terms, instrument: Ints) -> Ints:
+    """Return the expiry of options where a rule-set nets by expiry, else -1."""
+    if ruleset.scan is None or ruleset.scan.segments != "expiry":
+        return np.full(instrument.size, -1, dtype=np.int64)
+    option = terms.kind[instrument] == KIND_CODE["option"]
+    return np.where(option, terms.expiry_ns[instrument], -1)
 
 
 def _held_position(book: Book, leg_pool: Ints) -> Ints:

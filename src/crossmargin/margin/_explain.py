@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crossmargin.book import LEGS, AccountFile, Book
 from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
+from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import run_scan
 from crossmargin.margin.components import Component, DeltaConcentration
@@ -356,6 +357,33 @@ def _adds(frame: Frame, name: str) -> bool:
     text = " ".join([*data.steps.values(), data.im])
     inside = text.partition("max(")[2].partition(")")[0]
     return name not in inside.replace(",", " ").split()
+
+
+def gaps_here(frame: Frame) -> list[str]:
+    """List what is unknown about a rule-set and touches this account's number.
+
+    A component that refuses when it is needed has not been needed where a number came out; what
+    is left out, a house formula for orders or an unconfirmed haircut counts where it applies.
+    """
+    book, data = frame.book, frame.ruleset.data
+    a = frame.arrangement
+    found = [
+        f"{spec.name}: {spec.note or 'not published'}"
+        for spec in data.components
+        if spec.unknown and spec.leaves_out and book.position_instrument.size
+    ]
+    if book.leg_order.size and data.orders.confidence in ("house", "user", "unconfirmed"):
+        found.append(f"open_orders: {data.orders.note or 'house formula'}")
+    other = (book.balance_amount != 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
+    if data.collateral.confidence == "unconfirmed" and other.any():
+        found.append(f"collateral: {data.collateral.note or 'haircuts incomplete'}")
+    held = {book.registry.assets[i] for i in book.balance_asset[other]}
+    found += [
+        f"collateral of {name}: the venue's total is not supplied, its weight is not scaled"
+        for name in sorted(held)
+        if (rule := asset_rule(frame.ruleset, name)) is not None and rule.unscaled
+    ]
+    return found
 
 
 def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) -> list[str]:

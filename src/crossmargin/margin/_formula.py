@@ -39,7 +39,7 @@ class Part:
         Requirement per group in the pot's numeraire, at least 0.
     share_im, share_mm : float64[N]
         ``q·∂/∂q`` of each position: what it contributes at the margin.
-    balance_share : float64[B] or None
+    balance_im, balance_mm : float64[B] or None
         The same for balances that take part; None where none does.
     """
 
@@ -47,7 +47,8 @@ class Part:
     mm: Floats
     share_im: Floats
     share_mm: Floats
-    balance_share: Floats | None = None
+    balance_im: Floats | None = None
+    balance_mm: Floats | None = None
 
 
 def stem(frame: Frame, index: int) -> tuple[str, str]:

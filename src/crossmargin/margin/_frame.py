@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
-from crossmargin.errors import RulesetError
+from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE, Terms
 from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
 from crossmargin.margin.ruleset import Ruleset
@@ -186,7 +186,7 @@ class Frame:
             )
             # Only the part of the forward that still moves carries delta.
             moving = self.view.price_variable[opt] / forward
-            delta[opt] = slope * moving * terms.contract_size[opt]
+            delta[opt] = slope * moving * terms.contract_size[opt] * self.discount[opt]
         return np.where(self.view.settled, 0.0, delta)
 
     @cached_property
@@ -225,7 +225,43 @@ class Frame:
     @cached_property
     def table(self) -> RiskTable:
         """The risk table over the instruments used."""
-        return build_table(self.plan, self.view, kernel=self.kernel)
+        return build_table(self.plan, self.view, kernel=self.kernel, discount=self.discount)
+
+    @cached_property
+    def rate(self) -> Floats:
+        """Interest rate to each instrument's expiry, at least 0; NaN where there is none."""
+        return np.maximum(self.view.rate, 0.0)
+
+    @cached_property
+    def discount(self) -> Floats:
+        """Discount factor of each instrument's value: 1 unless the rule-set discounts options.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-012`` when the rule-set discounts and the market has no rate for an option.
+        """
+        factor = np.ones(len(self.book.registry))
+        if self.ruleset.data.discounting == "none":
+            return factor
+        opt = self.used[self.terms.kind[self.used] == KIND_CODE["option"]]
+        self.require_rate(opt)
+        factor[opt] = np.exp(-self.rate[opt] * self.view.years[opt])
+        return factor
+
+    def require_rate(self, instrument: Ints) -> None:
+        """Refuse, by name, an instrument for whose expiry the market has no interest rate."""
+        missing = instrument[np.isnan(self.view.rate[instrument])]
+        if missing.size:
+            name = self.book.registry[int(missing[0])].id
+            raise MarketDataError(
+                f"the market has no interest rate for the expiry of {name}, which rule-set "
+                f"{self.ruleset.id!r} needs",
+                code="MKT-012",
+                instrument=name,
+                field="forwards.rate",
+                hint="add rate to the forward of that expiry in the market (0 is a rate)",
+            )
 
     @property
     def group_scenario_row(self) -> Ints:
@@ -255,7 +291,7 @@ class Frame:
                 self.view.vol[opt],
                 terms.is_call[opt],
             )
-            value[opt] = np.where(terms.inverse[opt], price / forward, price)
+            value[opt] = np.where(terms.inverse[opt], price / forward, price) * self.discount[opt]
         spot = used[terms.kind[used] == KIND_CODE["spot"]]
         value[spot] = self.view.price[spot]
         return value * terms.contract_size

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crossmargin.instruments import DOLLARS, KIND_CODE
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin.components import CurrencyOffset, Scan
+from crossmargin.margin.components import CurrencyOffset, Scan, StaticDiscount
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -67,17 +67,55 @@ class ScanResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Discounted:
+    """Static discount by segment: what a unit of shocked value counts on either side of 0.
+
+    Attributes
+    ----------
+    long, short : float64[K]
+        Factors for values of 0 or more, and below 0; 1 for segments that are no expiry.
+    base : float64[K]
+        Value of each segment today.
+    """
+
+    long: Floats
+    short: Floats
+    base: Floats
+
+    def change(self, v: Floats) -> Floats:
+        """Change of value that counts: shocked and discounted, less today's undiscounted."""
+        then = self.base[:, None] + v
+        factor = np.where(then >= 0, self.long[:, None], self.short[:, None])
+        # Segments without options have no base and a factor of 1: their change stays exact.
+        return np.where(
+            (self.long == 1.0)[:, None] & (factor == 1.0), v, then * factor - (self.base[:, None])
+        )
+
+    def factor(self, v: Floats) -> Floats:
+        """Return the factor at one change per segment."""
+        return np.where(self.base + v >= 0, self.long, self.short)
+
+
+@dataclass(frozen=True, slots=True)
 class _Phi:
     """Parameters of the map φ, by segment (rows) and scenario (columns)."""
 
     weight: Floats
     tail: Bools
+    turned: Bools
     offset: Floats
     cap: Floats
     dampener: Floats
     tail_gains: bool
 
     def value(self, v: Floats) -> Floats:
+        counted = self._counted(v)
+        if not self.turned.any():
+            return counted
+        # Either direction of a turned surface may happen, expiry by expiry.
+        return np.where(self.turned, -np.abs(counted), counted)
+
+    def _counted(self, v: Floats) -> Floats:
         gain = np.maximum(v, 0.0) * self.weight * self.offset[:, None]
         gain = np.minimum(gain, self.cap[:, None])
         loss = np.maximum(-v, 0.0) * self.weight
@@ -95,7 +133,8 @@ class _Phi:
             gain = np.where(tail, 0.0, gain)
         beyond = -x * w > np.where(tail, self.dampener, 0.0)
         loss = np.where(tail & ~beyond, 0.0, w)
-        return np.where(x > 0, gain, loss)
+        slope = np.where(x > 0, gain, loss)
+        return np.where(self.turned[column] & (x > 0), -slope, slope)
 
 
 def _currency_rules(spec: Scan, frame: Frame) -> list[CurrencyOffset]:
@@ -113,12 +152,53 @@ def _phi(spec: Scan, frame: Frame) -> _Phi:
     return _Phi(
         weight=scenarios.weight[frame.group_scenario_row[a.segment_group]],
         tail=scenarios.extended,
+        turned=scenarios.turned,
         offset=np.array([r.pnl_offset for r in rules]),
         cap=np.array([np.inf if r.max_offset_usd is None else r.max_offset_usd for r in rules])
         / usd,
         dampener=np.array([r.dampener_usd for r in rules]) / usd,
         tail_gains=spec.tail_gains_count,
     )
+
+
+def _segment_terms(frame: Frame) -> tuple[Floats, Floats]:
+    """Years and rate to the expiry of each segment of options; NaN elsewhere."""
+    a, book = frame.arrangement, frame.book
+    instrument = np.concatenate([book.position_instrument, book.leg_instrument])
+    segment = np.concatenate([a.position_segment, a.leg_segment])
+    years, rate = np.full(a.segments, np.nan), np.full(a.segments, np.nan)
+    years[segment] = frame.view.years[instrument]
+    rate[segment] = frame.rate[instrument]
+    return years, rate
+
+
+def static_discount(spec: Scan, frame: Frame, base: Floats) -> Discounted | None:
+    """Return the static discount of each segment, or None where a scan has none."""
+    rule, a = spec.static_discount, frame.arrangement
+    if rule is None:
+        return None
+    dated = a.segment_expiry >= 0
+    long, short = np.ones(a.segments), np.ones(a.segments)
+    if dated.any():
+        _require_rates(rule, frame)
+        years, rate = _segment_terms(frame)
+        years, rate = years[dated], np.nan_to_num(rate[dated])
+        low = rule.long
+        long[dated] = low.base * np.exp(-years * (rate * low.rate_mult + low.rate_add))
+        if rule.short is not None:
+            high = rule.short
+            grown = high.base * np.exp(years * (rate * high.rate_mult + high.rate_add))
+            discounted = frame.ruleset.data.discounting == "rate"
+            undiscounted = np.exp(rate * years) if discounted else np.ones(years.size)
+            short[dated] = np.minimum(undiscounted, grown)
+    return Discounted(long, short, base)
+
+
+def _require_rates(rule: StaticDiscount, frame: Frame) -> None:
+    rules = [r for r in (rule.long, rule.short) if r is not None]
+    if any(r.rate_mult > 0 for r in rules):
+        used = frame.used
+        frame.require_rate(used[frame.terms.kind[used] == KIND_CODE["option"]])
 
 
 def _rates(spec: Scan, frame: Frame, instrument: Ints, segment: Ints) -> Floats:
@@ -222,8 +302,20 @@ def order_losses(spec: Scan, frame: Frame) -> Floats:
     pnl = pnl * _rates(spec, frame, book.leg_instrument, a.leg_segment)
     pair = book.leg_order * a.segments + a.leg_segment
     keys, inverse = np.unique(pair, return_inverse=True)
-    loss = np.maximum(0.0, -sum_by(pnl, inverse, keys.size))
+    change = sum_by(pnl, inverse, keys.size)
     order, segment = keys // a.segments, keys % a.segments
+    discount = static_discount(spec, frame, np.zeros(a.segments))
+    if discount is not None:
+        # Discounting is subadditive where value is marked down more than debt, else bounded by
+        # the worse factor: an order's own value, discounted apart, loses no less than together.
+        value = frame.leg_quantity * np.nan_to_num(frame.unit_value[book.leg_instrument])
+        value = value * (a.segment_expiry[a.leg_segment] >= 0) * frame.segment_rate[a.leg_segment]
+        base = sum_by(value, inverse, keys.size)[:, None]
+        then, long, short = base + change, discount.long[segment], discount.short[segment]
+        change = np.minimum(then * long[:, None], then * short[:, None]) - base
+    loss = np.maximum(0.0, -change)
+    if frame.table.scenarios.turned.any():
+        loss = np.where(frame.table.scenarios.turned, np.abs(change), loss)
     return capped_losses(frame, loss, order, segment, a.group_pot[a.segment_group])
 
 
@@ -253,6 +345,16 @@ def capped_losses(frame: Frame, loss: Floats, order: Ints, place: Ints, pot: Int
     return out + sum_by(np.minimum(total, limit), where, pot.size)
 
 
+def _expiry_values(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
+    """Value today of each option, in the numeraire, where a static discount needs it."""
+    a = frame.arrangement
+    if spec.static_discount is None:
+        return np.zeros(quantity.size)
+    _, value = frame.position_values(quantity)
+    dated = a.segment_expiry[a.position_segment] >= 0
+    return np.where(dated, value * frame.position_rate, 0.0)
+
+
 def run_scan(
     spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
 ) -> ScanResult:
@@ -279,8 +381,16 @@ def run_scan(
     rows += _held_in_coin(spec, frame, quantity)
     held = _balance_pnl(frame, amount)
     v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
+    value = _expiry_values(spec, frame, quantity)
+    discount = static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
+    raw = v
+    if discount is not None:
+        v = discount.change(v)
     if orders and frame.book.leg_order.size:
-        v = v - order_losses(spec, frame)
+        worse = order_losses(spec, frame)
+        # In a turned scenario what hurts is distance from today, on either side.
+        away = np.where(frame.table.scenarios.turned & (v > 0), -v, v)
+        v = away - worse
     phi = _phi(spec, frame)
     vector = sum_by(phi.value(v), a.segment_group, a.groups)
     binding = np.argmin(vector, axis=1) if a.groups else np.empty(0, dtype=np.int64)
@@ -291,7 +401,11 @@ def run_scan(
     p, b = a.position_segment, np.flatnonzero(a.balance_segment >= 0)
     pick = column[p]
     n = np.arange(p.size)
-    share = -slope[p] * rows[n, pick]
+    moved = rows[n, pick]
+    if discount is not None:
+        factor = discount.factor(raw[np.arange(a.segments), column])[p]
+        moved = factor * moved + (factor - 1.0) * value
+    share = -slope[p] * moved
     balance_share = np.zeros(amount.size)
     seg = a.balance_segment[b]
     balance_share[b] = -slope[seg] * held[b, column[seg]]
@@ -299,7 +413,7 @@ def run_scan(
         margin=margin,
         binding=np.where(loses, binding, -1),
         vector=vector,
-        raw=sum_by(v, a.segment_group, a.groups),
+        raw=sum_by(raw, a.segment_group, a.groups),
         position_share=share,
         balance_share=balance_share,
     )

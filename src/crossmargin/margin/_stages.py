@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import invariant
 from crossmargin.margin import _charges as charges
+from crossmargin.margin import _feeds as feeds
+from crossmargin.margin import _option_charges as option_charges
 from crossmargin.margin._counting import run_debts
 from crossmargin.margin._formula import Part, run_rate
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._options import run_options
 from crossmargin.margin._scan import ScanResult
 from crossmargin.margin.components import (
+    BalanceRate,
+    BasisContingency,
     Borrow,
+    CollateralConfidence,
     Component,
     CorrelationContingency,
     Debt,
@@ -30,9 +35,14 @@ from crossmargin.margin.components import (
     FixedCharge,
     FundingProvision,
     MinDelta,
+    NakedShort,
     OpenInterestRate,
+    OptionBounded,
     OptionFormula,
+    OracleConfidence,
     OrderCharge,
+    PegCharge,
+    PegFactor,
     PerpWeights,
     RateMargin,
     Roll,
@@ -75,9 +85,8 @@ def _scan(spec: Scan, stage: Stage) -> Part:
     scan = stage.scan
     invariant(scan is not None, "a scan component without a scan")
     assert scan is not None
-    return Part(
-        scan.margin, scan.margin, scan.position_share, scan.position_share, scan.balance_share
-    )
+    p, b = scan.position_share, scan.balance_share
+    return Part(scan.margin, scan.margin, p, p, b, b)
 
 
 def _correlation(spec: CorrelationContingency, stage: Stage) -> Part:
@@ -105,6 +114,13 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     DeltaConcentration: _plain(charges.run_delta_concentration),
     FundingProvision: _plain(charges.run_funding),
     FeeProvision: _plain(charges.run_fees),
+    BasisContingency: _plain(option_charges.run_basis),
+    NakedShort: _plain(option_charges.run_naked),
+    OptionBounded: _plain(option_charges.run_bounded),
+    OracleConfidence: _plain(feeds.run_confidence),
+    PegFactor: _plain(feeds.run_peg_factor),
+    PegCharge: _plain(feeds.run_peg_charge),
+    BalanceRate: lambda spec, stage: feeds.run_balance_rate(spec, stage.frame, stage.amount),
 }
 
 #: Components of a pot as a whole: initial and maintenance requirement by pot.
@@ -113,6 +129,9 @@ POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats]]] = {
     Debt: lambda spec, stage: run_debts(spec, stage.frame),
     OrderCharge: lambda spec, stage: charges.run_order_charge(spec, stage.frame, stage.orders),
     FixedCharge: lambda spec, stage: charges.run_fixed_charge(spec, stage.frame),
+    CollateralConfidence: lambda spec, stage: feeds.run_collateral_confidence(
+        spec, stage.frame, stage.amount
+    ),
 }
 
 

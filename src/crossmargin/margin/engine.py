@@ -129,6 +129,8 @@ def frame_for(
     arrangement = arrange(book, ruleset)
     _require_orders_known(book, ruleset)
     _require_traded(book, ruleset)
+    if ruleset.data.numeraire not in ("USD", "settlement"):
+        snapshot.asset_usd(ruleset.data.numeraire)
     view = snapshot.view(book.registry, book.instruments_used().tolist())
     if ruleset.data.price_view == "index":
         view = at_index(view, book)
@@ -217,6 +219,8 @@ def requirement(
     book, a, ruleset = frame.book, frame.arrangement, frame.ruleset
     q = book.position_quantity if quantity is None else quantity
     b = book.balance_amount if amount is None else amount
+    # Where margin is checked when an order fills, a resting order reserves nothing.
+    orders = orders and ruleset.data.orders.method != "at-fill"
     scan = None
     if ruleset.scan is not None:
         scan = run_scan(ruleset.scan, frame, q, b, orders=orders)
@@ -237,6 +241,8 @@ def requirement(
             name: Dual(part.im if level == "im" else part.mm, {name: np.ones(a.groups)})
             for name, part in parts.items()
         }
+        for name, figure in ruleset.data.combine.constants.items():
+            values[name] = Dual(np.full(a.groups, figure), {})
         for step in ruleset.data.combine.steps:
             values[step] = ruleset.expressions[step].dual(values)
         result = ruleset.expressions[level].dual(values)
@@ -251,9 +257,10 @@ def requirement(
             part = parts[name]
             mine = part.share_im if level == "im" else part.share_mm
             share += (grad * passed)[a.position_group] * mine
-            if part.balance_share is not None:
+            held = part.balance_im if level == "im" else part.balance_mm
+            if held is not None:
                 slope = (grad * passed)[a.segment_group[a.balance_segment[keep]]]
-                balance_share[keep] += slope * part.balance_share[keep]
+                balance_share[keep] += slope * held[keep]
         for im, mm in pool_parts.values():
             pot = pot + (im if level == "im" else mm)
         found[level] = (pot, group, credit, share, balance_share)
@@ -276,7 +283,9 @@ def requirement(
 
 def _check_margin(frame: Frame, group: Floats, level: str) -> None:
     """Refuse a requirement that is not a finite number of at least 0."""
-    wrong = ~np.isfinite(group) | (group < -1e-9 * np.maximum(1.0, np.abs(group)))
+    wrong = ~np.isfinite(group)
+    if not frame.ruleset.data.net_margin:
+        wrong |= group < -1e-9 * np.maximum(1.0, np.abs(group))
     if not wrong.any():
         return
     g = int(np.flatnonzero(wrong)[0])

@@ -107,7 +107,8 @@ class Ruleset:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over everything that enters a number."""
-        return hashlib.sha256(msgspec.json.encode(self.data, order="sorted")).hexdigest()
+        figures = msgspec.structs.replace(self.data, evidence=[])
+        return hashlib.sha256(msgspec.json.encode(figures, order="sorted")).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content as plain data; :func:`ruleset_from_dict` reads it back."""
@@ -179,6 +180,8 @@ def _extended(raw: dict[str, Any], what: str, open_: tuple[str, ...]) -> dict[st
     if base_id in open_:
         raise RulesetError(f"{what} extends itself", code="RUL-002", field="extends")
     base = _extended(_shipped_dict(str(base_id)), str(base_id), (*open_, str(base_id)))
+    # What the base was checked on says nothing about what refines it.
+    base.pop("evidence", None)
     return _merged(base, raw)
 
 
@@ -249,7 +252,15 @@ def _check(ruleset: Ruleset, what: str) -> None:
             field="sources",
         )
     pool_level = {c.name for c in data.components if isinstance(c, PotComponent)}
-    known = set(names) - pool_level
+    constants = set(data.combine.constants)
+    taken = constants & (set(names) | set(data.combine.steps) | {"im", "mm"})
+    if taken:
+        raise RulesetError(
+            f"{what} has a constant called {min(taken)!r}, which is taken",
+            code="RUL-005",
+            field=f"combine.constants.{min(taken)}",
+        )
+    known = set(names) - pool_level | constants
     if sum(isinstance(c, Scan) for c in data.components) > 1:
         raise RulesetError(f"{what} has more than one scan", code="RUL-005", field="components")
     for step, expression in ruleset.expressions.items():

@@ -170,7 +170,7 @@ def make_statement(
         as_of=format_time(market.as_of_ns),
         at=format_time(market.moment_ns),
         market_source=market.source,
-        ruleset=_ruleset_info(ruleset),
+        ruleset=_ruleset_info(frame),
         totals=_totals(done, float(alone.im.sum())),
         pots=_pots(done),
         components=explain.component_lines(frame, done.need),
@@ -251,14 +251,18 @@ def _hashes(inputs: Inputs, ruleset: Ruleset) -> Hashes:
     )
 
 
-def _ruleset_info(ruleset: Ruleset) -> RulesetInfo:
+def _ruleset_info(frame: Frame) -> RulesetInfo:
+    ruleset = frame.ruleset
     data = ruleset.data
+    here = explain.gaps_here(frame)
     return RulesetInfo(
         id=data.id,
         title=data.title,
         venue=data.venue,
         effective_from=data.effective_from,
         complete=ruleset.complete,
+        complete_here=not here,
+        gaps_here=here,
         gaps=list(ruleset.gaps),
         overrides=list(ruleset.overrides),
         limits=list(data.limits),

@@ -37,6 +37,8 @@ class RulesetInfo(_Data, frozen=True, kw_only=True):
     venue: str
     effective_from: str
     complete: bool
+    complete_here: bool
+    gaps_here: list[str]
     gaps: list[str]
     overrides: list[str]
     limits: list[str]

@@ -12,6 +12,7 @@ from crossmargin.market.files import (
     MARKET_FORMAT,
     MarketFile,
     decode_market,
+    exact_confidence,
     file_from_snapshot,
     read_market,
     snapshot_from_file,
@@ -20,6 +21,7 @@ from crossmargin.market.files import (
 from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
 from crossmargin.market.forwards import ForwardCurve, forward_from_parity
 from crossmargin.market.snapshot import (
+    CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
     SETTLEMENT_WINDOW_NS,
     AssetPrice,
@@ -31,6 +33,7 @@ from crossmargin.market.snapshot import (
 from crossmargin.market.svi import SviSlice
 
 __all__ = [
+    "CONFIDENCE_FEEDS",
     "CONFIDENCE_ONE",
     "MARKET_FORMAT",
     "SETTLEMENT_WINDOW_NS",
@@ -49,6 +52,7 @@ __all__ = [
     "butterfly_violations",
     "calendar_violations",
     "decode_market",
+    "exact_confidence",
     "file_from_snapshot",
     "fit_surface",
     "fit_svi",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossmargin.errors import MarketDataError
-from crossmargin.instruments import Future, Instrument, Option, Registry
+from crossmargin.instruments import Future, Instrument, Option, Registry, expiry_of
 from crossmargin.pricing import SETTLEMENT_WINDOW_S, settlement_parts
 from crossmargin.units import NS_PER_SECOND, format_time, year_fraction
 
@@ -21,7 +21,7 @@ def build_view(
     snapshot: Snapshot, registry: Registry, needed: Iterable[int] | None = None
 ) -> MarketView:
     """Build the columns; see :meth:`Snapshot.view`."""
-    from crossmargin.market.snapshot import MarketView
+    from crossmargin.market.snapshot import CONFIDENCE_FEEDS, CONFIDENCE_ONE, MarketView
 
     required = set(range(len(registry)) if needed is None else needed)
     size = len(registry)
@@ -31,6 +31,8 @@ def build_view(
     years = np.full(size, np.inf)
     funding = np.full(size, np.nan)
     settled = np.zeros(size, dtype=np.bool_)
+    rate = np.full(size, np.nan)
+    confidence = np.full((size, len(CONFIDENCE_FEEDS)), CONFIDENCE_ONE, dtype=np.int64)
     asset_usd = np.array([_asset_or_nan(snapshot, name) for name in registry.assets])
     for index, instrument in enumerate(registry):
         try:
@@ -41,6 +43,7 @@ def build_view(
             continue
         fixed[index], variable[index], vol[index], years[index] = row[:4]
         funding[index], settled[index] = row[4], row[5]
+        rate[index], confidence[index] = _feeds(snapshot, instrument)
     return MarketView(
         as_of_ns=snapshot.moment_ns,
         asset_usd=asset_usd,
@@ -50,7 +53,36 @@ def build_view(
         years=years,
         funding_rate_8h=funding,
         settled=settled,
+        rate=rate,
+        asset_confidence=np.array(
+            [_asset_confidence(snapshot, name) for name in registry.assets], dtype=np.int64
+        ),
+        confidence=confidence,
     )
+
+
+def _asset_confidence(snapshot: Snapshot, name: str) -> int:
+    from crossmargin.market.snapshot import CONFIDENCE_ONE
+
+    quote = snapshot.assets.get(name)
+    return CONFIDENCE_ONE if quote is None else quote.confidence
+
+
+def _feeds(snapshot: Snapshot, instrument: Instrument) -> tuple[float, tuple[int, int, int, int]]:
+    """Return the rate to the expiry, and how far mark, forward, rate and vol are trusted."""
+    from crossmargin.market.snapshot import CONFIDENCE_ONE
+
+    quote = snapshot.quotes.get(instrument.id)
+    own = CONFIDENCE_ONE if quote is None else quote.confidence
+    expiry = expiry_of(instrument)
+    if expiry is None:
+        return math.nan, (own, CONFIDENCE_ONE, CONFIDENCE_ONE, CONFIDENCE_ONE)
+    forward = snapshot.forwards.get((instrument.underlying, expiry))
+    if forward is None:
+        return math.nan, (own, CONFIDENCE_ONE, CONFIDENCE_ONE, own)
+    vol = min(own, forward.vol_confidence)
+    rate = math.nan if forward.rate is None else forward.rate
+    return rate, (own, forward.confidence, forward.rate_confidence, vol)
 
 
 def _asset_or_nan(snapshot: Snapshot, name: str) -> float:
@@ -92,12 +124,32 @@ def _dated_row(
 ) -> tuple[float, float, float, float, float, bool]:
     years = year_fraction(snapshot.moment_ns, instrument.expiry_ns)
     per_usd = 1.0 / snapshot.asset_usd(instrument.quote)
+    feed = snapshot.forwards.get((instrument.underlying, instrument.expiry_ns))
+    if feed is not None and feed.parts_usd is not None:
+        known = (instrument.underlying, instrument.expiry_ns) in snapshot.settlements
+        if years > 0 or not known:
+            return _stated_row(snapshot, instrument, feed.parts_usd, years, per_usd)
     if years <= 0:
         price = _settlement_price(snapshot, instrument)
         return price * per_usd, 0.0, 0.0, 0.0, math.nan, True
     fixed, variable = _forward_parts(snapshot, instrument, per_usd)
     vol = option_vol(snapshot, instrument) if isinstance(instrument, Option) else math.nan
     return fixed, variable, vol, years, math.nan, False
+
+
+def _stated_row(
+    snapshot: Snapshot,
+    instrument: Future | Option,
+    parts_usd: tuple[float, float],
+    years: float,
+    per_usd: float,
+) -> tuple[float, float, float, float, float, bool]:
+    """Take the forward as a feed states it: what has expired stays open until it is settled."""
+    vol = math.nan
+    if isinstance(instrument, Option):
+        vol = option_vol(snapshot, instrument) if years > 0 else 0.0
+    fixed, variable = (part * per_usd for part in parts_usd)
+    return fixed, variable, vol, max(years, 0.0), math.nan, False
 
 
 def _no_forward(instrument: Future | Option) -> MarketDataError:

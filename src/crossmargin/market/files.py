@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,10 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Refuses unknown fields."""
 
 
+#: A number from 0 to 1, or a decimal in a string to keep every digit.
+ConfidenceFigure = Annotated[float, Meta(ge=0, le=1)] | str
+
+
 class AssetEntry(_Strict, frozen=True, kw_only=True):
     """Price of a coin or stablecoin in US dollars; `as_of` defaults to the market's."""
 
@@ -36,19 +41,26 @@ class AssetEntry(_Strict, frozen=True, kw_only=True):
     price_usd: float
     as_of: str | None = None
     source: str = ""
-    confidence: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    confidence: ConfidenceFigure = 1.0
 
 
 class ForwardEntry(_Strict, frozen=True, kw_only=True):
     """Forward of an underlying at an expiry.
 
     `settlement_average_usd` is the average of the index so far, inside the settlement window.
+    `parts_usd` are the settled and the moving part of the forward where the venue's own feed
+    states them; `price_usd` is then their sum. `rate` is the interest rate to the expiry.
     """
 
     underlying: str
     expiry: str
     price_usd: float
     settlement_average_usd: float | None = None
+    parts_usd: tuple[float, float] | None = None
+    rate: float | None = None
+    confidence: ConfidenceFigure = 1.0
+    rate_confidence: ConfidenceFigure = 1.0
+    vol_confidence: ConfidenceFigure = 1.0
     as_of: str | None = None
     source: str = ""
 
@@ -81,7 +93,7 @@ class InstrumentEntry(_Strict, frozen=True, kw_only=True):
     ask: float | None = None
     as_of: str | None = None
     source: str = ""
-    confidence: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    confidence: ConfidenceFigure = 1.0
 
 
 class SettlementEntry(_Strict, frozen=True, kw_only=True):
@@ -118,8 +130,56 @@ def _positive(value: float, what: str, field: str) -> float:
     return value
 
 
-def _exact(confidence: float) -> int:
-    return round(confidence * CONFIDENCE_ONE)
+def exact_confidence(figure: float | str, field: str = "confidence") -> int:
+    """Return a confidence in 1e-18 units, every digit kept.
+
+    Raises
+    ------
+    MarketDataError
+        ``MKT-009`` for what is not a decimal from 0 to 1.
+    """
+    try:
+        value = Decimal(str(figure))
+        units = value * CONFIDENCE_ONE
+        if isinstance(figure, float):
+            units = units.to_integral_value()
+        if not 0 <= value <= 1 or units != int(units):
+            raise InvalidOperation
+    except (InvalidOperation, ValueError, OverflowError):
+        raise MarketDataError(
+            f"a confidence of {figure!r} is not a decimal from 0 to 1 with at most 18 digits",
+            code="MKT-009",
+            field=field,
+        ) from None
+    return int(units)
+
+
+def _figure(confidence: int) -> float | str:
+    """Write a confidence: a number where that says everything, else a decimal."""
+    number = confidence / CONFIDENCE_ONE
+    if exact_confidence(round(number, 15)) == confidence:
+        return round(number, 15)
+    return f"0.{confidence:018d}"
+
+
+def _finite(value: float | None, what: str, field: str) -> float | None:
+    if value is not None and not (math.isfinite(value) and abs(value) < 100):
+        raise MarketDataError(
+            f"{what} is {value!r}; a decimal per year is needed", code="MKT-009", field=field
+        )
+    return value
+
+
+def _parts(parts: tuple[float, float] | None, what: str, field: str) -> tuple[float, float] | None:
+    if parts is not None and not (
+        all(math.isfinite(part) and part >= 0 for part in parts) and sum(parts) > 0
+    ):
+        raise MarketDataError(
+            f"the parts of {what} are {parts}, not two amounts of at least 0 with a positive sum",
+            code="MKT-009",
+            field=field,
+        )
+    return parts
 
 
 def snapshot_from_file(data: MarketFile) -> Snapshot:
@@ -155,7 +215,7 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
             price_usd=_positive(entry.price_usd, f"the price of {entry.asset}", field),
             time_ns=moment(entry.as_of, f"{field}.as_of"),
             source=entry.source or data.source,
-            confidence=_exact(entry.confidence),
+            confidence=exact_confidence(entry.confidence, f"{field}.confidence"),
         )
     forwards: dict[tuple[str, int], Forward] = {}
     for row, item in enumerate(data.forwards):
@@ -167,6 +227,11 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
         forwards[key] = Forward(
             price_usd=_positive(item.price_usd, what, field),
             average_usd=None if average is None else _positive(average, what, field),
+            parts_usd=_parts(item.parts_usd, what, f"{field}.parts_usd"),
+            rate=_finite(item.rate, f"the rate to {item.expiry}", f"{field}.rate"),
+            confidence=exact_confidence(item.confidence, f"{field}.confidence"),
+            rate_confidence=exact_confidence(item.rate_confidence, f"{field}.rate_confidence"),
+            vol_confidence=exact_confidence(item.vol_confidence, f"{field}.vol_confidence"),
             time_ns=moment(item.as_of, f"{field}.as_of"),
             source=item.source or data.source,
         )
@@ -258,7 +323,7 @@ def _quotes(data: MarketFile, moment: Any) -> dict[str, InstrumentQuote]:
             ask=entry.ask,
             time_ns=moment(entry.as_of, f"{field}.as_of"),
             source=entry.source or data.source,
-            confidence=_exact(entry.confidence),
+            confidence=exact_confidence(entry.confidence, f"{field}.confidence"),
         )
     return quotes
 
@@ -307,7 +372,7 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
                 price_usd=quote.price_usd,
                 as_of=stamp(quote.time_ns),
                 source=named(quote.source),
-                confidence=quote.confidence / CONFIDENCE_ONE,
+                confidence=_figure(quote.confidence),
             )
             for name, quote in sorted(snapshot.assets.items())
         ],
@@ -317,6 +382,11 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
                 expiry=format_time(expiry),
                 price_usd=forward.price_usd,
                 settlement_average_usd=forward.average_usd,
+                parts_usd=forward.parts_usd,
+                rate=forward.rate,
+                confidence=_figure(forward.confidence),
+                rate_confidence=_figure(forward.rate_confidence),
+                vol_confidence=_figure(forward.vol_confidence),
                 as_of=stamp(forward.time_ns),
                 source=named(forward.source),
             )
@@ -348,7 +418,7 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
                 ask=q.ask,
                 as_of=stamp(q.time_ns),
                 source=named(q.source),
-                confidence=q.confidence / CONFIDENCE_ONE,
+                confidence=_figure(q.confidence),
             )
             for name, q in sorted(snapshot.quotes.items())
         ],
@@ -365,6 +435,9 @@ def _fitted_at(snapshot: Snapshot, expiry_ns: int, smile: SviSlice) -> str | Non
     return None if abs(moment - snapshot.as_of_ns) < 1_000 else format_time(moment)
 
 
+_CONFIDENCES = ("confidence", "rate_confidence", "vol_confidence")
+
+
 def write_market(data: MarketFile) -> bytes:
     """Encode a market file as indented JSON without default values, ending in a newline."""
     plain = msgspec.to_builtins(data)
@@ -373,7 +446,7 @@ def write_market(data: MarketFile) -> bytes:
             {
                 key: value
                 for key, value in row.items()
-                if value is not None and value != "" and (key, value) != ("confidence", 1.0)
+                if value is not None and value != "" and not (key in _CONFIDENCES and value == 1.0)
             }
             for row in plain[table]
         ]

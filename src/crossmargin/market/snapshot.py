@@ -23,6 +23,9 @@ from crossmargin.units import NS_PER_SECOND, format_time
 #: Confidence is kept exact: this integer stands for 1.0.
 CONFIDENCE_ONE = 10**18
 
+#: Columns of a view's confidences.
+CONFIDENCE_FEEDS: tuple[str, ...] = ("perpetual", "forward", "rate", "vol")
+
 #: Deribit's delivery price is the average of the index over the last half hour; the same
 #: window is used by Derive (``derive-v2`` §1.2, 1800 s).
 SETTLEMENT_WINDOW_NS = int(SETTLEMENT_WINDOW_S) * NS_PER_SECOND
@@ -61,14 +64,27 @@ class Forward:
     average_usd : float or None
         Average of the index collected so far in the settlement window; None when the window has
         not begun or the feed does not say.
+    parts_usd : tuple of (float, float) or None
+        Settled and moving part of the forward as the venue's own feed states them. They replace
+        `price_usd` and the average worked out from it, and price a contract that has expired
+        and is not yet settled.
+    rate : float or None
+        Interest rate to the expiry, per year; None when the market says nothing.
     time_ns, source
         As for :class:`AssetPrice`.
+    confidence, rate_confidence, vol_confidence : int
+        Of the forward, the rate and the volatilities of the expiry; 1e-18 units.
     """
 
     price_usd: float
     average_usd: float | None = None
+    parts_usd: tuple[float, float] | None = None
+    rate: float | None = None
     time_ns: int = 0
     source: str = ""
+    confidence: int = CONFIDENCE_ONE
+    rate_confidence: int = CONFIDENCE_ONE
+    vol_confidence: int = CONFIDENCE_ONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +139,13 @@ class MarketView:
         NaN where the market says nothing.
     settled : bool[n]
         Expired by `as_of_ns`: worth its settlement value, without risk.
+    rate : float64[n]
+        Interest rate to the expiry, per year; NaN where the market says nothing.
+    asset_confidence : int64[A]
+        Of each asset's price, 1e-18 units.
+    confidence : int64[n, 4]
+        Of each instrument's mark, forward, rate and volatility, in the order of
+        ``CONFIDENCE_FEEDS``.
     """
 
     as_of_ns: int
@@ -133,6 +156,9 @@ class MarketView:
     years: NDArray[np.float64]
     funding_rate_8h: NDArray[np.float64]
     settled: NDArray[np.bool_]
+    rate: NDArray[np.float64]
+    asset_confidence: NDArray[np.int64]
+    confidence: NDArray[np.int64]
 
     @property
     def price(self) -> NDArray[np.float64]:

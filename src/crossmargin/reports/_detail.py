@@ -69,7 +69,7 @@ def comparison(made: Statement, others: Sequence[Statement | ComparisonRow]) -> 
         t = one.totals
         body.append(
             [
-                one.ruleset.id + ("" if one.ruleset.complete else " *"),
+                one.ruleset.id + ("" if one.ruleset.complete_here else " *"),
                 amount(t.im),
                 amount(t.mm),
                 amount(t.equity),
@@ -81,7 +81,7 @@ def comparison(made: Statement, others: Sequence[Statement | ComparisonRow]) -> 
                 badge(t.state),
             ]
         )
-    said = "* the rule-set is incomplete: see its gaps."
+    said = "* something that touches this account has no source."
     if tails:
         said += " Tail cost: mean loss in the tail, pooled less in separate pots."
     no = "".join(f"<li>{esc(name)}: {esc(why)}</li>" for name, why in refused)

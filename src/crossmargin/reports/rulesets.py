@@ -25,11 +25,13 @@ from crossmargin.margin.components import (
 def print_ruleset_list(console: Console, rules: Sequence[Ruleset]) -> None:
     """Print the catalogue: id, venue, title, date, completeness."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("id", "venue", "title", "in force from", "without a source"):
+    for name in ("id", "venue", "title", "in force from", "checked on", "without a source"):
         table.add_column(name, no_wrap=name == "id")
     for r in rules:
         gaps = ", ".join(g.partition(":")[0] for g in r.gaps) or "complete"
-        table.add_row(r.id, r.data.venue, r.data.title, r.data.effective_from, gaps)
+        figures = sum(e.figures for e in r.data.evidence)
+        checked = f"{figures:,} figures" if figures else "–"
+        table.add_row(r.id, r.data.venue, r.data.title, r.data.effective_from, checked, gaps)
     console.print(table)
 
 
@@ -137,6 +139,7 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
         collateral.add_row(asset, asset_words(rule), rule.stress)
     if data.collateral.assets:
         console.print(collateral)
+    print_evidence(console, rules)
     sources = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="sources", title_justify="left")
     for name in ("key", "title", "date", "confidence"):
         sources.add_column(name, overflow="fold")
@@ -183,3 +186,33 @@ def _print_scenarios(console: Console, rules: Ruleset) -> None:
             f"{s.short_power:g} / {s.long_power:g}",
         )
     console.print(sizes)
+
+
+def print_evidence(console: Console, rules: Ruleset) -> None:
+    """Print what a rule-set was checked on: cases, figures, worst error, and the test."""
+    if not rules.data.evidence:
+        console.print("checked on: nothing outside this package yet")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="checked on", title_justify="left")
+    for name in ("what", "figures by", "cases", "figures", "worst relative error", "test"):
+        right = "right" if name in ("cases", "figures", "worst relative error") else "left"
+        table.add_column(name, overflow="fold", justify=right)  # type: ignore[arg-type]
+    for e in rules.data.evidence:
+        table.add_row(
+            e.what,
+            _ORIGINS[e.origin],
+            f"{e.cases:,}",
+            f"{e.figures:,}",
+            f"{e.worst_relative_error:.1e}",
+            e.test,
+        )
+    console.print(table)
+
+
+_ORIGINS = {
+    "contract": "the venue's contracts",
+    "venue": "the venue",
+    "paper": "paper or textbook",
+    "recorded": "recorded data",
+    "own": "own second implementation",
+}

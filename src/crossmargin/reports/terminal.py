@@ -338,7 +338,7 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
         elif nearest is not None:
             down = ratio(nearest.down.distance) if nearest.down.distance is not None else "none"
             up = ratio(nearest.up.distance) if nearest.up.distance is not None else "none"
-        mark = "" if made.ruleset.complete else " *"
+        mark = "" if made.ruleset.complete_here else " *"
         table.add_row(
             row.ruleset + mark,
             usd(t.im),
@@ -362,7 +362,7 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
                 "pooled less separate pots; "
                 f"{tail.scenarios:,} Student-t scenarios, vol {vols}, correlation "
                 f"{tail.correlation:g}, seed {tail.seed}. liq.: first underlying, all else "
-                "unmoved. * incomplete rule-set.",
+                "unmoved. * something that touches this account has no source.",
                 "dim",
             )
         )

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
 
-VolState = Literal["up", "same", "down"]
+VolState = Literal["up", "same", "down", "skew", "smile"]
 #: Columns of the volatility array of a risk table.
-VOL_STATES: tuple[VolState, ...] = ("same", "up", "down")
+VOL_STATES: tuple[VolState, ...] = ("same", "up", "down", "skew", "smile")
+#: States that turn the surface about the forward instead of lifting it: the price stays, and
+#: what counts is the loss of either direction.
+TURNED: frozenset[VolState] = frozenset({"skew", "smile"})
 
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -32,8 +35,10 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     moves : list of float
         Moves of the underlying: fractions of the price (``unit = "ratio"``) or multiples of the
         underlying's ``price_range`` (``unit = "range"``).
-    vols : list of {"up", "same", "down"}
-        Volatility states; in the file's order they vary fastest.
+    vols : list of {"up", "same", "down", "skew", "smile"}
+        Volatility states; in the file's order they vary fastest. ``skew`` turns the surface
+        about the forward (one wing up, the other down), ``smile`` lifts both wings; both are
+        sized by the underlying's `turn` and leave the price where it is.
     weight : float, list of float or "range/move"
         Share of the profit and loss that counts: one number, one per move, or
         ``price_range / |move| × extended_factor``.
@@ -62,6 +67,37 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("weight needs one number for each move")
         if any(w < 0 for w in weights if not isinstance(w, str)):
             raise ValueError("a weight cannot be negative")
+        if TURNED & set(self.vols) and any(self.moves):
+            raise ValueError("a skew or smile scenario leaves the price alone: its move is 0")
+
+
+class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far a surface turns about its forward.
+
+    With ``s = √years``, ``k = ln(K/F)`` (``|k|`` for the smile) and
+    ``k* = max(k_star_min, k_star_width·s·(vol_static + vol_scale·s))``, volatility is
+    multiplied by ``max(0, 1 + x)``, where ``cap = cap + cap_tenor·s`` and x is
+    ``min(cap, k·cap/k*)`` for k of 0 or more, ``max(−cap, k·cap/k*)`` below.
+
+    Source: Derive v2-core, PMRMLib_2.sol (commit 7736900d), skew shocks; `skew` is called Linear
+    there and `smile` Abs.
+
+    Attributes
+    ----------
+    skew_cap, skew_cap_tenor, smile_cap, smile_cap_tenor : float
+        Largest relative change, and its change with √years.
+    k_star_min, k_star_width, vol_static, vol_scale : float
+        Log-moneyness at which the cap is reached.
+    """
+
+    skew_cap: Annotated[float, Meta(ge=-10, le=10)]
+    skew_cap_tenor: Annotated[float, Meta(ge=-10, le=10)]
+    smile_cap: Annotated[float, Meta(ge=-10, le=10)]
+    smile_cap_tenor: Annotated[float, Meta(ge=-10, le=10)]
+    k_star_min: Annotated[float, Meta(ge=0, le=100)]
+    k_star_width: Annotated[float, Meta(ge=0, le=100)]
+    vol_static: Annotated[float, Meta(ge=0, le=100)]
+    vol_scale: Annotated[float, Meta(ge=-100, le=100)]
 
 
 class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -81,16 +117,19 @@ class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         Days to expiry are taken to be at least this in the power law.
     extended_factor : float
         Multiplies the weight of ``range/move`` blocks.
+    turn : Turn or None
+        Sizes of ``skew`` and ``smile`` scenarios.
     """
 
     price_range: Annotated[float, Meta(gt=0, lt=1)]
     vol_up: NonNegative = 0.0
-    vol_down: Fraction = 0.0
+    vol_down: Annotated[float, Meta(ge=0, le=10)] = 0.0
     vol_floor_up: NonNegative = 0.0
     short_power: NonNegative = 0.30
     long_power: NonNegative = 0.13
     days_floor: NonNegative = 0.0
     extended_factor: NonNegative = 1.0
+    turn: Turn | None = None
 
 
 class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -104,6 +143,8 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Sizes by underlying; the key ``default`` serves the ones not named, when present.
     reference_days : float
         Tenor at which the volatility shocks are stated.
+    reference_is_short : bool
+        Whether the reference tenor itself takes the short power.
     cap_linear : bool
         Whether linear and inverse futures legs are capped at the price range in extended
         scenarios.
@@ -112,10 +153,15 @@ class ScenarioSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     blocks: Annotated[list[Block], Meta(min_length=1)]
     underlyings: dict[str, UnderlyingShocks]
     reference_days: Positive = 30.0
+    reference_is_short: bool = False
     cap_linear: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse moves that would take a price to zero or below."""
+        """Refuse moves that would take a price to zero or below, and turns without a size."""
+        turned = any(TURNED & set(block.vols) for block in self.blocks)
+        for name, shock in self.underlyings.items():
+            if turned and shock.turn is None:
+                raise ValueError(f"skew and smile scenarios need the turn of {name}")
         for block in self.blocks:
             if block.unit == "range":
                 for name, shock in self.underlyings.items():
@@ -161,11 +207,13 @@ class ScenarioSet(msgspec.Struct, frozen=True, kw_only=True):
         Share of the profit and loss that counts.
     extended : bool[S]
         Tail scenarios.
+    turned : bool[S]
+        Scenarios that count the loss of either direction.
     labels : tuple of tuple of str
         For people, ``labels[u][s]``.
     shocks : tuple of UnderlyingShocks
         By underlying.
-    reference_days : float
+    reference_days, reference_is_short
         See :class:`ScenarioSpec`.
     """
 
@@ -175,9 +223,11 @@ class ScenarioSet(msgspec.Struct, frozen=True, kw_only=True):
     vol_state: NDArray[np.int64]
     weight: NDArray[np.float64]
     extended: NDArray[np.bool_]
+    turned: NDArray[np.bool_]
     labels: tuple[tuple[str, ...], ...]
     shocks: tuple[UnderlyingShocks, ...]
     reference_days: float
+    reference_is_short: bool = False
 
     @property
     def size(self) -> int:
@@ -215,9 +265,11 @@ def build_scenarios(spec: ScenarioSpec, underlyings: list[str]) -> ScenarioSet:
         vol_state=state,
         weight=weight,
         extended=tail,
+        turned=np.array([VOL_STATES[s] in TURNED for s in states], dtype=np.bool_),
         labels=tuple(_labels(row, state, tail) for row in move),
         shocks=shocks,
         reference_days=spec.reference_days,
+        reference_is_short=spec.reference_is_short,
     )
 
 
@@ -241,7 +293,13 @@ def _rows(spec: ScenarioSpec, shock: UnderlyingShocks) -> tuple[list[float], lis
 def _labels(
     moves: NDArray[np.float64], states: NDArray[np.int64], tail: NDArray[np.bool_]
 ) -> tuple[str, ...]:
-    words = {"same": "vol same", "up": "vol up", "down": "vol down"}
+    words = {
+        "same": "vol same",
+        "up": "vol up",
+        "down": "vol down",
+        "skew": "skew turned",
+        "smile": "smile turned",
+    }
     return tuple(
         f"{move:+.4g}% price, {words[VOL_STATES[state]]}{' (tail)' if far else ''}".replace(
             "+0% price", "0% price"

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, Registry
 from crossmargin.market import MarketView
 from crossmargin.pricing import black76, price_grid
-from crossmargin.scenarios._spec import ScenarioSet, UnderlyingShocks
+from crossmargin.scenarios._spec import ScenarioSet, Turn, UnderlyingShocks
 
 Kernel = Literal["numpy", "numba"]
 Floats = NDArray[np.float64]
@@ -44,7 +45,13 @@ class RiskTable:
     scenarios: ScenarioSet
 
 
-def vol_multiplier(shock: UnderlyingShocks, years: Floats, reference_days: float) -> Floats:
+def vol_multiplier(
+    shock: UnderlyingShocks,
+    years: Floats,
+    reference_days: float,
+    *,
+    reference_is_short: bool = False,
+) -> Floats:
     """Relative volatility shocks by tenor: the two-segment power law.
 
     ``x = (reference / max(days, floor)) ^ p`` with ``p = short_power`` below the reference and
@@ -58,11 +65,13 @@ def vol_multiplier(shock: UnderlyingShocks, years: Floats, reference_days: float
         ACT/365 years to expiry.
     reference_days : float
         Tenor at which the sizes are stated.
+    reference_is_short : bool
+        Whether the reference tenor itself takes the short power.
 
     Returns
     -------
     float64[n, 3]
-        Multipliers in the order of ``VOL_STATES`` (same, up, down).
+        Multipliers: same, up, down.
 
     Notes
     -----
@@ -70,12 +79,54 @@ def vol_multiplier(shock: UnderlyingShocks, years: Floats, reference_days: float
     ``long_term_vega_power``; Paradex, docs.paradex.trade/risk/portfolio-margin, which states the
     exponents 0.30 below 30 days and 0.13 from 30 days on.
     """
-    days = np.maximum(np.asarray(years, dtype=np.float64) * 365.0, max(shock.days_floor, 1e-9))
-    power = np.where(days < reference_days, shock.short_power, shock.long_power)
+    actual = np.asarray(years, dtype=np.float64) * 365.0
+    days = np.maximum(actual, max(shock.days_floor, 1e-9))
+    # The floor bounds the ratio and does not choose the power. Whole seconds over a year and back
+    # are not whole days in floating point.
+    tenor = np.round(actual, 9)
+    short = tenor <= reference_days if reference_is_short else tenor < reference_days
+    power = np.where(short, shock.short_power, shock.long_power)
     scale = (reference_days / days) ** power
     up = 1.0 + shock.vol_up * scale
     down = np.maximum(0.0, 1.0 - shock.vol_down * scale)
     return np.stack([np.ones_like(scale), up, down], axis=-1)
+
+
+def turned_multiplier(turn: Turn, strike: Floats, forward: Floats, years: Floats) -> Floats:
+    """Relative volatility shocks that turn the surface; see :class:`Turn`.
+
+    Parameters
+    ----------
+    turn : Turn
+        Sizes.
+    strike, forward, years : float64[n]
+        Of the options; forward and strike in the same currency.
+
+    Returns
+    -------
+    float64[n, 2]
+        Multipliers: skew, smile.
+    """
+    root = np.sqrt(years)
+    width = turn.k_star_width * root * (turn.vol_static + turn.vol_scale * root)
+    k_star = np.maximum(turn.k_star_min, width)
+    if np.any(k_star == 0):
+        raise RulesetError(
+            "a surface cannot be turned where the width of the turn is 0",
+            code="RUL-012",
+            field="scenarios.underlyings.turn.k_star_min",
+            hint="raise k_star_min, or the width",
+        )
+    k = np.log(strike / forward)
+    columns = []
+    for x, base, tenor in (
+        (k, turn.skew_cap, turn.skew_cap_tenor),
+        (np.abs(k), turn.smile_cap, turn.smile_cap_tenor),
+    ):
+        cap = base + tenor * root
+        reach = x * cap / k_star
+        columns.append(1.0 + np.where(x >= 0, np.minimum(cap, reach), np.maximum(-cap, reach)))
+    return np.maximum(0.0, np.stack(columns, axis=-1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +185,13 @@ def plan_table(
     )
 
 
-def build_table(plan: TablePlan, view: MarketView, *, kernel: Kernel = "numpy") -> RiskTable:
+def build_table(
+    plan: TablePlan,
+    view: MarketView,
+    *,
+    kernel: Kernel = "numpy",
+    discount: Floats | None = None,
+) -> RiskTable:
     """Build the risk table of a plan in one market.
 
     Parameters
@@ -146,6 +203,8 @@ def build_table(plan: TablePlan, view: MarketView, *, kernel: Kernel = "numpy") 
     kernel : {"numpy", "numba"}
         The reference kernel, or the compiled one (equal to it; worth its start-up time in
         long-running programs).
+    discount : float64[n], optional
+        Discount factor of each instrument's value; default 1.
 
     Returns
     -------
@@ -169,6 +228,9 @@ def build_table(plan: TablePlan, view: MarketView, *, kernel: Kernel = "numpy") 
             _linear_rows(terms.inverse[linear], linear, view, scenarios.move_linear[u], pnl, base)
         if options.size:
             _option_rows(registry, options, view, scenarios, u, kernel, pnl, base)
+    if discount is not None:
+        pnl *= discount[:, None]
+        base *= discount
     if np.any(terms.contract_size != 1.0):
         pnl *= terms.contract_size[:, None]
         base *= terms.contract_size
@@ -207,7 +269,12 @@ def _option_rows(
     shock = scenarios.shocks[u]
     fixed, variable = view.price_fixed[rows], view.price_variable[rows]
     strike, years, sigma = terms.strike[rows], view.years[rows], view.vol[rows]
-    multiplier = vol_multiplier(shock, years, scenarios.reference_days)
+    multiplier = vol_multiplier(
+        shock, years, scenarios.reference_days, reference_is_short=scenarios.reference_is_short
+    )
+    if scenarios.turned.any() and shock.turn is not None:
+        turned = turned_multiplier(shock.turn, strike, fixed + variable, years)
+        multiplier = np.concatenate([multiplier, turned], axis=1)
     vols = sigma[:, None] * multiplier
     vols[:, 1] = np.maximum(vols[:, 1], shock.vol_floor_up)
     move = scenarios.move[u]

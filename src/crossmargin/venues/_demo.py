@@ -5,12 +5,20 @@ They hold this package's own fitted parameters and a few prices per coin, no rec
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmargin.errors import InputError
-from crossmargin.market import AssetPrice, InstrumentQuote, MarketFile, write_market
-from crossmargin.units import format_time
+from crossmargin.market import (
+    AssetPrice,
+    Forward,
+    InstrumentQuote,
+    MarketFile,
+    Snapshot,
+    write_market,
+)
+from crossmargin.units import format_time, year_fraction
 from crossmargin.venues._build import market_file
 from crossmargin.venues._report import SnapshotReport
 from crossmargin.venues.recorded import (
@@ -71,7 +79,23 @@ def demo_report(folder: Path, moment: str) -> SnapshotReport:
         quotes[inverse] = replace(known, funding_rate_8h=rate, source=known.source + note)
         quotes[f"{coin}_{STABLECOIN}-PERPETUAL"] = _linear(known, usdc, rate, note)
     assets = {**snapshot.assets, STABLECOIN: usdc}
-    return replace(report, snapshot=replace(snapshot, quotes=quotes, assets=assets))
+    carried = replace(snapshot, quotes=quotes, assets=assets, forwards=_with_rates(snapshot))
+    return replace(report, snapshot=carried)
+
+
+def _with_rates(snapshot: Snapshot) -> dict[tuple[str, int], Forward]:
+    """Give each forward the rate that carries the index to it, ``ln(F/S)/years``, to 1e-6.
+
+    No recorded rate exists for these moments. Where less than a day is left the quotient says
+    nothing, and the forward has no rate.
+    """
+    out = {}
+    for (name, expiry), forward in snapshot.forwards.items():
+        years = year_fraction(snapshot.as_of_ns, expiry)
+        carry = math.log(forward.price_usd / snapshot.asset_usd(name))
+        rate = round(carry / years, 6) if years * 365.0 >= 1.0 else None
+        out[name, expiry] = replace(forward, rate=rate)
+    return out
 
 
 def _linear(

@@ -48,7 +48,7 @@ def test_lines_add_up(account: str, name: str) -> None:
     )
     assert split == pytest.approx(t.im, rel=1e-9, abs=1e-9)
     assert sum(p.im * p.numeraire_usd for p in made.pots) == pytest.approx(t.im, rel=1e-12)
-    whole = t.balances + t.unrealised + t.option_value
+    whole = t.balances + t.unrealised + t.option_value - t.haircut_mm
     assert whole == pytest.approx(t.equity, rel=1e-12, abs=1e-6)
     assert t.available == pytest.approx(t.equity_im - t.im)
     values = sum(p.value_usd + p.unrealised_usd for p in made.positions)

@@ -34,6 +34,20 @@ from crossmargin.margin.components._collateral import (
     LocationRule,
     ProfitRule,
 )
+from crossmargin.margin.components._feeds import (
+    BalanceRate,
+    CollateralConfidence,
+    ConfidenceCost,
+    OracleConfidence,
+    PegCharge,
+    PegFactor,
+)
+from crossmargin.margin.components._options import (
+    BasisContingency,
+    BoundedOptionFactors,
+    NakedShort,
+    OptionBounded,
+)
 from crossmargin.margin.components._rates import (
     LiquidityTier,
     OpenInterestRate,
@@ -50,6 +64,7 @@ from crossmargin.margin.components._rates import (
 from crossmargin.margin.components._ruleset import (
     Combine,
     Component,
+    Evidence,
     InstrumentClass,
     Offset,
     Orders,
@@ -60,7 +75,9 @@ from crossmargin.margin.components._ruleset import (
 )
 from crossmargin.margin.components._scan import (
     CurrencyOffset,
+    DiscountRule,
     Scan,
+    StaticDiscount,
 )
 from crossmargin.margin.components._schedules import (
     FactorTier,
@@ -78,18 +95,25 @@ from crossmargin.margin.components._states import MEANINGS, Meaning, StateBand
 __all__ = [
     "MEANINGS",
     "AssetRule",
+    "BalanceRate",
     "BaseComponent",
+    "BasisContingency",
     "Borrow",
+    "BoundedOptionFactors",
     "Collateral",
+    "CollateralConfidence",
     "Combine",
     "Component",
     "Confidence",
+    "ConfidenceCost",
     "CorrelationContingency",
     "CurrencyOffset",
     "Data",
     "Debt",
     "DeltaConcentration",
     "DeltaThreshold",
+    "DiscountRule",
+    "Evidence",
     "FactorTier",
     "FeeProvision",
     "FixedCharge",
@@ -103,13 +127,18 @@ __all__ = [
     "Ltv",
     "Meaning",
     "MinDelta",
+    "NakedShort",
     "Offset",
     "OpenInterestRate",
+    "OptionBounded",
     "OptionFactors",
     "OptionFormula",
+    "OracleConfidence",
     "OrderCharge",
     "Orders",
     "PairCredit",
+    "PegCharge",
+    "PegFactor",
     "PerpWeight",
     "PerpWeights",
     "PoolScaled",
@@ -128,6 +157,7 @@ __all__ = [
     "Slope",
     "Source",
     "StateBand",
+    "StaticDiscount",
     "ThenTiers",
     "Tier",
     "Tiers",

@@ -46,6 +46,16 @@ class BaseComponent(
         """Whether a figure without a source is missing, so that the rule-set is incomplete."""
         return False
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether what is unknown is left out of the number, and not refused when needed."""
+        return False
+
+    @property
+    def dimensionless(self) -> bool:
+        """Whether the value is a factor in the expression, not an amount of money."""
+        return False
+
 
 class PotComponent(
     BaseComponent, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"

@@ -107,6 +107,11 @@ class FeeProvision(BaseComponent, frozen=True, kw_only=True, tag="fee-provision"
         """Whether the rate is missing."""
         return self.rate is None
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the provision is left out."""
+        return self.rate is None
+
 
 class Borrow(PotComponent, frozen=True, kw_only=True, tag="borrow"):
     """Margin on debt: rate × borrowed value, for the pool.

@@ -20,6 +20,14 @@ from crossmargin.margin.components._charges import (
     Roll,
 )
 from crossmargin.margin.components._collateral import Collateral
+from crossmargin.margin.components._feeds import (
+    BalanceRate,
+    CollateralConfidence,
+    OracleConfidence,
+    PegCharge,
+    PegFactor,
+)
+from crossmargin.margin.components._options import BasisContingency, NakedShort, OptionBounded
 from crossmargin.margin.components._rates import (
     OpenInterestRate,
     OptionFormula,
@@ -48,6 +56,14 @@ Component = (
     | Debt
     | OrderCharge
     | FixedCharge
+    | BasisContingency
+    | NakedShort
+    | OptionBounded
+    | OracleConfidence
+    | CollateralConfidence
+    | PegFactor
+    | PegCharge
+    | BalanceRate
 )
 
 
@@ -66,8 +82,9 @@ class Orders(Data, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    method : {"worst-fill", "refuse"}
-        ``worst-fill``: margin after the worst combination of fills. ``refuse``: the venue's
+    method : {"worst-fill", "at-fill", "refuse"}
+        ``worst-fill``: margin after the worst combination of fills. ``at-fill``: an order
+        reserves nothing; the margin is checked when it fills. ``refuse``: the venue's
         formula is not known, and an account with open orders needs the user's say.
     fee_rate : float
         Fee added to the loss of a fill, of its notional.
@@ -78,7 +95,7 @@ class Orders(Data, frozen=True, kw_only=True):
         carries them.
     """
 
-    method: Literal["worst-fill", "refuse"]
+    method: Literal["worst-fill", "at-fill", "refuse"]
     source: str
     confidence: Confidence
     fee_rate: Rate = 0.0
@@ -110,11 +127,22 @@ class Offset(Data, frozen=True, kw_only=True):
 
 
 class Combine(Data, frozen=True, kw_only=True):
-    """How components add up, per group; `steps` are named intermediate results."""
+    """How components add up, per group.
+
+    Attributes
+    ----------
+    im, mm : str
+        Expressions of the initial and the maintenance requirement.
+    steps : dict of str to str
+        Named intermediate results, in order.
+    constants : dict of str to float
+        Named figures of the expressions.
+    """
 
     im: str
     mm: str
     steps: dict[str, str] = {}
+    constants: dict[str, Annotated[float, Meta(ge=0, le=1000)]] = {}
 
 
 class Source(Data, frozen=True, kw_only=True):
@@ -138,6 +166,32 @@ InstrumentClass = Literal[
 ]
 
 
+class Evidence(Data, frozen=True, kw_only=True):
+    """What a rule-set was checked on, so that its numbers can be trusted as far as that goes.
+
+    Attributes
+    ----------
+    what : str
+        What was compared.
+    origin : {"contract", "venue", "paper", "recorded", "own"}
+        Who made the expected figures: the venue's contracts, its documents or replies, a paper
+        or textbook, recorded market data, or a slow second implementation of ours.
+    cases, figures : int
+        How many portfolios, and how many numbers in all.
+    worst_relative_error : float
+        ``|ours − theirs| / max(|theirs|, 1)`` at its worst.
+    test : str
+        The test that repeats it.
+    """
+
+    what: str
+    origin: Literal["contract", "venue", "paper", "recorded", "own"]
+    cases: Annotated[int, Meta(ge=1)]
+    figures: Annotated[int, Meta(ge=1)]
+    worst_relative_error: NonNegative
+    test: str
+
+
 class RulesetData(Data, frozen=True, kw_only=True):
     """A rule-set file.
 
@@ -150,6 +204,14 @@ class RulesetData(Data, frozen=True, kw_only=True):
         Price at which perpetuals are valued; ``index`` where a venue values at its oracle.
     states : list of StateBand
         The venue's own states, the worst first.
+    numeraire : str
+        What a pot counts in: ``USD``, ``settlement`` (its own currency, with pots by
+        settlement), or an asset in which everything of a pot is paid.
+    discounting : {"none", "rate"}
+        Whether options are worth their forward value discounted at the market's rate.
+    net_margin : bool
+        Whether the venue reports margin net of the account's value (a requirement may then be
+        below 0).
     """
 
     format: Literal["crossmargin-ruleset/1"]
@@ -159,7 +221,9 @@ class RulesetData(Data, frozen=True, kw_only=True):
     effective_from: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     effective_to: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     extends: str | None = None
-    numeraire: Literal["USD", "settlement"] = "USD"
+    numeraire: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+$")] = "USD"
+    discounting: Literal["none", "rate"] = "none"
+    net_margin: bool = False
     groups: dict[str, str] = {}
     sources: dict[str, Source]
     pools: Pools
@@ -173,3 +237,4 @@ class RulesetData(Data, frozen=True, kw_only=True):
     price_view: Literal["mark", "index"] = "mark"
     states: list[StateBand] = []
     limits: list[str] = []
+    evidence: list[Evidence] = []
