@@ -14,7 +14,16 @@ from tests.helpers import EXPIRY, account, frame, market
 
 from crossmargin.book import book_from_accounts
 from crossmargin.errors import CrossmarginError
-from crossmargin.margin import evaluate, load_ruleset, ruleset_ids, shares
+from crossmargin.margin import (
+    decode_statement,
+    encode_statement,
+    evaluate,
+    load_ruleset,
+    make_statement,
+    recompute,
+    ruleset_ids,
+    shares,
+)
 
 #: What a figure is tried at: the loader refuses what is out of its range.
 ENDS = (0.0, 1e-9, 0.5, 1.0, 10.0, 1e12)
@@ -159,6 +168,20 @@ def test_as_shipped(name: str) -> None:
         parts = float(split.position.sum() + split.balance.sum()) + split.fixed + split.jumps
         total = held.need.im if level == "im" else held.need.mm
         assert parts == pytest.approx(float(total @ held.frame.pot_usd), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_statements_add_up_and_are_computed_again(name: str) -> None:
+    rules = load_ruleset(name, overrides=SUPPLIED[name])
+    made = make_statement(who(name), world(), rules)
+    t = made.totals
+    steps = sum(step.usd for step in made.waterfall[1:-1]) + made.waterfall[0].usd
+    assert steps == pytest.approx(t.im, rel=1e-9)
+    split = sum(p.share_im_usd for p in made.positions) + sum(b.share_im_usd for b in made.balances)
+    assert split + made.share_fixed_usd + made.share_jumps_usd == pytest.approx(t.im, rel=1e-9)
+    assert t.available == pytest.approx(t.equity_im - t.im)
+    raw = encode_statement(made)
+    assert encode_statement(recompute(decode_statement(raw))) == raw
 
 
 @pytest.mark.parametrize("name", VENUES)

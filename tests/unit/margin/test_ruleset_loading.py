@@ -20,6 +20,12 @@ from crossmargin.margin import (
 )
 
 SHIPPED = [
+    "aave-v3",
+    "binance-coinm",
+    "binance-pm",
+    "binance-usdm",
+    "binance-usdm-multi",
+    "bybit-uta",
     "deribit-pm",
     "deribit-pm-cross",
     "deribit-sm",
@@ -27,8 +33,13 @@ SHIPPED = [
     "derive-pm1",
     "derive-pm2",
     "derive-srm",
+    "drift-v2",
+    "dydx-v4",
+    "hyperliquid-pm",
     "isolated",
     "isolated-whole",
+    "mango-v4",
+    "okx-multi",
     "paradex-pm",
 ]
 

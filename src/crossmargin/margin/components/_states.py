@@ -65,6 +65,13 @@ class StateBand(Data, frozen=True, kw_only=True):
         return next(t for t in given if t is not None)
 
     @property
+    def words(self) -> str:
+        """The condition, for people."""
+        names = {"below": "<", "at_most": "≤", "above": ">", "at_least": "≥"}
+        sign = next(s for f, s in names.items() if getattr(self, f) is not None)
+        return f"{self.ratio.replace('mm', 'MM')} {sign} {self.threshold:g}"
+
+    @property
     def line(self) -> tuple[float, float]:
         """Factor k and amount c such that the band begins where ``equity − k·MM − c`` is 0."""
         if self.ratio == "equity/mm":
