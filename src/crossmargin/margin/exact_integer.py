@@ -172,7 +172,7 @@ def exact_risk(quote_balance: int, positions: Iterable[ExactPosition]) -> ExactR
     Raises
     ------
     InputError
-        ``INP-040`` when a price is not positive or a fraction is out of range.
+        ``INP-043`` when a price is not positive or a fraction is out of range.
     """
     net, initial, maintenance = quote_balance, 0, 0
     for position in positions:
@@ -190,6 +190,6 @@ def _check(position: ExactPosition) -> None:
     if position.price <= 0 or any(not 0 <= ppm <= MILLION for ppm in fractions):
         raise InputError(
             "a price must be positive, and fractions lie between 0 and 1,000,000 millionths",
-            code="INP-040",
+            code="INP-043",
             field="positions",
         )

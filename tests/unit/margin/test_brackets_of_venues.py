@@ -293,5 +293,4 @@ class TestRecordedTables:
             theirs = np.array([float(b["info"]["cum"]) for b in brackets])
             worst = max(worst, float((np.abs(ours - theirs) / np.maximum(theirs, 1.0)).max()))
         assert len(table) > 900
-        # Amounts are printed to a few decimals.
-        assert worst < 1e-6
+        assert worst < 1e-14

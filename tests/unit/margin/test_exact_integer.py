@@ -120,7 +120,7 @@ class TestIntegers:
         wrong = ExactPosition(
             base_quanta=1, base_resolution=-6, price=0, price_exponent=0, tier=LARGE
         )
-        with pytest.raises(InputError, match="INP-040"):
+        with pytest.raises(InputError, match="INP-043"):
             exact_risk(0, [wrong])
 
     def test_against_rationals(self) -> None:
