@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 XDIST ?= -n 2
 
-.PHONY: demo test check bench docs clean setup format
+.PHONY: demo test check bench docs fuzz clean setup format
 
 setup: $(STAMP)
 
@@ -41,6 +41,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m pytest tests/docs
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.run
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

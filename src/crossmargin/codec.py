@@ -36,6 +36,12 @@ def decode_json(raw: bytes, kind: type[T], *, what: str) -> T:
             field=path.rstrip("`").removeprefix("$").lstrip(".") or None,
             hint="see the schema for what is allowed",
         ) from None
+    except RecursionError:
+        raise InputError(
+            f"{what} is nested too deeply to be read",
+            code="INP-002",
+            hint="no file of ours or of a venue is",
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{what} is not complete JSON: {_lower(str(error))}",

@@ -17,6 +17,7 @@ SHOWS = {
     "03_build_a_market_from_a_reply": "dropped",
     "04_write_a_rule_set": "hash",
     "05_many_accounts": "accounts",
+    "06_size_costs": "split over two accounts",
 }
 
 

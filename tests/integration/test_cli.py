@@ -339,3 +339,126 @@ def test_an_expired_leg_leaves_an_account_without_requirement(write, capsys) -> 
         capsys, "margin", write(positions=only), "--at", "2026-02-10T00:00:00Z", "--json"
     )
     assert json.loads(out)["statement"]["totals"]["im"] == 0
+
+
+def test_margin_with_a_location_down(write, capsys) -> None:
+    balances = [
+        {"asset": "BTC", "amount": 3, "location": "chain-x"},
+        {"asset": "USDC", "amount": 100_000},
+    ]
+    path = write(balances=balances)
+    whole = json.loads(run(capsys, "margin", path, "--json")[1])
+    code, out, _ = run(capsys, "margin", path, "--json", "--location-down", "chain-x")
+    down = json.loads(out)
+    assert code == 0
+    price = whole["balances"][0]["price_usd"]
+    lost = whole["totals"]["equity"] - down["totals"]["equity"]
+    assert lost == pytest.approx(3 * price)
+    assert "without what chain-x holds" in down["description"]
+    code, _, said = run(capsys, "margin", path, "--location-down", "nowhere")
+    assert code == 2 and "INP-016" in said and "chain-x" in said
+
+
+def test_haircuts_are_listed_with_date_and_confidence(capsys) -> None:
+    code, out, _ = run(capsys, "haircuts", "kraken-futures", "--asset", "btc", "--json")
+    (row,) = json.loads(out)
+    assert code == 0 and row["rule"] == {"schedule": {"kind": "flat", "factor": 0.97}}
+    assert row["kind"] == "live" and row["confidence"] == "published" and row["source"]
+    refused = json.loads(run(capsys, "haircuts", "okx", "--asset", "1INCH", "--json")[1])
+    assert refused[0]["rule"] is None and "width" in refused[0]["refused"]
+    old = json.loads(
+        run(capsys, "haircuts", "binance", "--asset", "ENA", "--on", "2025-08-01", "--json")[1]
+    )
+    assert old[0]["rule"]["schedule"]["factor"] == 0.5
+    for tokens, told in (
+        (["nowhere"], "RUL-026"),
+        (["--asset", "NOCOIN"], "RUL-026"),
+        (["--on", "soon"], "INP-010"),
+    ):
+        code, _, said = run(capsys, "haircuts", *tokens)
+        assert code == 2 and told in said
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> str:
+    import datetime
+
+    import numpy as np
+
+    rng = np.random.default_rng(4)
+    close = 100 * np.exp(np.cumsum(rng.standard_t(4, 500) * 0.02))
+    first = datetime.date(2025, 1, 1)
+    rows = [
+        f"{first + datetime.timedelta(days=k)},{price:.6f},{1e6:.0f}"
+        for k, price in enumerate(close)
+    ]
+    path = tmp_path / "prices.csv"
+    path.write_text("date,close,volume\n" + "\n".join(rows) + "\n")
+    return str(path)
+
+
+def test_haircut_from_a_price_history(prices, tmp_path, capsys) -> None:
+    page = tmp_path / "curve.html"
+    tokens = ["haircut", prices, "--asset", "ABC", "--adv", "1e8", "--set", "half_spread=0.001"]
+    code, out, _ = run(capsys, *tokens, "--hold", "3e7", "--plot", str(page))
+    assert code == 0 and "decided by" in out and "a holding of 30,000,000.00 USD counts" in out
+    plain = json.loads(run(capsys, *tokens, "--hold", "3e7", "--json")[1])
+    assert plain["adv_usd"] == 1e8 and plain["returns"] == 499 and plain["from"] == "2025-01-01"
+    assert plain["assumptions"]["level"] == 0.99
+    cuts = [p["haircut"] for p in plain["points"]]
+    assert cuts == sorted(cuts)
+    assert plain["holding"]["haircut"] == pytest.approx(
+        1 - plain["holding"]["counts_usd"] / 3e7, rel=1e-12
+    )
+    text = page.read_text()
+    assert "<polyline" in text and "http" not in text.split("</style>")[1]
+    past = json.loads(run(capsys, *tokens, "--history", "--json", "--plot", str(page))[1])
+    assert past["history"][-1]["day"] == past["to"] and "through time" in page.read_text()
+    picture = tmp_path / "curve.svg"
+    assert run(capsys, *tokens, "--plot", str(picture))[0] == 0
+    from xml.etree import ElementTree
+
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+
+
+def test_haircut_schedule_goes_into_a_rule_set(prices, write, tmp_path, capsys) -> None:
+    tokens = ["haircut", prices, "--asset", "BTC", "--adv", "1e6", "--json"]
+    plain = json.loads(run(capsys, *tokens)[1])
+    from crossmargin.margin import load_ruleset
+
+    made = load_ruleset(
+        "deribit-pm-cross", overrides={"collateral.assets.BTC.schedule": plain["schedule"]}
+    )
+    schedule = made.data.collateral.assets["BTC"].schedule
+    assert [t.factor for t in schedule.tiers] == [t["factor"] for t in plain["schedule"]["tiers"]]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        (["--plot", "x.png"], "INP-013"),
+        (["--plot", "x.svg"], "INP-013"),
+        (["--adv", "-1"], "INP-004"),
+        (["--adv", "nan"], "INP-004"),
+        (["--volume-unit", "lots"], "INP-013"),
+        (["--sizes", "a,b"], "INP-013"),
+        (["--sizes", "-5", "--adv", "1e6"], "MRG-012"),
+        (["--sizes", "1e6"], "MRG-010"),
+        (["--hold", "0"], "INP-004"),
+        (["--since", "2030-01-01"], "INP-003"),
+        (["--until", "2025-01-20"], "MRG-011"),
+        (["--set", "level=2"], "RUL-001"),
+        (["--set", "lever=2"], "RUL-001"),
+        (["--depth", "nowhere.csv"], "INP-005"),
+    ],
+)
+def test_haircut_refuses_in_a_sentence(tokens, told, prices, capsys) -> None:
+    code, _, said = run(capsys, "haircut", prices, "--asset", "ABC", *tokens)
+    assert code == 2 and said.startswith(told), said
+
+
+def test_haircut_takes_the_volume_of_the_table(prices, capsys) -> None:
+    tokens = ["haircut", prices, "--asset", "ABC", "--json", "--volume-unit"]
+    assert json.loads(run(capsys, *tokens, "usd")[1])["adv_usd"] == 1e6
+    coins = json.loads(run(capsys, *tokens, "coins")[1])["adv_usd"]
+    assert coins > 1e6 and coins != 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossmargin.book._account import (
+    ABSURD,
     ACCOUNT_FORMAT,
     AccountFile,
     BalanceEntry,
@@ -19,10 +20,12 @@ from crossmargin.book._account import (
     write_account,
 )
 from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
+from crossmargin.book._location import account_without_location, book_without_location
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
 from crossmargin.book._select import select_accounts
 
 __all__ = [
+    "ABSURD",
     "ACCOUNT_FORMAT",
     "LEGS",
     "POOL_MODES",
@@ -36,7 +39,9 @@ __all__ = [
     "Quote",
     "QuoteGroup",
     "account_schema",
+    "account_without_location",
     "book_from_accounts",
+    "book_without_location",
     "parse_account",
     "read_account",
     "read_book_parquet",

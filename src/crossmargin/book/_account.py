@@ -49,12 +49,19 @@ class PoolEntry(_Strict, frozen=True, kw_only=True):
 
 
 class BalanceEntry(_Strict, frozen=True, kw_only=True):
-    """A balance; negative is debt. `location` names the venue or chain that holds it."""
+    """A balance; negative is debt.
+
+    `location` names the venue or chain that holds it, `proof_time` (ISO-8601, UTC) when that was
+    last proved. A balance that is `pending` is on its way and has not arrived: it counts nothing,
+    here or anywhere, so that a transfer is never counted twice.
+    """
 
     asset: str
     amount: Amount
     pool: str = "cross"
     location: str | None = None
+    proof_time: str | None = None
+    pending: bool = False
 
 
 class PositionEntry(_Strict, frozen=True, kw_only=True):

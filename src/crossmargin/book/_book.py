@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crossmargin.book._account import AccountFile, PositionEntry, to_float
 from crossmargin.errors import InputError
 from crossmargin.instruments import Registry
+from crossmargin.units import parse_time
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,6 +43,14 @@ class Book:
         Pools, each belonging to one account; modes index ``POOL_MODES``.
     balance_pool : int64[B]; balance_asset : int64[B]; balance_amount : float64[B]
         Assets index ``registry.assets``; amounts in units of the asset, negative is debt.
+    locations : list of str
+        Venues and chains that hold balances.
+    balance_location : int64[B]
+        Indexes `locations`; -1 where none is named.
+    balance_proof_ns : int64[B]
+        When the balance was last proved, ns UTC; -1 without a proof.
+    balance_pending : bool[B]
+        On its way, not arrived: at least 0, and counts nothing.
     position_pool, position_instrument, position_leg : int64[N]
         Legs index ``LEGS``.
     position_quantity : float64[N]
@@ -69,6 +78,10 @@ class Book:
     balance_pool: Ints
     balance_asset: Ints
     balance_amount: Floats
+    locations: list[str]
+    balance_location: Ints
+    balance_proof_ns: Ints
+    balance_pending: NDArray[np.bool_]
     position_pool: Ints
     position_instrument: Ints
     position_leg: Ints
@@ -105,7 +118,8 @@ class _Columns:
         self.account_ids: list[str] = []
         self.owners: list[str] = []
         self.pools: list[tuple[int, str, int]] = []
-        self.balances: list[tuple[int, int, float]] = []
+        self.balances: list[tuple[int, int, float, int, int, bool]] = []
+        self.locations: dict[str, int] = {}
         self.positions: list[tuple[int, int, int, float, float, float, float]] = []
         self.orders: list[tuple[int, str, int]] = []
         self.legs: list[tuple[int, int, float, float]] = []
@@ -130,6 +144,10 @@ class _Columns:
             balance_pool=ints(self.balances, 0),
             balance_asset=ints(self.balances, 1),
             balance_amount=floats(self.balances, 2),
+            locations=list(self.locations),
+            balance_location=ints(self.balances, 3),
+            balance_proof_ns=ints(self.balances, 4),
+            balance_pending=np.array([row[5] for row in self.balances], dtype=np.bool_),
             position_pool=ints(self.positions, 0),
             position_instrument=ints(self.positions, 1),
             position_leg=ints(self.positions, 2),
@@ -238,10 +256,10 @@ def _pool(pools: dict[str, int], name: str, field: str, instrument: str | None =
 
 
 def _add_balances(columns: _Columns, account: AccountFile, pools: dict[str, int]) -> None:
-    keys: set[tuple[str, str, str | None]] = set()
+    keys: set[tuple[str, str, str | None, bool]] = set()
     for row, entry in enumerate(account.balances):
         field = f"balances[{row}].amount"
-        key = (entry.pool, entry.asset, entry.location)
+        key = (entry.pool, entry.asset, entry.location, entry.pending)
         if key in keys:
             raise InputError(
                 f"balance of {entry.asset} in pool {entry.pool!r} appears twice",
@@ -254,8 +272,22 @@ def _add_balances(columns: _Columns, account: AccountFile, pools: dict[str, int]
             raise InputError(f"{entry.asset!r} is not an asset", code="INP-003", field=field)
         amount = to_float(entry.amount, account=account.account, field=field)
         pool = _pool(pools, entry.pool, f"balances[{row}].pool")
+        if entry.pending and amount < 0:
+            raise InputError(
+                f"a pending balance of {entry.asset} is negative",
+                code="INP-006",
+                field=field,
+                hint="pending says that a deposit has not arrived; a debt is owed at once",
+            )
         if amount:
-            columns.balances.append((pool, columns.registry.asset(entry.asset), amount))
+            asset = columns.registry.asset(entry.asset)
+            place = -1
+            if entry.location is not None:
+                place = columns.locations.setdefault(entry.location, len(columns.locations))
+            proof = -1
+            if entry.proof_time is not None:
+                proof = parse_time(entry.proof_time, field=f"balances[{row}].proof_time")
+            columns.balances.append((pool, asset, amount, place, proof, entry.pending))
 
 
 def _add_positions(columns: _Columns, account: AccountFile, pools: dict[str, int]) -> None:

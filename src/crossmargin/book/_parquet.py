@@ -5,7 +5,9 @@ file                 columns (missing values are null)
 ==================== ==========================================================================
 accounts.parquet     ``account_id``, ``owner``
 pools.parquet        ``account`` (row of accounts), ``name``, ``mode``
-balances.parquet     ``pool`` (row of pools), ``asset``, ``amount`` (units of the asset, < 0 debt)
+balances.parquet     ``pool`` (row of pools), ``asset``, ``amount`` (units of the asset, < 0 debt);
+                     may have ``location`` (text), ``proof_ns`` (ns UTC), ``pending`` (true: on
+                     its way, counts nothing)
 positions.parquet    ``pool``, ``instrument``, ``leg``, ``quantity`` (units of the instrument,
                      > 0 long), ``entry`` (price; null: settled at the mark), ``leverage``,
                      ``fence`` (settlement asset)
@@ -40,12 +42,18 @@ if TYPE_CHECKING:
 
 
 class _Field(NamedTuple):
-    """A column of a table, what it holds, and the column of :class:`Book` it becomes."""
+    """A column of a table, what it holds, and the column of :class:`Book` it becomes.
+
+    Columns of the kinds in `_OPTIONAL` may be missing, and each of their values too.
+    """
 
     column: str
     kind: str
     name: str
     into: str = ""
+
+
+_OPTIONAL = ("place", "time", "flag")
 
 
 _TABLES: dict[str, tuple[_Field, ...]] = {
@@ -59,6 +67,9 @@ _TABLES: dict[str, tuple[_Field, ...]] = {
         _Field("pool", "row", "balance_pool", "pools"),
         _Field("asset", "code", "balance_asset"),
         _Field("amount", "number", "balance_amount"),
+        _Field("location", "place", "balance_location"),
+        _Field("proof_ns", "time", "balance_proof_ns"),
+        _Field("pending", "flag", "balance_pending"),
     ),
     "positions": (
         _Field("pool", "row", "position_pool", "pools"),
@@ -168,8 +179,13 @@ def _tables(book: Book) -> dict[str, pl.DataFrame]:
         if field.kind == "code":
             known = pl.Series(words[field.column], dtype=pl.String)
             return known.gather(values).cast(pl.Categorical)
-        if field.kind == "row":
+        if field.kind == "place":
+            known = pl.Series([*book.locations, None], dtype=pl.String)
+            return known.gather(np.where(values < 0, len(book.locations), values))
+        if field.kind in ("row", "time"):
             return pl.Series(values).replace(-1, None)
+        if field.kind == "flag":
+            return pl.Series(values, dtype=pl.Boolean)
         return pl.Series(np.where(np.isinf(values), np.nan, values)).fill_nan(None)
 
     return {
@@ -208,11 +224,13 @@ def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> B
         twice, ``INP-008`` a reference to a row that is not there, ``INP-042`` rows out of order.
     """
     known = registry if registry is not None else Registry()
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = {"locations": []}
     for table, fields in _TABLES.items():
         frame = _read(Path(folder), table)
         for field in fields:
             series = _cast(frame[field.column], table, field)
+            if field.kind == "place":
+                columns["locations"] = series.drop_nulls().unique(maintain_order=True).to_list()
             columns[field.name] = _column(series, table, field, known)
     limit = columns["group_limit_usd"]
     columns["group_limit_usd"] = np.where(np.isnan(limit), np.inf, limit)
@@ -242,7 +260,9 @@ def _read(folder: Path, name: str) -> pl.DataFrame:
             field=name,
         ) from None
     for field in _TABLES[name]:
-        if field.column not in frame.columns:
+        if field.column not in frame.columns and field.kind in _OPTIONAL:
+            frame = frame.with_columns(pl.lit(None).alias(field.column))
+        elif field.column not in frame.columns:
             raise InputError(
                 f"table {name!r} has no column {field.column!r}",
                 code="INP-003",
@@ -256,11 +276,18 @@ def _cast(series: pl.Series, table: str, field: _Field) -> pl.Series:
     import polars as pl
 
     kind = series.dtype
-    if field.kind == "row" and (kind.is_integer() or kind == pl.Null):
+    if field.kind in ("row", "time") and (kind.is_integer() or kind == pl.Null):
         return series.cast(pl.Int64)
+    if field.kind == "flag" and kind in (pl.Boolean, pl.Null):
+        return series.cast(pl.Boolean)
     if field.kind == "number" and (kind.is_numeric() or kind == pl.Null):
         return series.cast(pl.Float64)
-    if field.kind in ("text", "code") and kind in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+    if field.kind in ("text", "code", "place") and kind in (
+        pl.String,
+        pl.Categorical,
+        pl.Enum,
+        pl.Null,
+    ):
         return series.cast(pl.String)
     raise InputError(
         f"column {field.column!r} of table {table!r} holds {kind}",
@@ -271,8 +298,14 @@ def _cast(series: pl.Series, table: str, field: _Field) -> pl.Series:
 
 def _column(series: pl.Series, table: str, field: _Field, registry: Registry) -> Any:
     """Turn a column of a file into one of a book; a missing row number becomes -1."""
-    if field.kind == "row":
+    if field.kind in ("row", "time"):
         return series.fill_null(-1).to_numpy().astype(np.int64)
+    if field.kind == "flag":
+        return series.fill_null(False).to_numpy().astype(np.bool_)
+    if field.kind == "place":
+        names = series.drop_nulls().unique(maintain_order=True).to_list()
+        codes = {name: code for code, name in enumerate(names)}
+        return np.array([codes.get(name, -1) for name in series.to_list()], dtype=np.int64)
     if field.kind == "number":
         return series.fill_null(np.nan).to_numpy().astype(np.float64)
     empty = (series.is_null() | (series == "")).arg_true()
@@ -373,9 +406,10 @@ def _check_numbers(book: Book) -> None:
     side = book.position_leg
     astray = ((side == 1) & (quantity < 0)) | ((side == 2) & (quantity > 0)) | (quantity == 0)
     limit = np.where(np.isposinf(book.group_limit_usd), 0.0, book.group_limit_usd)
+    astray_debt = book.balance_pending & (book.balance_amount < 0)
     none, nowhere = np.full(book.balance_pool.size, -1), np.full(limit.size, -1)
     checks: tuple[tuple[str, Any, Ints, Ints, NDArray[np.bool_]], ...] = (
-        ("balances.amount", book.balance_amount, book.balance_pool, none, none >= 0),
+        ("balances.amount", book.balance_amount, book.balance_pool, none, astray_debt),
         ("positions.quantity", quantity, pools, held, astray),
         ("positions.entry", entry, pools, held, (entry < 0) | ((entry == 0) & ~option)),
         ("positions.leverage", book.position_leverage, pools, held, book.position_leverage <= 0),

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from crossmargin import __version__
+from crossmargin.cli import _account, _brackets, _haircut
 from crossmargin.cli import _io as io
+from crossmargin.cli._prices import prices
 
 app = App(
     name="crossmargin",
@@ -22,6 +24,15 @@ app = App(
 )
 rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
 app.command(rulesets_app)
+app.command(_haircut.haircuts)
+app.command(_haircut.haircut)
+app.command(
+    "crossmargin.cli._tiers:tiers",
+    help="Show brackets, effective rates against size, and where one more unit costs a jump.",
+)
+app.command(prices)
+app.command(_account.account)
+app.command(_brackets.brackets)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]
@@ -65,6 +76,9 @@ def margin(
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
+    location_down: Annotated[
+        str | None, Parameter(help="As if this venue or chain held nothing for the account.")
+    ] = None,
     json: JsonOpt = False,
     html: HtmlOpt = None,
 ) -> int:
@@ -78,11 +92,17 @@ def margin(
 
     crossmargin margin my.json --market now.json --ruleset deribit-pm --ruleset paradex-pm
 
+    crossmargin margin my.json --market now.json --location-down ethereum
+
     crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z --html report.html
     """
     from crossmargin.analytics import expiry_cliff
 
     who, world = io.load_account(account), io.load_market(market)
+    if location_down is not None:
+        from crossmargin.book import account_without_location
+
+        who = account_without_location(who, location_down)
     moment = _moment(at)
     rules = io.load_rules(
         ruleset or [io.DEFAULT_RULESET], io.parse_overrides(set_ or [], params), None
@@ -156,8 +176,8 @@ def _write_report(
 
 @app.command
 def compare(
-    account: AccountArg,
-    *,
+    account: Annotated[str, Parameter(help="Account file, or a demo account's name.", negative=())],
+    *more: str,
     market: MarketOpt = io.DEFAULT_MARKET,
     ruleset: Annotated[list[str] | None, Parameter(help="Rule-sets; default all.")] = None,
     at: AtOpt = None,
@@ -166,11 +186,17 @@ def compare(
     json: JsonOpt = False,
     html: HtmlOpt = None,
 ) -> None:
-    """Put one account under several rule-sets side by side.
+    """Put one account, or several, under several rule-sets side by side.
 
-    Saving and its tail cost are shown as a pair: what pooling frees, and what it puts at stake.
+    One account: saving and its tail cost are shown as a pair: what pooling frees, and what it
+    puts at stake. Several accounts: one table of initial margins; --html opens each cell's
+    components, --json lists them.
 
-    Example: `crossmargin compare short-vol-desk --market crash-2026-02-05`
+    Examples
+    --------
+    crossmargin compare short-vol-desk --market crash-2026-02-05
+
+    crossmargin compare covered-call basis-trader short-vol-desk directional --html table.html
     """
     from crossmargin.analytics import compare as compare_account
     from crossmargin.margin import ruleset_ids
@@ -182,6 +208,10 @@ def compare(
     if overrides and not ruleset:
         rules = _those_that_know(names, overrides)
     moment = _moment(at)
+    if more:
+        everyone = [who, *(io.load_account(name) for name in more)]
+        _compare_many(everyone, world if moment is None else world.at(moment), rules, json, html)
+        return
     rows = compare_account(who, world, rules, at_ns=moment)
     if html is not None:
         good = [r.statement for r in rows if r.statement is not None]
@@ -195,6 +225,24 @@ def compare(
 
     console = _console()
     print_comparison(console, who.account, rows)
+    if html is not None:
+        console.print(f"report written to {html}")
+
+
+def _compare_many(
+    everyone: list[Any], world: Any, rules: list[Any], json: bool, html: str | None
+) -> None:
+    from crossmargin.analytics import compare_accounts
+    from crossmargin.reports.matrix import print_matrix, render_matrix
+
+    matrix = compare_accounts(everyone, world, rules)
+    if html is not None:
+        io.write_whole(html, render_matrix(matrix, version=__version__).encode())
+    if json:
+        _print_json(matrix.as_dict())
+        return
+    console = _console()
+    print_matrix(console, matrix)
     if html is not None:
         console.print(f"report written to {html}")
 

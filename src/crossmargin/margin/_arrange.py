@@ -79,7 +79,7 @@ class Arrangement:
         return int(self.segment_group.size)
 
 
-def _unique_rows(*columns: Ints) -> tuple[tuple[Ints, ...], Ints]:
+def unique_rows(*columns: Ints) -> tuple[tuple[Ints, ...], Ints]:
     """Give the distinct rows of some columns numbers, in lexicographic order."""
     if columns[0].size == 0:
         empty = np.empty(0, dtype=np.int64)
@@ -133,7 +133,7 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
         pools = np.concatenate([pools, own])
         assets = np.concatenate([assets, np.full(own.size, unit, dtype=np.int64)])
         marks = np.concatenate([marks, np.full(own.size, -1, dtype=np.int64)])
-    (pot_pool, pot_asset, pot_mark), pot = _unique_rows(pools, assets, marks)
+    (pot_pool, pot_asset, pot_mark), pot = unique_rows(pools, assets, marks)
     p_pot, b_pot, l_pot = pot[:n], pot[n : n + b], pot[n + b : n + b + m]
     busy = np.full(pot_pool.size, ruleset.data.collateral.stress_idle)
     busy[p_pot] = busy[l_pot] = True
@@ -144,13 +144,13 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     s_settle = book.balance_asset[stressed]
     p_expiry = _netted_expiry(ruleset, terms, book.position_instrument)
     l_expiry = _netted_expiry(ruleset, terms, book.leg_instrument)
-    (seg_pot, seg_under, seg_settle, seg_expiry), segment = _unique_rows(
+    (seg_pot, seg_under, seg_settle, seg_expiry), segment = unique_rows(
         np.concatenate([p_pot, l_pot, s_pot]),
         np.concatenate([p_under, l_under, s_under]),
         np.concatenate([p_settle, l_settle, s_settle]),
         np.concatenate([p_expiry, l_expiry, np.full(s_pot.size, -1, dtype=np.int64)]),
     )
-    (group_pot, group_under), segment_group = _unique_rows(seg_pot, seg_under)
+    (group_pot, group_under), segment_group = unique_rows(seg_pot, seg_under)
     p_seg, l_seg = segment[:n], segment[n : n + l_pot.size]
     balance_segment = np.full(b, -1, dtype=np.int64)
     balance_segment[stressed] = segment[n + l_pot.size :]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._frame import Frame
+from crossmargin.margin._location import bridge_haircuts
+from crossmargin.margin._protect import protect_haircut
 from crossmargin.margin.collateral import Level, haircut_of, liability_haircut
 from crossmargin.margin.components import AssetRule
 from crossmargin.margin.ruleset import Ruleset
@@ -76,14 +78,18 @@ def haircuts(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> 
     ------
     RulesetError
         ``RUL-020`` when a coin that is worth something has no haircut in the rule-set,
-        ``RUL-022`` when a weight needs a figure that is not supplied.
+        ``RUL-025`` when a weight needs a figure that is not supplied.
     """
     rows = _rows(frame, at_market, profit, value)
     out = np.zeros((2, rows.worth.size))
+    bridge = frame.once("bridge", lambda: bridge_haircuts(frame.book, frame.ruleset))
     for asset in np.unique(rows.asset[rows.active]):
         mine = np.flatnonzero(rows.active & (rows.asset == asset))
         _cut_asset(frame, rows, int(asset), mine, out)
     n = at_market.size
+    # What a bridge takes, it takes from what the asset's own haircut left of a row.
+    bridged = np.where(at_market > 0, bridge, 0.0)
+    out[:, :n] += bridged * (at_market - out[:, :n])
     return Cuts(out[0, :n], out[1, :n], out[0, n:], out[1, n:])
 
 
@@ -153,12 +159,15 @@ def _haircut_at(
 ) -> Floats:
     """Return the haircut of a coin by pot: the one place where a haircut is decided.
 
-    What changes haircuts from outside the rule-set (prices that are not trusted) belongs here.
+    A positive balance of a coin whose price is not trusted is cut more (protect mode).
     """
     where = f"collateral.assets.{_rule_name(frame, asset)}"
     if positive:
         levels = frame.ruleset.data.collateral.haircut_levels
         cut = haircut_of(rule, level, levels, coins, usd, where=where)
+        # A level that haircuts do not touch stays untouched.
+        if level == "im" or level in levels or rule.at(level) is not None:
+            cut = protect_haircut(frame, asset, cut)
     else:
         cut = liability_haircut(rule, level, coins, where=where)
     stable = frame.ruleset.data.collateral.stable_usd.get(frame.book.registry.assets[asset])

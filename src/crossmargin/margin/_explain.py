@@ -13,11 +13,13 @@ from crossmargin.instruments import KIND_CODE, deribit_name
 from crossmargin.margin._arrange import USD, arrange
 from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._location import STATUS
 from crossmargin.margin._scan import run_scan
 from crossmargin.margin.components import Component, DeltaConcentration
 from crossmargin.margin.engine import Equity, Requirement, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.statement_types import ComponentLine, GroupLine, Step
+from crossmargin.margin.tiers import size_notes
 from crossmargin.market import Snapshot
 from crossmargin.pricing import black76_greeks
 from crossmargin.scenarios import VOL_STATES
@@ -94,6 +96,9 @@ def one_each(book: Book) -> Book:
         balance_pool=none,
         balance_asset=none,
         balance_amount=nothing,
+        balance_location=none,
+        balance_proof_ns=none,
+        balance_pending=np.empty(0, dtype=np.bool_),
         position_pool=np.arange(n, dtype=np.int64),
         order_pool=none,
         order_ids=[],
@@ -375,9 +380,12 @@ def gaps_here(frame: Frame) -> list[str]:
     if book.leg_order.size and data.orders.confidence in ("house", "user", "unconfirmed"):
         found.append(f"open_orders: {data.orders.note or 'house formula'}")
     other = (book.balance_amount != 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
-    if data.collateral.confidence == "unconfirmed" and other.any():
-        found.append(f"collateral: {data.collateral.note or 'haircuts incomplete'}")
     held = {book.registry.assets[i] for i in book.balance_asset[other]}
+    # A table that is not known whole is no gap for a coin that it lists; how a coin is stressed is.
+    rules = data.collateral.assets
+    open_ = {name for name in held if name not in rules or rules[name].stress != "none"}
+    if data.collateral.confidence == "unconfirmed" and open_:
+        found.append(f"collateral: {data.collateral.note or 'haircuts incomplete'}")
     found += [
         f"collateral of {name}: the venue's total is not supplied, its weight is not scaled"
         for name in sorted(held)
@@ -413,6 +421,9 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
                 f"Profit and collateral of {usd:,.2f} USD do not count for {level} margin: profit "
                 "weights and joint caps of the rule-set."
             )
+    if frame.left_out is not None and frame.left_out.status.any():
+        out.append("Not counted: " + "; ".join(_left_out_words(frame)) + ".")
+    out += size_notes(frame, account)
     if frame.ruleset.overrides:
         out.append("Supplied by the user: " + ", ".join(frame.ruleset.overrides) + ".")
     terms = frame.terms
@@ -447,3 +458,18 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
     if opaque:
         out.append("Named by unified symbol: " + ", ".join(opaque) + ".")
     return out
+
+
+def _left_out_words(frame: Frame) -> list[str]:
+    """Say which balances do not count, and why."""
+    book, left = frame.book, frame.left_out
+    assert left is not None
+    why = {"pending": "on its way", "stale": "its proof is missing or too old"}
+    words = []
+    for row in np.flatnonzero(left.status):
+        place = int(book.balance_location[row])
+        where = "" if place < 0 else f" at {book.locations[place]}"
+        asset = book.registry.assets[int(book.balance_asset[row])]
+        reason = why[STATUS[left.status[row]]]
+        words.append(f"{left.amount[row]:,.10g} {asset}{where} ({reason})")
+    return words

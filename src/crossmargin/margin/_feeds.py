@@ -172,7 +172,7 @@ def _shortfall(frame: Frame, asset: str, threshold: float, ruleset: str) -> floa
     if not np.isfinite(price):
         raise RulesetError(
             f"rule-set {ruleset!r} charges for the peg of {asset}, and the account does not use it",
-            code="RUL-034",
+            code="RUL-035",
             field=asset,
             hint="name the currency in which the account is margined",
         )

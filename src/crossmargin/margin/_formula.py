@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
-from crossmargin.instruments import KIND_CODE, deribit_name
+from crossmargin.instruments import KIND_CODE, Instrument, deribit_name
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._rate_laws import open_interest_margin, root_margin, weighted_margin
 from crossmargin.margin.components import (
@@ -51,11 +51,10 @@ class Part:
     balance_mm: Floats | None = None
 
 
-def stem(frame: Frame, index: int) -> tuple[str, str]:
-    """Return market stem and underlying of an instrument (``BTC_USDC``, ``BTC``)."""
-    instrument = frame.book.registry[index]
+def rule_keys(instrument: Instrument) -> tuple[str, str, str]:
+    """Return where parameters are looked up: market stem (``BTC_USDC``), underlying, default."""
     name = deribit_name(instrument) or instrument.id
-    return name.split("-")[0], instrument.underlying
+    return name.split("-")[0], instrument.underlying, "default"
 
 
 def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> T:
@@ -66,8 +65,9 @@ def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> 
     RulesetError
         ``RUL-011`` when the file has none of them.
     """
-    market, underlying = stem(frame, index)
-    for key in (market, underlying, "default"):
+    keys = rule_keys(frame.book.registry[index])
+    market = keys[0]
+    for key in keys:
         if key in table:
             return table[key]
     raise RulesetError(
@@ -121,11 +121,20 @@ def rows_of(frame: Frame, kinds: list[str]) -> Ints:
     return np.flatnonzero(np.isin(terms.kind[instrument], codes) & ~frame.view.settled[instrument])
 
 
+def _contract_values(
+    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats
+) -> tuple[Floats, Floats]:
+    """Return |coins| and notional in the settlement asset, by row."""
+    coins = np.abs(quantity) * frame.unit_coins[instrument]
+    quoted = frame.index_quote if spec.price == "index" else frame.view.price
+    return coins, coins * np.where(frame.terms.inverse[instrument], 1.0, quoted[instrument])
+
+
 def _rate_margin(
     spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
-    coins, value = _coins_and_value(spec, frame, instrument, quantity)
+    coins, value = _contract_values(spec, frame, instrument, quantity)
     out = np.zeros((4, instrument.size))
     for index in np.unique(instrument).tolist():
         mine = instrument == index
@@ -202,26 +211,11 @@ def bracket_jumps(frame: Frame, quantity: Floats) -> Floats:
     for spec in frame.ruleset.data.components:
         if not isinstance(spec, RateMargin) or "whole" not in (spec.scheme, spec.im_scheme):
             continue
-        rows = rows_of(frame, list(spec.kinds))
-        rows = rows[_applies(spec, frame, frame.book.position_instrument[rows])]
-        net = netted(frame, rows, quantity)
-        coins, value = _coins_and_value(spec, frame, net.instrument, net.quantity)
-        for row, index in enumerate(net.instrument.tolist()):
-            tiers = pick_rule(spec.tiers, frame, index, spec.name)
-            mine = slice(row, row + 1)
-            per = _unit_per_settlement(spec, frame, index, coins[mine], value[mine])
-            size = float(value[row] * per[0])
-            found += [tier.floor / size for tier in tiers if 0 < tier.floor < size]
+        held = netted_contracts(spec, frame, quantity)
+        for index, usd, unit in zip(held.instrument.tolist(), held.notional_usd, held.unit_usd):
+            floors = [t.floor * unit for t in pick_rule(spec.tiers, frame, index, spec.name)]
+            found += [float(floor / usd) for floor in floors if 0 < floor < usd]
     return np.unique(found)
-
-
-def _coins_and_value(
-    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats
-) -> tuple[Floats, Floats]:
-    """Return size in coins and notional in the settlement asset, at least 0."""
-    coins = np.abs(quantity) * frame.unit_coins[instrument]
-    quoted = frame.index_quote if spec.price == "index" else frame.view.price
-    return coins, coins * np.where(frame.terms.inverse[instrument], 1.0, quoted[instrument])
 
 
 def _require_known(
@@ -231,7 +225,7 @@ def _require_known(
     end = tiers[-1].known_to
     if end is None or not size.size or size.max() <= end:
         return
-    market, _ = stem(frame, index)
+    market = rule_keys(frame.book.registry[index])[0]
     raise RulesetError(
         f"the brackets of {market} in rule-set {frame.ruleset.id!r} are known up to {end:,.10g}, "
         f"and the position is {size.max():,.10g}",
@@ -306,6 +300,44 @@ def netted(frame: Frame, rows: Ints, quantity: Floats) -> Netted:
         leverage=np.where(np.isinf(leverage), np.nan, leverage),
         rate=frame.position_rate[rows][first],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """Contracts that a rate component charges, netted within their groups.
+
+    Attributes
+    ----------
+    instrument : int64[J]
+    leverage : float64[J]
+        NaN where none is set.
+    notional_usd : float64[J]
+        As brackets see it.
+    unit_usd : float64[J]
+        US dollars per unit that the brackets are stated in.
+    """
+
+    instrument: Ints
+    leverage: Floats
+    notional_usd: Floats
+    unit_usd: Floats
+
+
+def netted_contracts(spec: RateMargin, frame: Frame, quantity: Floats) -> Contracts:
+    """Return the contracts a rate component charges, with their notional in US dollars."""
+    rows = rows_of(frame, list(spec.kinds))
+    rows = rows[_applies(spec, frame, frame.book.position_instrument[rows])]
+    net = netted(frame, rows, quantity)
+    coins, value = _contract_values(spec, frame, net.instrument, net.quantity)
+    usd = np.asarray(value * frame.view.asset_usd[frame.terms.settlement[net.instrument]])
+    units = np.array(
+        [
+            float(_unit_per_settlement(spec, frame, index, coins[k : k + 1], value[k : k + 1])[0])
+            for k, index in enumerate(net.instrument.tolist())
+        ]
+    )
+    per = np.divide(usd, value * units, out=np.ones_like(usd), where=value * units > 0)
+    return Contracts(net.instrument, net.leverage, usd, per)
 
 
 def spread(net: Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:

@@ -14,6 +14,7 @@ from crossmargin.book import Book
 from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE, Terms
 from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
+from crossmargin.margin._location import LeftOut
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView
 from crossmargin.pricing import black76, black76_price_delta_vega
@@ -75,6 +76,8 @@ class Frame:
     memo : dict
         What depends on the arrangement alone, worked out once and shared by every market the
         book is looked at in.
+    left_out : LeftOut, optional
+        Balances that do not count by where they are; `book` has 0 in their place.
     """
 
     book: Book
@@ -84,6 +87,7 @@ class Frame:
     kernel: Kernel = "numpy"
     entry: Floats | None = None
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    left_out: LeftOut | None = None
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """Return what `make` gave the first time; for what no price changes."""
@@ -239,7 +243,7 @@ class Frame:
         Raises
         ------
         MarketDataError
-            ``MKT-012`` when the rule-set discounts and the market has no rate for an option.
+            ``MKT-016`` when the rule-set discounts and the market has no rate for an option.
         """
         factor = np.ones(len(self.book.registry))
         if self.ruleset.data.discounting == "none":
@@ -257,7 +261,7 @@ class Frame:
             raise MarketDataError(
                 f"the market has no interest rate for the expiry of {name}, which rule-set "
                 f"{self.ruleset.id!r} needs",
-                code="MKT-012",
+                code="MKT-016",
                 instrument=name,
                 field="forwards.rate",
                 hint="add rate to the forward of that expiry in the market (0 is a rate)",

@@ -72,7 +72,7 @@ def open_interest_margin(
     Raises
     ------
     RulesetError
-        ``RUL-012`` when the tier scales and the market's open interest is not given.
+        ``RUL-016`` when the tier scales and the market's open interest is not given.
     """
     im = initial_fraction(spec, frame, index, tier)
     mm = tier.base_im * tier.maintenance_fraction
@@ -91,7 +91,7 @@ def initial_fraction(
     if coins is None:
         raise RulesetError(
             f"the initial margin of {coin} depends on its open interest, which is not given",
-            code="RUL-012",
+            code="RUL-016",
             instrument=frame.book.registry[index].id,
             field=f"components.{spec.name}.open_interest_coins.{coin}",
             hint=f"supply it in coins: --set components.{spec.name}.open_interest_coins.{coin}=...",

@@ -22,18 +22,21 @@ from crossmargin.margin._formula import Part, run_rate
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._options import run_options
 from crossmargin.margin._scan import ScanResult
+from crossmargin.margin._size import run_concentration, run_impact
 from crossmargin.margin.components import (
     BalanceRate,
     BasisContingency,
     Borrow,
     CollateralConfidence,
     Component,
+    Concentration,
     CorrelationContingency,
     Debt,
     DeltaConcentration,
     FeeProvision,
     FixedCharge,
     FundingProvision,
+    Impact,
     MinDelta,
     NakedShort,
     OpenInterestRate,
@@ -121,6 +124,8 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     PegFactor: _plain(feeds.run_peg_factor),
     PegCharge: _plain(feeds.run_peg_charge),
     BalanceRate: lambda spec, stage: feeds.run_balance_rate(spec, stage.frame, stage.amount),
+    Concentration: _plain(run_concentration),
+    Impact: _plain(run_impact),
 }
 
 #: Components of a pot as a whole: initial and maintenance requirement by pot.

@@ -78,7 +78,7 @@ def _pool_scale(start: float, total: float | None, when_unknown: str, where: str
             return 1.0
         raise RulesetError(
             "the weight falls with the venue's total of the coin, which is not supplied",
-            code="RUL-022",
+            code="RUL-025",
             field=f"{where}.total_usd",
             hint=f"supply the figure of the day: --set {where}.total_usd=...",
         )
@@ -109,7 +109,7 @@ def counted_share(
     Raises
     ------
     RulesetError
-        ``RUL-022`` where a pool's total is needed and not supplied.
+        ``RUL-025`` where a pool's total is needed and not supplied.
     """
     if isinstance(schedule, Flat):
         return np.full(coins.size, schedule.factor)

@@ -20,6 +20,7 @@ from crossmargin.margin._counting import counted_options, debts, withheld
 from crossmargin.margin._cuts import Cuts, haircuts
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._location import counted_book
 from crossmargin.margin._offset import apply_offset
 from crossmargin.margin._scan import ScanResult, run_scan
 from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
@@ -126,6 +127,7 @@ def frame_for(
     CrossmarginError
         A price, forward, volatility or parameter that an account needs is missing.
     """
+    book, left_out = counted_book(book, ruleset, snapshot.moment_ns)
     arrangement = arrange(book, ruleset)
     _require_orders_known(book, ruleset)
     _require_traded(book, ruleset)
@@ -140,7 +142,7 @@ def frame_for(
         snapshot.asset_usd(book.registry.assets[asset])
     entry = book.position_entry
     entry = np.where(np.isnan(entry), view.price[book.position_instrument], entry)
-    return Frame(book, ruleset, arrangement, view, kernel, entry)
+    return Frame(book, ruleset, arrangement, view, kernel, entry, left_out=left_out)
 
 
 def at_index(view: MarketView, book: Book) -> MarketView:
@@ -314,7 +316,7 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     Raises
     ------
     RulesetError
-        ``RUL-020`` when a balance has no haircut in the rule-set, ``RUL-022`` when a weight
+        ``RUL-020`` when a balance has no haircut in the rule-set, ``RUL-025`` when a weight
         needs a figure that is not supplied.
     """
     book, a = frame.book, frame.arrangement

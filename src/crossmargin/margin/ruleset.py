@@ -27,8 +27,10 @@ from crossmargin.margin.components import (
     PotComponent,
     RulesetData,
     Scan,
+    SizeComponent,
 )
 from crossmargin.margin.expression import Expression
+from crossmargin.margin.haircut_tables import expand_collateral
 
 _FORMAT = "crossmargin-ruleset/1"
 
@@ -68,6 +70,13 @@ class Ruleset:
         """The scenario component, when there is one."""
         found = [c for c in self.data.components if isinstance(c, Scan)]
         return found[0] if found else None
+
+    @property
+    def by_owner(self) -> bool:
+        """Whether an account's requirement depends on its owner's other accounts."""
+        return any(
+            isinstance(c, SizeComponent) and c.aggregate == "owner" for c in self.data.components
+        )
 
     @cached_property
     def liquidation_line(self) -> tuple[float, float]:
@@ -139,11 +148,13 @@ def ruleset_from_dict(
     ------
     RulesetError
         ``RUL-001`` malformed, ``RUL-002`` unknown base or path, ``RUL-004`` bad expression,
-        ``RUL-005`` a name used twice or a source that is not listed.
+        ``RUL-005`` a name used twice or a source that is not listed, ``RUL-026`` a haircut
+        table that is not there.
     """
     content = _extended(dict(raw), what, _open)
     for path, value in (overrides or {}).items():
         _assign(content, path, value, what)
+    expand_collateral(content, what)
     try:
         data = msgspec.convert(content, RulesetData, strict=True)
     except msgspec.ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -18,6 +19,13 @@ from crossmargin.margin import _explain as explain
 from crossmargin.margin._arrange import USD
 from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame
+from crossmargin.margin._location import STATUS
+from crossmargin.margin._protect import (
+    protect_line,
+    protect_notes,
+    protect_of,
+    protected_state,
+)
 from crossmargin.margin.components import MEANINGS
 from crossmargin.margin.engine import (
     Equity,
@@ -153,6 +161,7 @@ def make_statement(
     split = shares(frame)
     alone = explain.standalone_margins(frame)
     solved = liquidation_prices(frame) if solve else []
+    trust, by_numbers = protect_of(frame), worst_state(s.state for s in _states(done))
     used = frame.used.tolist()
     names = [book.registry.assets[a] for a in book.balance_asset]
     names += [book.registry.assets[a] for a in frame.arrangement.group_underlying]
@@ -172,7 +181,7 @@ def make_statement(
         market_source=market.source,
         ruleset=_ruleset_info(frame),
         totals=_totals(done, float(alone.im.sum())),
-        pots=_pots(done),
+        pots=pot_lines(done),
         components=explain.component_lines(frame, done.need),
         groups=explain.group_lines(frame, done.need, alone),
         positions=_positions(done, split, alone),
@@ -192,9 +201,10 @@ def make_statement(
             )
             for line in solved
         ],
-        notes=explain.notes(frame, account, market, done.have),
+        notes=protect_notes(trust, by_numbers) + explain.notes(frame, account, market, done.have),
         hashes=_hashes(inputs, ruleset),
         inputs=inputs,
+        protect=protect_line(trust, by_numbers),
     )
 
 
@@ -269,12 +279,16 @@ def _ruleset_info(frame: Frame) -> RulesetInfo:
     )
 
 
-def _pots(done: Evaluation) -> list[PotLine]:
-    frame, a, book = done.frame, done.frame.arrangement, done.frame.book
-    lines = []
+def worst_state(states: Iterable[str]) -> str:
+    """Return the worst of some pots' states."""
+    return max(states, key=[str(m) for m in MEANINGS].index, default="healthy")
+
+
+def _states(done: Evaluation) -> list[PotState]:
+    """Return each pot's state by its numbers, whatever its prices are worth."""
+    frame, a = done.frame, done.frame.arrangement
+    out = []
     for pot in range(a.pots):
-        asset = int(a.pot_asset[pot])
-        pool = book.pool_names[a.pot_pool[pot]]
         im, mm = float(done.need_orders.im[pot]), float(done.mm[pot])
         e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
         usd = float(frame.pot_usd[pot])
@@ -282,6 +296,22 @@ def _pots(done: Evaluation) -> list[PotLine]:
         if frame.ruleset.data.pools.by == "position" and a.pot_position[pot] < 0:
             # The wallet of fenced positions holds none: it can lack money, not be liquidated.
             state = PotState("healthy" if e_im >= im else "reduce-only")
+        out.append(state)
+    return out
+
+
+def pot_lines(done: Evaluation) -> list[PotLine]:
+    """Describe every pot: equity, requirement and state in its own numeraire.
+
+    On prices that are not trusted the state is what protect mode allows.
+    """
+    frame, a, book = done.frame, done.frame.arrangement, done.frame.book
+    lines = []
+    for pot, by_numbers in enumerate(_states(done)):
+        asset = int(a.pot_asset[pot])
+        pool = book.pool_names[a.pot_pool[pot]]
+        im, mm = float(done.need_orders.im[pot]), float(done.mm[pot])
+        e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
         lines.append(
             PotLine(
                 name=explain.pot_name(frame, pot),
@@ -294,8 +324,8 @@ def _pots(done: Evaluation) -> list[PotLine]:
                 mm=mm,
                 available=e_im - im,
                 health=e_mm / mm if mm > 0 else None,
-                state=state.state,
-                venue_state=state.venue_state,
+                state=protected_state(protect_of(frame, pot), by_numbers.state),
+                venue_state=by_numbers.venue_state,
             )
         )
     return lines
@@ -304,7 +334,7 @@ def _pots(done: Evaluation) -> list[PotLine]:
 def _totals(done: Evaluation, standalone: float) -> Totals:
     frame, have = done.frame, done.have
     usd = frame.pot_usd
-    pots = _pots(done)
+    pots = pot_lines(done)
     ratios = [p.health for p in pots if p.health is not None]
     e_im, e_mm = float(have.im @ usd), float(have.mm @ usd)
     health = min(ratios) if ratios else None
@@ -382,11 +412,16 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
     lines = []
     for row, asset in enumerate(book.balance_asset):
         name = book.registry.assets[asset]
-        amount = float(book.balance_amount[row])
+        counts = float(book.balance_amount[row])
+        amount, status = counts, ""
+        if frame.left_out is not None and frame.left_out.status[row]:
+            amount = float(frame.left_out.amount[row])
+            status = STATUS[frame.left_out.status[row]]
+        place = int(book.balance_location[row])
         price = float(frame.asset_usd_or_one[asset])
         own = asset == a.pot_asset[a.balance_pot[row]]
         rule = None if own else asset_rule(frame.ruleset, name)
-        value = 0.0 if amount == 0 else amount * price
+        value = 0.0 if counts == 0 else counts * price
         rate = float(frame.pot_usd[a.balance_pot[row]])
         lost = float(done.have.cuts.balance_im[row]) * rate
         lost_mm = float(done.have.cuts.balance_mm[row]) * rate
@@ -394,6 +429,8 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
             BalanceLine(
                 asset=name,
                 pool=book.pool_names[book.balance_pool[row]],
+                location=None if place < 0 else book.locations[place],
+                status=status,
                 amount=amount,
                 price_usd=price if np.isfinite(price) else 0.0,
                 value_usd=value,

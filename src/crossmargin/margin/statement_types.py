@@ -167,11 +167,14 @@ class BalanceLine(_Data, frozen=True, kw_only=True):
 
     `haircut` and `collateral_usd` at the initial level, the others at maintenance. A haircut is
     the share of this row's value that does not count, caps and tiers included; below 0 for a
-    debt that counts more than its value.
+    debt that counts more than its value. A balance whose `status` is ``pending`` (on its way) or
+    ``stale`` (its proof is missing or too old) does not count: its value is 0.
     """
 
     asset: str
     pool: str
+    location: str | None
+    status: str
     amount: float
     price_usd: float
     value_usd: float
@@ -228,6 +231,37 @@ class OrdersLine(_Data, frozen=True, kw_only=True):
     im_usd: float
 
 
+class TrustLine(_Data, frozen=True, kw_only=True):
+    """Verdict on one price: an asset's, or a quote or forward that is not trusted in full."""
+
+    subject: str
+    name: str
+    expiry: str | None
+    state: str
+    reason: str
+
+
+class ActionLine(_Data, frozen=True, kw_only=True):
+    """Whether protect mode allows an action, and why not."""
+
+    action: str
+    allowed: bool
+    reasons: list[str]
+
+
+class ProtectLine(_Data, frozen=True, kw_only=True):
+    """Protect mode: how far the prices that this account touches may be trusted.
+
+    `state_by_numbers` is what equity and requirement alone would say of the account; while
+    protect mode is active `totals.state` is at most what it allows.
+    """
+
+    active: bool
+    state_by_numbers: str
+    actions: list[ActionLine]
+    prices: list[TrustLine]
+
+
 class Inputs(_Data, frozen=True, kw_only=True):
     """Everything needed to compute the statement again."""
 
@@ -262,3 +296,4 @@ class Statement(_Data, frozen=True, kw_only=True):
     notes: list[str]
     hashes: Hashes
     inputs: Inputs
+    protect: ProtectLine | None = None

@@ -1,18 +1,20 @@
-"""What the world is: snapshots of prices, forwards and volatilities, and fitted surfaces."""
+"""What the world is: snapshots, fitted surfaces, and which prices may be trusted."""
 
 from __future__ import annotations
 
+from crossmargin.market._confidence import exact_confidence
 from crossmargin.market.arbitrage import (
     ArbitrageViolation,
     butterfly_violations,
     calendar_violations,
     quote_violations,
 )
+from crossmargin.market.attack import AttackCost, attack_cost
+from crossmargin.market.depth import OrderBook, Walk, contract_coins, walk_book
 from crossmargin.market.files import (
     MARKET_FORMAT,
     MarketFile,
     decode_market,
-    exact_confidence,
     file_from_snapshot,
     read_market,
     snapshot_from_file,
@@ -20,6 +22,57 @@ from crossmargin.market.files import (
 )
 from crossmargin.market.fit import SmileQuotes, SurfaceFit, SviFit, fit_surface, fit_svi
 from crossmargin.market.forwards import ForwardCurve, forward_from_parity
+from crossmargin.market.funding import (
+    FundingIndex,
+    FundingRate,
+    FundingRule,
+    ImpactConvergence,
+    InterestClamp,
+    funding_cash,
+    funding_rate,
+    funding_rule,
+    funding_rule_ids,
+    funding_rules_from_toml,
+    funding_since,
+    impact_premium,
+)
+from crossmargin.market.history import (
+    BidSide,
+    PriceHistory,
+    bid_side,
+    read_bid_side,
+    read_price_history,
+)
+from crossmargin.market.impact import (
+    ImpactFit,
+    LiquidationCost,
+    fit_impact,
+    impact_fraction,
+    liquidation_cost,
+    unwind_days,
+    unwind_sigmas,
+)
+from crossmargin.market.index import (
+    IndexPrice,
+    LastGood,
+    SourcePanel,
+    SourcePrint,
+    SourceReading,
+    index_price,
+    within_confidence,
+)
+from crossmargin.market.liquidity import LIQUIDITY_FIGURES, Liquidity, LiquidityColumns
+from crossmargin.market.mark import (
+    BasisTick,
+    MarkPrice,
+    Twap,
+    diverges_from_twap,
+    mark_from_basis,
+    smoothed_basis,
+    twap,
+)
+from crossmargin.market.panel import AssetRow, MarkRow, PricePanel, price_panel
+from crossmargin.market.policy import TrustEntry, TrustPolicy, default_policy, policy_with
 from crossmargin.market.snapshot import (
     CONFIDENCE_FEEDS,
     CONFIDENCE_ONE,
@@ -30,35 +83,122 @@ from crossmargin.market.snapshot import (
     MarketView,
     Snapshot,
 )
+from crossmargin.market.stable import (
+    StablePrice,
+    StableRule,
+    mango_stable_rule,
+    stable_path,
+    start_stable,
+    update_stable,
+)
 from crossmargin.market.svi import SviSlice
+from crossmargin.market.trust import (
+    Actions,
+    Permission,
+    PriceTrust,
+    ProtectState,
+    Verdict,
+    allowed_actions,
+    assess,
+    panel_index,
+)
 
 __all__ = [
     "CONFIDENCE_FEEDS",
     "CONFIDENCE_ONE",
+    "LIQUIDITY_FIGURES",
     "MARKET_FORMAT",
     "SETTLEMENT_WINDOW_NS",
+    "Actions",
     "ArbitrageViolation",
     "AssetPrice",
+    "AssetRow",
+    "AttackCost",
+    "BasisTick",
+    "BidSide",
     "Forward",
     "ForwardCurve",
+    "FundingIndex",
+    "FundingRate",
+    "FundingRule",
+    "ImpactConvergence",
+    "ImpactFit",
+    "IndexPrice",
     "InstrumentQuote",
+    "InterestClamp",
+    "LastGood",
+    "LiquidationCost",
+    "Liquidity",
+    "LiquidityColumns",
+    "MarkPrice",
+    "MarkRow",
     "MarketFile",
     "MarketView",
+    "OrderBook",
+    "Permission",
+    "PriceHistory",
+    "PricePanel",
+    "PriceTrust",
+    "ProtectState",
     "SmileQuotes",
     "Snapshot",
+    "SourcePanel",
+    "SourcePrint",
+    "SourceReading",
+    "StablePrice",
+    "StableRule",
     "SurfaceFit",
     "SviFit",
     "SviSlice",
+    "TrustEntry",
+    "TrustPolicy",
+    "Twap",
+    "Verdict",
+    "Walk",
+    "allowed_actions",
+    "assess",
+    "attack_cost",
+    "bid_side",
     "butterfly_violations",
     "calendar_violations",
+    "contract_coins",
     "decode_market",
+    "default_policy",
+    "diverges_from_twap",
     "exact_confidence",
     "file_from_snapshot",
+    "fit_impact",
     "fit_surface",
     "fit_svi",
     "forward_from_parity",
+    "funding_cash",
+    "funding_rate",
+    "funding_rule",
+    "funding_rule_ids",
+    "funding_rules_from_toml",
+    "funding_since",
+    "impact_fraction",
+    "impact_premium",
+    "index_price",
+    "liquidation_cost",
+    "mango_stable_rule",
+    "mark_from_basis",
+    "panel_index",
+    "policy_with",
+    "price_panel",
     "quote_violations",
+    "read_bid_side",
     "read_market",
+    "read_price_history",
+    "smoothed_basis",
     "snapshot_from_file",
+    "stable_path",
+    "start_stable",
+    "twap",
+    "unwind_days",
+    "unwind_sigmas",
+    "update_stable",
+    "walk_book",
+    "within_confidence",
     "write_market",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Future, Instrument, Option, Registry, expiry_of
+from crossmargin.market.liquidity import liquidity_columns
 from crossmargin.pricing import SETTLEMENT_WINDOW_S, settlement_parts
 from crossmargin.units import NS_PER_SECOND, format_time, year_fraction
 
@@ -22,6 +23,7 @@ def build_view(
 ) -> MarketView:
     """Build the columns; see :meth:`Snapshot.view`."""
     from crossmargin.market.snapshot import CONFIDENCE_FEEDS, CONFIDENCE_ONE, MarketView
+    from crossmargin.market.trust import assess
 
     required = set(range(len(registry)) if needed is None else needed)
     size = len(registry)
@@ -58,6 +60,8 @@ def build_view(
             [_asset_confidence(snapshot, name) for name in registry.assets], dtype=np.int64
         ),
         confidence=confidence,
+        liquidity=liquidity_columns(snapshot.liquidity, registry, snapshot.as_of_ns),
+        protect=assess(snapshot),
     )
 
 

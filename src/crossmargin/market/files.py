@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from crossmargin.codec import decode_json, read_bytes
 from crossmargin.errors import InputError, MarketDataError
 from crossmargin.instruments import parse_instrument
+from crossmargin.market import _trust_files as trusting
+from crossmargin.market._confidence import confidence_figure, exact_confidence
+from crossmargin.market._liquidity_file import (
+    DepthEntry,
+    LiquidityEntry,
+    read_depth,
+    read_liquidity,
+    write_depth,
+    write_liquidity,
+)
+from crossmargin.market._trust_files import BasisEntry, LastGoodEntry, Moment, SourceEntry
+from crossmargin.market.mark import BasisTick
+from crossmargin.market.policy import (
+    TrustEntry,
+    entry_from_policy,
+    policy_from_entry,
+)
 from crossmargin.market.snapshot import (
-    CONFIDENCE_ONE,
-    AssetPrice,
     Forward,
     InstrumentQuote,
     Snapshot,
 )
 from crossmargin.market.svi import SviSlice
+from crossmargin.market.trust import PriceTrust
 from crossmargin.units import NS_PER_YEAR, format_time, parse_time, year_fraction
 
 MARKET_FORMAT = "crossmargin-market/1"
@@ -35,13 +50,21 @@ ConfidenceFigure = Annotated[float, Meta(ge=0, le=1)] | str
 
 
 class AssetEntry(_Strict, frozen=True, kw_only=True):
-    """Price of a coin or stablecoin in US dollars; `as_of` defaults to the market's."""
+    """Price of a coin or stablecoin in US dollars; `as_of` defaults to the market's.
+
+    With `sources` the price is the index formed from them; a `price_usd` beside them must be
+    that index. `last_good` is the last index that was trusted, `twap_usd` its time-weighted
+    average.
+    """
 
     asset: str
-    price_usd: float
+    price_usd: float | None = None
     as_of: str | None = None
     source: str = ""
     confidence: ConfidenceFigure = 1.0
+    sources: Annotated[list[SourceEntry], Meta(min_length=1)] | UnsetType = UNSET
+    last_good: LastGoodEntry | UnsetType = UNSET
+    twap_usd: float | UnsetType = UNSET
 
 
 class ForwardEntry(_Strict, frozen=True, kw_only=True):
@@ -83,7 +106,11 @@ class SurfaceEntry(_Strict, frozen=True, kw_only=True):
 
 
 class InstrumentEntry(_Strict, frozen=True, kw_only=True):
-    """What the market says of one instrument."""
+    """What the market says of one instrument.
+
+    With `basis`, a history of price / index − 1, the mark is the index and the smoothed basis; a
+    `price_mark` beside it must be that mark.
+    """
 
     instrument: str
     price_mark: float | None = None
@@ -94,6 +121,7 @@ class InstrumentEntry(_Strict, frozen=True, kw_only=True):
     as_of: str | None = None
     source: str = ""
     confidence: ConfidenceFigure = 1.0
+    basis: Annotated[list[BasisEntry], Meta(min_length=1)] | UnsetType = UNSET
 
 
 class SettlementEntry(_Strict, frozen=True, kw_only=True):
@@ -117,49 +145,18 @@ class MarketFile(_Strict, frozen=True, kw_only=True):
     surfaces: list[SurfaceEntry] = []
     instruments: list[InstrumentEntry] = []
     settlements: list[SettlementEntry] = []
+    liquidity: list[LiquidityEntry] = []
+    depth: list[DepthEntry] = []
+    trust: TrustEntry | UnsetType = UNSET
 
-
-def _positive(value: float, what: str, field: str) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise MarketDataError(
-            f"{what} is {value!r}, not a positive price",
-            code="MKT-009",
-            field=field,
-            hint="remove the entry if the price is missing; missing is not zero",
+    @property
+    def judged(self) -> bool:
+        """Whether the file says how far its prices may be trusted."""
+        return (
+            self.trust is not UNSET
+            or any(a.sources is not UNSET or a.twap_usd is not UNSET for a in self.assets)
+            or any(i.basis is not UNSET for i in self.instruments)
         )
-    return value
-
-
-def exact_confidence(figure: float | str, field: str = "confidence") -> int:
-    """Return a confidence in 1e-18 units, every digit kept.
-
-    Raises
-    ------
-    MarketDataError
-        ``MKT-009`` for what is not a decimal from 0 to 1.
-    """
-    try:
-        value = Decimal(str(figure))
-        units = value * CONFIDENCE_ONE
-        if isinstance(figure, float):
-            units = units.to_integral_value()
-        if not 0 <= value <= 1 or units != int(units):
-            raise InvalidOperation
-    except (InvalidOperation, ValueError, OverflowError):
-        raise MarketDataError(
-            f"a confidence of {figure!r} is not a decimal from 0 to 1 with at most 18 digits",
-            code="MKT-009",
-            field=field,
-        ) from None
-    return int(units)
-
-
-def _figure(confidence: int) -> float | str:
-    """Write a confidence: a number where that says everything, else a decimal."""
-    number = confidence / CONFIDENCE_ONE
-    if exact_confidence(round(number, 15)) == confidence:
-        return round(number, 15)
-    return f"0.{confidence:018d}"
 
 
 def _finite(value: float | None, what: str, field: str) -> float | None:
@@ -188,8 +185,10 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
     Raises
     ------
     MarketDataError
-        ``MKT-009`` impossible price, ``MKT-010`` crossed market, ``MKT-011`` an entry twice or
-        from the future.
+        ``MKT-001`` an asset without price, ``MKT-009`` impossible price, ``MKT-010`` crossed
+        market, ``MKT-011`` an entry twice or from the future, ``MKT-012`` a stated price that is
+        not what its sources give, ``MKT-013`` a basis out of order,
+        ``MKT-041`` impossible liquidity or depth.
     InputError
         ``INP-001`` unknown instrument, ``INP-010`` bad time.
     """
@@ -207,26 +206,20 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
             )
         return time
 
-    assets: dict[str, AssetPrice] = {}
-    for row, entry in enumerate(data.assets):
-        field = f"assets[{row}]"
-        _once(entry.asset in assets, f"asset {entry.asset}", field)
-        assets[entry.asset] = AssetPrice(
-            price_usd=_positive(entry.price_usd, f"the price of {entry.asset}", field),
-            time_ns=moment(entry.as_of, f"{field}.as_of"),
-            source=entry.source or data.source,
-            confidence=exact_confidence(entry.confidence, f"{field}.confidence"),
-        )
+    policy = policy_from_entry(None if data.trust is UNSET else data.trust)
+    assets, panels = trusting.read_assets(data, moment, as_of, policy)
+    quotes, basis = _quotes(data, moment)
+    quotes = trusting.with_basis_marks(quotes, basis, assets, as_of, policy, data)
     forwards: dict[tuple[str, int], Forward] = {}
     for row, item in enumerate(data.forwards):
         field = f"forwards[{row}]"
         key = (item.underlying, parse_time(item.expiry, field=f"{field}.expiry"))
-        _once(key in forwards, f"forward of {item.underlying} for {item.expiry}", field)
+        trusting.once(key in forwards, f"forward of {item.underlying} for {item.expiry}", field)
         what = f"the forward of {item.underlying} for {item.expiry}"
         average = item.settlement_average_usd
         forwards[key] = Forward(
-            price_usd=_positive(item.price_usd, what, field),
-            average_usd=None if average is None else _positive(average, what, field),
+            price_usd=trusting.positive(item.price_usd, what, field),
+            average_usd=None if average is None else trusting.positive(average, what, field),
             parts_usd=_parts(item.parts_usd, what, f"{field}.parts_usd"),
             rate=_finite(item.rate, f"the rate to {item.expiry}", f"{field}.rate"),
             confidence=exact_confidence(item.confidence, f"{field}.confidence"),
@@ -240,7 +233,7 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
         field = f"surfaces[{row}]"
         expiry = parse_time(smile.expiry, field=f"{field}.expiry")
         fitted = moment(smile.fitted_at, f"{field}.fitted_at")
-        _once((smile.underlying, expiry) in surfaces, f"surface for {smile.expiry}", field)
+        trusting.once((smile.underlying, expiry) in surfaces, f"surface for {smile.expiry}", field)
         try:
             surfaces[smile.underlying, expiry] = SviSlice(
                 a=smile.a,
@@ -261,32 +254,34 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
         assets=assets,
         forwards=forwards,
         surfaces=surfaces,
-        quotes=_quotes(data, moment),
+        quotes=quotes,
         settlements={
-            (s.underlying, parse_time(s.expiry, field="settlements")): _positive(
+            (s.underlying, parse_time(s.expiry, field="settlements")): trusting.positive(
                 s.price_usd, f"the settlement price of {s.underlying}", "settlements"
             )
             for s in data.settlements
         },
+        liquidity=read_liquidity(data.liquidity, moment, data.source),
+        depth=read_depth(data.depth, moment, data.source),
         source=data.source,
         stale_after_s=data.stale_after_s,
+        trust=PriceTrust(policy=policy, panels=panels, basis=basis) if data.judged else None,
     )
 
 
-def _once(known: bool, what: str, field: str) -> None:
-    if known:
-        raise MarketDataError(f"{what} appears twice", code="MKT-011", field=field)
-
-
-def _quotes(data: MarketFile, moment: Any) -> dict[str, InstrumentQuote]:
+def _quotes(
+    data: MarketFile, moment: Moment
+) -> tuple[dict[str, InstrumentQuote], dict[str, tuple[BasisTick, ...]]]:
+    """Read quotes by instrument id, and the histories of basis beside them."""
     quotes: dict[str, InstrumentQuote] = {}
+    basis: dict[str, tuple[BasisTick, ...]] = {}
     for row, entry in enumerate(data.instruments):
         field = f"instruments[{row}]"
         try:
             instrument = parse_instrument(entry.instrument)
         except InputError as error:
             raise error.located(field=field) from None
-        _once(instrument.id in quotes, instrument.id, field)
+        trusting.once(instrument.id in quotes, instrument.id, field)
         for name in ("price_mark", "bid", "ask"):
             value = getattr(entry, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -297,7 +292,9 @@ def _quotes(data: MarketFile, moment: Any) -> dict[str, InstrumentQuote]:
                     field=f"{field}.{name}",
                 )
         if instrument.kind != "option" and entry.price_mark is not None:
-            _positive(entry.price_mark, f"the mark of {instrument.id}", f"{field}.price_mark")
+            trusting.positive(
+                entry.price_mark, f"the mark of {instrument.id}", f"{field}.price_mark"
+            )
         if entry.bid is not None and entry.ask is not None and entry.bid > entry.ask:
             raise MarketDataError(
                 f"{instrument.id} is crossed: bid {entry.bid:g} above ask {entry.ask:g}",
@@ -325,7 +322,16 @@ def _quotes(data: MarketFile, moment: Any) -> dict[str, InstrumentQuote]:
             source=entry.source or data.source,
             confidence=exact_confidence(entry.confidence, f"{field}.confidence"),
         )
-    return quotes
+        if entry.basis is not UNSET:
+            if instrument.kind not in ("perpetual", "future"):
+                raise MarketDataError(
+                    f"{instrument.id} is no perpetual or future: it has no basis to smooth",
+                    code="MKT-012",
+                    instrument=instrument.id,
+                    field=f"{field}.basis",
+                )
+            basis[instrument.id] = trusting.read_basis(entry.basis, moment, field)
+    return quotes, basis
 
 
 def decode_market(raw: bytes, name: str) -> MarketFile:
@@ -360,6 +366,7 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
     def named(source: str) -> str:
         return "" if source == snapshot.source else source
 
+    basis = snapshot.trust.basis if snapshot.trust is not None else {}
     return MarketFile(
         format="crossmargin-market/1",
         as_of=format_time(snapshot.as_of_ns),
@@ -368,11 +375,9 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
         stale_after_s=snapshot.stale_after_s,
         assets=[
             AssetEntry(
-                asset=name,
-                price_usd=quote.price_usd,
-                as_of=stamp(quote.time_ns),
-                source=named(quote.source),
-                confidence=_figure(quote.confidence),
+                **trusting.asset_fields(
+                    snapshot, name, quote, stamp(quote.time_ns), named(quote.source)
+                )
             )
             for name, quote in sorted(snapshot.assets.items())
         ],
@@ -384,9 +389,9 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
                 settlement_average_usd=forward.average_usd,
                 parts_usd=forward.parts_usd,
                 rate=forward.rate,
-                confidence=_figure(forward.confidence),
-                rate_confidence=_figure(forward.rate_confidence),
-                vol_confidence=_figure(forward.vol_confidence),
+                confidence=confidence_figure(forward.confidence),
+                rate_confidence=confidence_figure(forward.rate_confidence),
+                vol_confidence=confidence_figure(forward.vol_confidence),
                 as_of=stamp(forward.time_ns),
                 source=named(forward.source),
             )
@@ -416,9 +421,10 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
                 funding_rate_8h=q.funding_rate_8h,
                 bid=q.bid,
                 ask=q.ask,
-                as_of=stamp(q.time_ns),
+                as_of=None if name in basis else stamp(q.time_ns),
                 source=named(q.source),
-                confidence=_figure(q.confidence),
+                confidence=confidence_figure(q.confidence),
+                basis=trusting.basis_entries(basis[name]) if name in basis else UNSET,
             )
             for name, q in sorted(snapshot.quotes.items())
         ],
@@ -426,6 +432,9 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
             SettlementEntry(underlying=name, expiry=format_time(expiry), price_usd=price)
             for (name, expiry), price in sorted(snapshot.settlements.items())
         ],
+        liquidity=write_liquidity(snapshot.liquidity, stamp, named),
+        depth=write_depth(snapshot.depth, stamp, named),
+        trust=UNSET if snapshot.trust is None else entry_from_policy(snapshot.trust.policy),
     )
 
 
@@ -441,7 +450,10 @@ _CONFIDENCES = ("confidence", "rate_confidence", "vol_confidence")
 def write_market(data: MarketFile) -> bytes:
     """Encode a market file as indented JSON without default values, ending in a newline."""
     plain = msgspec.to_builtins(data)
-    for table in ("assets", "forwards", "surfaces", "instruments", "settlements"):
+    for table in ("liquidity", "depth"):
+        if not plain[table]:
+            del plain[table]
+    for table in (name for name in plain if isinstance(plain[name], list)):
         plain[table] = [
             {
                 key: value

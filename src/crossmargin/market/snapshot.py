@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Option, Registry, Terms, expiry_of
+from crossmargin.market.depth import OrderBook
+from crossmargin.market.liquidity import Liquidity, LiquidityColumns
 from crossmargin.market.svi import SviSlice
 from crossmargin.pricing import SETTLEMENT_WINDOW_S
 from crossmargin.units import NS_PER_SECOND, format_time
+
+if TYPE_CHECKING:
+    from crossmargin.market.trust import PriceTrust, ProtectState
 
 #: Confidence is kept exact: this integer stands for 1.0.
 CONFIDENCE_ONE = 10**18
@@ -146,6 +151,10 @@ class MarketView:
     confidence : int64[n, 4]
         Of each instrument's mark, forward, rate and volatility, in the order of
         ``CONFIDENCE_FEEDS``.
+    liquidity : LiquidityColumns
+        Volume, open interest, volatility and spread: sizes in coins, which no shock moves.
+    protect : ProtectState or None
+        Which of these prices may be trusted; None when nobody judges them.
     """
 
     as_of_ns: int
@@ -159,6 +168,8 @@ class MarketView:
     rate: NDArray[np.float64]
     asset_confidence: NDArray[np.int64]
     confidence: NDArray[np.int64]
+    liquidity: LiquidityColumns
+    protect: ProtectState | None = None
 
     @property
     def price(self) -> NDArray[np.float64]:
@@ -203,12 +214,19 @@ class Snapshot:
         By instrument id.
     settlements : mapping of (str, int) to float
         Settlement prices (USD) of expiries that are past.
+    liquidity : mapping of str to Liquidity
+        By underlying or instrument id: what the market can absorb.
+    depth : mapping of str to OrderBook
+        By instrument id.
     source : str
         Where it came from, for people.
     stale_after_s : float
         Prices older than this at `as_of_ns` are refused.
     valued_at_ns : int or None
         Moment of valuation when it differs from `as_of_ns` (see :meth:`at`).
+    trust : PriceTrust or None
+        Sources of indices, histories of basis and the policy by which prices are judged; None
+        when nobody judges them.
     """
 
     as_of_ns: int
@@ -217,9 +235,12 @@ class Snapshot:
     surfaces: Mapping[tuple[str, int], SviSlice] = field(default_factory=dict)
     quotes: Mapping[str, InstrumentQuote] = field(default_factory=dict)
     settlements: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    liquidity: Mapping[str, Liquidity] = field(default_factory=dict)
+    depth: Mapping[str, OrderBook] = field(default_factory=dict)
     source: str = ""
     stale_after_s: float = 3_600.0
     valued_at_ns: int | None = None
+    trust: PriceTrust | None = None
 
     @property
     def moment_ns(self) -> int:
@@ -317,8 +338,10 @@ class Snapshot:
 
         assets = set(extra)
         forwards, quotes, settlements = {}, {}, {}
+        names = set()
         for index in used:
             item = registry[index]
+            names.add(item.id)
             assets |= {item.underlying, item.settlement, item.quote}
             expiry = expiry_of(item)
             if expiry is not None:
@@ -340,6 +363,9 @@ class Snapshot:
             surfaces={},
             quotes=quotes,
             settlements=settlements,
+            liquidity={k: v for k, v in self.liquidity.items() if k in assets | names},
+            depth={k: v for k, v in self.depth.items() if k in names},
+            trust=None if self.trust is None else self.trust.restricted_to(assets, quotes),
         )
 
     @property
@@ -353,9 +379,13 @@ class Snapshot:
             self.surfaces,
             self.quotes,
             self.settlements,
+            self.liquidity,
+            self.depth,
         ]
         for table in tables:
             for key in sorted(table):
                 digest.update(repr((key, table[key])).encode())
             digest.update(b"|")
+        if self.trust is not None:
+            digest.update(self.trust.content)
         return digest.hexdigest()

@@ -233,9 +233,9 @@ def balances(made: Statement) -> Safe:
     both = any(b.haircut_mm for b in made.balances)
     rows = [
         [
-            b.asset,
+            b.asset + (f" at {b.location}" if b.location else ""),
             *([b.pool] if pools else []),
-            quantity(b.amount) + NBSP + b.asset,
+            quantity(b.amount) + NBSP + b.asset + (f" ({b.status})" if b.status else ""),
             price(b.price_usd),
             value[k],
             percent(b.haircut),

@@ -73,6 +73,38 @@ def render_report(
         detail.comparison(statement, comparison) if comparison else Safe(""),
         detail.all_tables(statement),
     ]
+    return page(
+        f"{head}: {statement.account}, {statement.ruleset.id}",
+        body,
+        version=statement.hashes.code_version,
+        skip=("#why", "Skip to why"),
+        data=f'<script type="application/json" id="statement">{_embedded(statement)}</script>\n',
+    )
+
+
+def page(
+    title: str,
+    body: Sequence[str],
+    *,
+    version: str,
+    skip: tuple[str, str],
+    data: str = "",
+) -> str:
+    """Write a whole document around some sections: style, script, policy and nothing from outside.
+
+    Parameters
+    ----------
+    title : str
+        Of the document.
+    body : sequence of str
+        Sections, as HTML.
+    version : str
+        Of this package, for the footer.
+    skip : tuple of (str, str)
+        Target and text of the first link.
+    data : str
+        Element with the data behind the page.
+    """
     style, script = _asset("report.css"), _asset("report.js")
     policy = (
         f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; "
@@ -83,16 +115,15 @@ def render_report(
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{esc(f'{head}: {statement.account}, {statement.ruleset.id}')}</title>\n"
+        f"<title>{esc(title)}</title>\n"
         f"<style>{style}</style>\n</head>\n<body>\n"
-        '<a class="skip" href="#why">Skip to why</a>\n'
+        f'<a class="skip" href="{skip[0]}">{esc(skip[1])}</a>\n'
         '<button type="button" id="theme" hidden>Dark</button>\n'
         f"{_PATTERNS}\n<main>\n" + "\n".join(body) + "\n</main>\n"
-        f"<footer>crossmargin {esc(statement.hashes.code_version)}. Amounts in US dollars unless "
+        f"<footer>crossmargin {esc(version)}. Amounts in US dollars unless "
         "they say otherwise.</footer>\n"
         '<div id="tip" role="status" hidden></div>\n'
-        f'<script type="application/json" id="statement">{_embedded(statement)}</script>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n"
+        f"{data}<script>{script}</script>\n</body>\n</html>\n"
     )
 
 

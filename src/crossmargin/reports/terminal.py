@@ -60,7 +60,8 @@ def health(value: float | None) -> str:
     return "nothing required" if value is None else f"{value:,.2f}"
 
 
-def _table(*columns: str, left: int = 1, title: str | None = None) -> Table:
+def table_of(*columns: str, left: int = 1, title: str | None = None) -> Table:
+    """Return an empty table in the house's form; the first `left` columns are text."""
     table = Table(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
     )
@@ -96,12 +97,20 @@ def _header(made: Statement) -> RenderableType:
             f"  (venue: {made.totals.venue_state})" if made.totals.venue_state else "",
         ),
     ]
+    if made.protect is not None and made.protect.active:
+        lines.append(
+            Text.assemble(
+                ("PROTECT MODE", "bold white on red"),
+                f"  prices are not trusted (see the notes); by the numbers alone: "
+                f"{made.protect.state_by_numbers}",
+            )
+        )
     return Panel(Group(*lines), box=box.ROUNDED, expand=False, padding=(0, 1))
 
 
 def _totals(made: Statement) -> RenderableType:
     t = made.totals
-    table = _table("account, USD", "", left=1)
+    table = table_of("account, USD", "", left=1)
     for name, value in (
         ("balances at market", usd(t.balances)),
         ("haircut", usd(-t.haircut)),
@@ -120,7 +129,7 @@ def _totals(made: Statement) -> RenderableType:
 
 
 def _waterfall(made: Statement) -> RenderableType:
-    table = _table("why, USD", "", "", left=1)
+    table = table_of("why, USD", "", "", left=1)
     top = max((abs(s.usd) for s in made.waterfall), default=0.0) or 1.0
     running = 0.0
     for step in made.waterfall:
@@ -142,7 +151,7 @@ def _waterfall(made: Statement) -> RenderableType:
 
 
 def _positions(made: Statement) -> RenderableType:
-    table = _table(
+    table = table_of(
         "position",
         "quantity",
         "mark",
@@ -189,11 +198,11 @@ def _balances(made: Statement) -> RenderableType:
     # Where maintenance has haircuts too they get a column of their own.
     both = any(line.haircut_mm for line in made.balances)
     titles = ["amount", "price, USD", "value, USD", "haircut"]
-    table = _table("balance", *titles, *(["at MM"] if both else []), "collateral, USD")
+    table = table_of("balance", *titles, *(["at MM"] if both else []), "collateral, USD")
     for line in made.balances:
         table.add_row(
-            line.asset,
-            amount(line.amount),
+            line.asset + (f" at {line.location}" if line.location else ""),
+            amount(line.amount) + (f" ({line.status})" if line.status else ""),
             f"{line.price_usd:,.4f}",
             usd(line.value_usd),
             ratio(line.haircut),
@@ -204,7 +213,7 @@ def _balances(made: Statement) -> RenderableType:
 
 
 def _groups(made: Statement) -> RenderableType:
-    table = _table(
+    table = table_of(
         "group",
         "binding scenario",
         "IM, USD",
@@ -230,7 +239,7 @@ def _groups(made: Statement) -> RenderableType:
 
 
 def _components(made: Statement) -> RenderableType:
-    table = _table("component", "group", "IM, USD", "MM, USD", "source", left=2)
+    table = table_of("component", "group", "IM, USD", "MM, USD", "source", left=2)
     table.columns[4].justify = "left"
     for line in made.components:
         table.add_row(
@@ -244,7 +253,7 @@ def _components(made: Statement) -> RenderableType:
 
 
 def _pots(made: Statement) -> RenderableType:
-    table = _table("pot", "equity", "IM", "MM", "available", "health", "state")
+    table = table_of("pot", "equity", "IM", "MM", "available", "health", "state")
     for pot in made.pots:
         digits = 2 if pot.numeraire_usd < 10 else 6
         table.add_row(
@@ -264,7 +273,9 @@ def _pots(made: Statement) -> RenderableType:
 
 def liquidation_table(lines: Sequence[LiquidationLine]) -> RenderableType:
     """Tabulate liquidation prices: both sides, "none" said plainly."""
-    table = _table("liquidation, all else unmoved", "price now, USD", "if it falls", "if it rises")
+    table = table_of(
+        "liquidation, all else unmoved", "price now, USD", "if it falls", "if it rises"
+    )
     for line in lines:
         name = "all together" if line.underlying == "*" else line.underlying
         if line.breached and line.down.distance is None and line.up.distance is None:
@@ -304,7 +315,7 @@ def print_statement(console: Console, made: Statement) -> None:
 
 def print_cliff(console: Console, cliff: ExpiryCliff) -> None:
     """Print the expiry cliff."""
-    table = _table(f"expiry cliff of {cliff.underlying} at {cliff.expiry}", "", title=None)
+    table = table_of(f"expiry cliff of {cliff.underlying} at {cliff.expiry}", "", title=None)
     table.add_row("legs that will be gone", ", ".join(cliff.legs))
     table.add_row("IM now, USD", usd(cliff.im_before))
     table.add_row("IM once they are gone, price unmoved, USD", usd(cliff.im_after_unmoved))
@@ -317,7 +328,7 @@ def print_cliff(console: Console, cliff: ExpiryCliff) -> None:
 
 def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRow]) -> None:
     """Print one account under several rule-sets: saving and tail cost as a pair."""
-    table = _table(
+    table = table_of(
         "rule-set",
         "IM, USD",
         "MM, USD",

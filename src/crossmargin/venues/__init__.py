@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from crossmargin.venues._build import market_file
+from crossmargin.venues._draft import Figures, PositionFigures, Reported, VenueReading
 from crossmargin.venues._report import Dropped, ExpiryFit, SnapshotReport, Spread, Violation
+from crossmargin.venues.accounts import account_venues, read_account_files, read_account_replies
+from crossmargin.venues.bracket_replies import bracket_venues, read_bracket_file, read_brackets
+from crossmargin.venues.brackets import Bracket, BracketReading, BracketTable, parameters_toml
+from crossmargin.venues.brackets import choose as choose_brackets
 from crossmargin.venues.ccxt import account_from_ccxt
 from crossmargin.venues.deribit import snapshot_from_book_summary
 from crossmargin.venues.shipped import (
@@ -20,17 +25,32 @@ if TYPE_CHECKING:
     from crossmargin.venues.recorded import snapshot_from_recorded_chain, snapshot_moments
 
 __all__ = [
+    "Bracket",
+    "BracketReading",
+    "BracketTable",
     "Dropped",
     "ExpiryFit",
+    "Figures",
+    "PositionFigures",
+    "Reported",
     "SnapshotReport",
     "Spread",
+    "VenueReading",
     "Violation",
     "account_from_ccxt",
     "account_names",
+    "account_venues",
+    "bracket_venues",
+    "choose_brackets",
     "load_account",
     "load_market",
     "market_file",
     "market_names",
+    "parameters_toml",
+    "read_account_files",
+    "read_account_replies",
+    "read_bracket_file",
+    "read_brackets",
     "shipped_files",
     "snapshot_from_book_summary",
     "snapshot_from_recorded_chain",

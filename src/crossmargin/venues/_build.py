@@ -19,7 +19,7 @@ from crossmargin.market import (
     Snapshot,
     file_from_snapshot,
 )
-from crossmargin.market.files import InstrumentEntry, SurfaceEntry
+from crossmargin.market.files import AssetEntry, InstrumentEntry, SurfaceEntry
 from crossmargin.market.svi import MAX_WING_SLOPE
 from crossmargin.units import parse_time
 from crossmargin.venues._report import SnapshotReport, Spread
@@ -208,7 +208,7 @@ def market_file(report: SnapshotReport, *, keep_quotes: bool, description: str =
     replace = msgspec.structs.replace
     return replace(
         data,
-        assets=[replace(one, price_usd=_round(one.price_usd)) for one in data.assets],
+        assets=[_rounded_asset(one) for one in data.assets],
         forwards=[
             replace(one, price_usd=_cents(one.price_usd), as_of=None, source="")
             for one in data.forwards
@@ -254,6 +254,11 @@ def _rounded(entry: SurfaceEntry) -> SurfaceEntry:
     if level < lowest:
         level = _round(lowest, ROUND_CEILING)
     return msgspec.structs.replace(entry, forward_usd=_cents(entry.forward_usd), a=level, **values)
+
+
+def _rounded_asset(entry: AssetEntry) -> AssetEntry:
+    price = None if entry.price_usd is None else _round(entry.price_usd)
+    return msgspec.structs.replace(entry, price_usd=price)
 
 
 def _round(value: float, rounding: str = ROUND_HALF_EVEN) -> float:

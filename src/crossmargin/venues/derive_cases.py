@@ -457,7 +457,7 @@ class _Params:
 
 
 def _refused(why: str) -> InputError:
-    return InputError(f"the contracts refuse these parameters: {why}", code="INP-013")
+    return InputError(f"the contracts refuse these parameters: {why}", code="INP-017")
 
 
 _STATES = {"None": "same", "Up": "up", "Down": "down", "Linear": "skew", "Abs": "smile"}
@@ -473,9 +473,9 @@ def _blocks(raw: object, *, turned: bool) -> list[dict[str, Any]]:
     blocks = []
     for row, entry in enumerate(raw):
         where = f"params.scenarios[{row}]"
-        if not isinstance(entry, dict) or entry.get("vol") not in _STATES:
+        state = _STATES.get(str(entry.get("vol"))) if isinstance(entry, dict) else None
+        if state is None:
             raise InputError(f"{where} is no scenario", code="INP-003", field=where)
-        state = _STATES[entry["vol"]]
         spot = _number(entry.get("spot"), f"{where}.spot")
         if state in ("skew", "smile") and spot != 1.0:
             raise _refused(f"{where} turns the surface and moves the price to {spot:g}")

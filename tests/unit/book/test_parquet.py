@@ -46,7 +46,10 @@ def accounts() -> list[AccountFile]:
         balances=[
             BalanceEntry(asset="USDC", amount="-12.5"),
             BalanceEntry(asset="BTC", amount=1.25),
-            BalanceEntry(asset="BTC", amount=0.25, location="cold"),
+            BalanceEntry(
+                asset="BTC", amount=0.25, location="cold", proof_time="2026-02-25T08:00:00Z"
+            ),
+            BalanceEntry(asset="BTC", amount=0.5, location="chain", pending=True),
         ],
         positions=[
             PositionEntry(
@@ -166,6 +169,31 @@ def test_round_trip_with_a_new_registry_is_equal_by_name(book: Book, folder: Pat
     assert again.position_quantity.tolist() == [3.0, -0.5, 100.0, -40.0, 2.0]
     assert again.group_limit_usd.tolist() == [1_000.0, np.inf]
     assert again.order_group.tolist() == [-1, 0, 0, 1]
+
+
+def test_locations_proofs_and_transfers_come_back(book: Book, folder: Path) -> None:
+    again = read_book_parquet(folder)
+    assert again.locations == book.locations == ["cold", "chain"]
+    assert again.balance_location.tolist() == [-1, -1, 0, 1, -1]
+    assert again.balance_proof_ns.tolist() == [-1, -1, 1_772_006_400 * 10**9, -1, -1]
+    assert again.balance_pending.tolist() == [False, False, False, True, False]
+
+
+def test_a_folder_without_locations_is_read(book: Book, folder: Path) -> None:
+    path = folder / "balances.parquet"
+    pl.read_parquet(path).drop("location", "proof_ns", "pending").write_parquet(path)
+    again = read_book_parquet(folder)
+    assert again.locations == []
+    assert again.balance_location.tolist() == again.balance_proof_ns.tolist() == [-1] * 5
+    assert not again.balance_pending.any()
+
+
+def test_a_pending_debt_is_refused(book: Book, folder: Path) -> None:
+    path = folder / "balances.parquet"
+    pl.read_parquet(path).with_columns(pending=True).write_parquet(path)
+    with pytest.raises(InputError) as caught:
+        read_book_parquet(folder)
+    assert caught.value.account == "alice" and caught.value.field == "balances[0].amount"
 
 
 def test_empty_tables_round_trip(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ class TestOtherForms:
         assert share(schedule("pool", **base, when_unknown="unscaled"), 10) == 0.8
         with pytest.raises(RulesetError, match="total") as caught:
             share(schedule("pool", **base), 10)
-        assert caught.value.code == "RUL-022"
+        assert caught.value.code == "RUL-025"
 
     def test_loan_to_value_and_threshold_with_cap(self) -> None:
         # venues.md §5: HYPE 0.5, threshold 0.5 + 0.5·LTV, 50,000 coins per user.

@@ -251,7 +251,7 @@ class TestEngine:
 
     def test_open_interest_must_be_given(self) -> None:
         rules = load_ruleset("dydx-v4", overrides={"components.perpetuals.markets.SOL": "mid-cap"})
-        with pytest.raises(RulesetError, match=r"RUL-012: .* SOL depends on its open interest"):
+        with pytest.raises(RulesetError, match=r"RUL-016: .* SOL depends on its open interest"):
             done(rules, self.world(5e4, 100.0), ("SOL/USD:USDC", 1.0), balances={"USDC": 1.0})
         done(rules, self.world(5e4, 100.0), ("BTC/USD:USDC", 1.0), balances={"USDC": 1.0})
 

@@ -90,6 +90,13 @@ from crossmargin.margin.components._schedules import (
     ThenTiers,
     Tiers,
 )
+from crossmargin.margin.components._size import (
+    Concentration,
+    Impact,
+    ImpactScale,
+    SizeComponent,
+    SizeScale,
+)
 from crossmargin.margin.components._states import MEANINGS, Meaning, StateBand
 
 __all__ = [
@@ -104,6 +111,7 @@ __all__ = [
     "CollateralConfidence",
     "Combine",
     "Component",
+    "Concentration",
     "Confidence",
     "ConfidenceCost",
     "CorrelationContingency",
@@ -119,6 +127,8 @@ __all__ = [
     "FixedCharge",
     "Flat",
     "FundingProvision",
+    "Impact",
+    "ImpactScale",
     "InstrumentClass",
     "JointCap",
     "LiabilityWeight",
@@ -153,6 +163,8 @@ __all__ = [
     "RulesetData",
     "Scan",
     "Schedule",
+    "SizeComponent",
+    "SizeScale",
     "SizeScaled",
     "Slope",
     "Source",

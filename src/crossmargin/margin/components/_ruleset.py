@@ -36,6 +36,7 @@ from crossmargin.margin.components._rates import (
     RootRate,
 )
 from crossmargin.margin.components._scan import Scan
+from crossmargin.margin.components._size import Concentration, Impact
 from crossmargin.margin.components._states import StateBand
 from crossmargin.scenarios import ScenarioSpec
 
@@ -64,6 +65,8 @@ Component = (
     | PegFactor
     | PegCharge
     | BalanceRate
+    | Concentration
+    | Impact
 )
 
 

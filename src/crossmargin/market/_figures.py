@@ -1,0 +1,133 @@
+"""Figures with their sources: small TOML tables that ship with this room."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from crossmargin.errors import MarketDataError
+
+#: How well a figure is known; the same words as in rule-sets (``docs/conventions.md``).
+Certainty = Literal["published", "mirror", "secondary", "inferred", "unconfirmed", "house", "user"]
+
+T = TypeVar("T")
+
+
+class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Strict data."""
+
+
+class Origin(_Data, frozen=True, kw_only=True):
+    """Where a figure comes from: a document and the date it was read or issued."""
+
+    title: str
+    date: str
+
+
+class Figure(_Data, frozen=True, kw_only=True):
+    """One figure: its value, a key into the table's sources, and how well it is known."""
+
+    value: Any
+    source: str
+    confidence: Certainty
+    note: str = ""
+
+
+class FigureTable(_Data, frozen=True, kw_only=True):
+    """A table of figures as it stands in a file."""
+
+    format: Literal["crossmargin-figures/1"]
+    id: str
+    title: str
+    sources: dict[str, Origin]
+    figures: dict[str, Figure]
+
+
+def wrong_rule(message: str, field: str) -> MarketDataError:
+    """Return the error for a price rule that is malformed or out of range."""
+    return MarketDataError(
+        message, code="MKT-014", field=field, hint="see docs/models/prices.md for what is allowed"
+    )
+
+
+def convert_rule(raw: Any, kind: type[T], what: str) -> T:
+    """Turn plain data into a Struct; faults become one sentence.
+
+    Raises
+    ------
+    MarketDataError
+        ``MKT-014`` for an unknown key, a wrong type or a figure out of range.
+    """
+    _require_finite(raw, what)
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `")
+        raise wrong_rule(
+            f"{what}: {message[:1].lower()}{message[1:]}", place.rstrip("`").lstrip("$.") or what
+        ) from None
+
+
+def _require_finite(raw: Any, what: str) -> None:
+    """Refuse the infinities and NaN that TOML can write."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            _require_finite(value, f"{what}: {key}")
+    elif isinstance(raw, list | tuple):
+        for value in raw:
+            _require_finite(value, what)
+    elif isinstance(raw, float) and not math.isfinite(raw):
+        raise wrong_rule(f"{what} is {raw!r}, not a finite number", what)
+
+
+def parse_toml(text: str, what: str) -> dict[str, Any]:
+    """Read TOML text.
+
+    Raises
+    ------
+    MarketDataError
+        ``MKT-014`` when it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise wrong_rule(f"{what} is not TOML: {error}", what) from None
+
+
+def table_from_toml(text: str, what: str) -> FigureTable:
+    """Read and check a table of figures: each must name a listed source.
+
+    Raises
+    ------
+    MarketDataError
+        ``MKT-014``.
+    """
+    table = convert_rule(parse_toml(text, what), FigureTable, what)
+    for name, figure in table.figures.items():
+        if figure.source not in table.sources:
+            raise wrong_rule(
+                f"{what}: {name} names the source {figure.source!r}, which is not listed",
+                f"figures.{name}.source",
+            )
+    return table
+
+
+def shipped_text(name: str) -> str:
+    """Return a TOML file of this room."""
+    return (files("crossmargin.market") / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=8)
+def shipped_table(name: str) -> FigureTable:
+    """Return a checked table of figures that ships with this room."""
+    return table_from_toml(shipped_text(name), name)
+
+
+def values_of(table: FigureTable) -> dict[str, Any]:
+    """Return the bare values of a table."""
+    return {name: figure.value for name, figure in table.figures.items()}
