@@ -53,6 +53,17 @@ HELD_ELSEWHERE = {
     "derive-pm1": "golden/test_derive_cases.py",
     "derive-pm2": "golden/test_derive_cases.py",
     "derive-srm": "golden/test_derive_cases.py",
+    "aave-v3": "unit/margin/test_weights_of_venues.py",
+    "binance-coinm": "unit/margin/test_brackets_of_venues.py",
+    "binance-pm": "unit/margin/test_weights_of_venues.py",
+    "binance-usdm": "unit/margin/test_brackets_of_venues.py",
+    "binance-usdm-multi": "unit/margin/test_brackets_of_venues.py",
+    "bybit-uta": "unit/margin/test_brackets_of_venues.py",
+    "drift-v2": "unit/margin/test_weights_of_venues.py",
+    "dydx-v4": "unit/margin/test_exact_integer.py",
+    "hyperliquid-pm": "unit/margin/test_weights_of_venues.py",
+    "mango-v4": "unit/margin/test_weights_of_venues.py",
+    "okx-multi": "unit/margin/test_options_of_venues.py",
 }
 SEEDS = range(4)
 WORST_FILL = {"orders.method": "worst-fill"}

@@ -104,21 +104,6 @@ def underlying_aliases(book: Book, ruleset: Ruleset) -> Ints:
     return np.array([alias.get(a, a) for a in range(len(registry.assets))], dtype=np.int64)
 
 
-def _require_contracts(book: Book, ruleset: Ruleset) -> None:
-    """Refuse contracts of a kind that the rules do not margin: nothing held must look free."""
-    for index in book.instruments_used().tolist():
-        instrument = book.registry[index]
-        if instrument.kind not in ruleset.data.contracts:
-            raise RulesetError(
-                f"rule-set {ruleset.id!r} margins {', '.join(ruleset.data.contracts)} contracts, "
-                f"and not {instrument.kind} ones",
-                code="RUL-011",
-                instrument=instrument.id,
-                field="contracts",
-                hint="use a rule-set that covers this market",
-            )
-
-
 def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     """Arrange a book; see :class:`Arrangement`.
 
@@ -127,7 +112,6 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     RulesetError
         ``RUL-011`` when the book holds or orders a contract of a kind that the rules leave out.
     """
-    _require_contracts(book, ruleset)
     registry = book.registry
     follow = underlying_aliases(book, ruleset)
     terms = registry.terms

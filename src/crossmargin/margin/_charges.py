@@ -15,8 +15,10 @@ from crossmargin.margin.components import (
     CorrelationContingency,
     DeltaConcentration,
     FeeProvision,
+    FixedCharge,
     FundingProvision,
     MinDelta,
+    OrderCharge,
     Roll,
 )
 
@@ -337,4 +339,30 @@ def run_borrow(spec: Borrow, frame: Frame) -> tuple[Floats, Floats]:
     a, book = frame.arrangement, frame.book
     rate = frame.asset_usd_or_one[book.balance_asset] / frame.pot_usd[a.balance_pot]
     debt = sum_by(np.maximum(-book.balance_amount, 0.0) * rate, a.balance_pot, a.pots)
-    return spec.im * debt, spec.mm * debt
+    if (spec.im is None or spec.mm is None) and debt.any():
+        missing = "im" if spec.im is None else "mm"
+        raise RulesetError(
+            f"the account owes {float(debt @ frame.pot_usd):,.2f} USD, and rule-set "
+            f"{frame.ruleset.id!r} has no margin rate for debt",
+            code="RUL-015",
+            field=f"components.{spec.name}.{missing}",
+            hint=f"supply it, for example --set components.{spec.name}.{missing}=0.1",
+        )
+    return (spec.im or 0.0) * debt, (spec.mm or 0.0) * debt
+
+
+def run_order_charge(spec: OrderCharge, frame: Frame, orders: bool) -> tuple[Floats, Floats]:
+    """Charge every open order once in each pot it touches, in the numeraire."""
+    a, book = frame.arrangement, frame.book
+    out = np.zeros(a.pots)
+    if orders and book.leg_order.size:
+        pot = a.group_pot[a.leg_group]
+        pairs = np.unique(book.leg_order * a.pots + pot)
+        out = np.bincount(pairs % a.pots, minlength=a.pots) * spec.usd / frame.pot_usd
+    return out, out
+
+
+def run_fixed_charge(spec: FixedCharge, frame: Frame) -> tuple[Floats, Floats]:
+    """Charge a fixed amount wherever a pot is live, in the numeraire."""
+    live = np.where(frame.live_pot, 1.0 / frame.pot_usd, 0.0)
+    return spec.im_usd * live, spec.mm_usd * live

@@ -53,8 +53,10 @@ class _Rows:
 
 def asset_rule(ruleset: Ruleset, asset: str) -> AssetRule | None:
     """Return how a balance of an asset counts, or None when the rule-set does not say."""
-    rules = ruleset.data.collateral.assets
-    return rules.get(asset) or rules.get("default")
+    collateral = ruleset.data.collateral
+    if collateral.mode is not None and asset in collateral.modes[collateral.mode]:
+        return collateral.modes[collateral.mode][asset]
+    return collateral.assets.get(asset) or collateral.assets.get("default")
 
 
 def haircuts(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> Cuts:
@@ -160,14 +162,19 @@ def _haircut_at(
     A positive balance of a coin whose price is not trusted is cut more (protect mode).
     """
     where = f"collateral.assets.{_rule_name(frame, asset)}"
-    if not positive:
-        return liability_haircut(rule, level, coins, where=where)
-    levels = frame.ruleset.data.collateral.haircut_levels
-    cut = haircut_of(rule, level, levels, coins, usd, where=where)
-    if level == "im" or level in levels or rule.at(level) is not None:
-        return protect_haircut(frame, asset, cut)
-    # A level that haircuts do not touch stays untouched.
-    return cut
+    if positive:
+        levels = frame.ruleset.data.collateral.haircut_levels
+        cut = haircut_of(rule, level, levels, coins, usd, where=where)
+        # A level that haircuts do not touch stays untouched.
+        if level == "im" or level in levels or rule.at(level) is not None:
+            cut = protect_haircut(frame, asset, cut)
+    else:
+        cut = liability_haircut(rule, level, coins, where=where)
+    stable = frame.ruleset.data.collateral.stable_usd.get(frame.book.registry.assets[asset])
+    if stable is None or level == "mm":
+        return cut
+    ratio = stable / float(frame.asset_usd_or_one[asset])
+    return 1.0 - (1.0 - cut) * (min(1.0, ratio) if positive else max(1.0, ratio))
 
 
 def _rule_name(frame: Frame, asset: int) -> str:

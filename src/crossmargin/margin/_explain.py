@@ -437,6 +437,13 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
                 f"The wallet lacks {lacking:,.2f} USD to give every position its fenced margin: "
                 "the account could not hold them all apart; its pots' health is hypothetical."
             )
+    for level, cut in (("initial", have.withheld_im), ("maintenance", have.withheld_mm)):
+        usd = float(cut @ frame.pot_usd)
+        if usd > 0:
+            out.append(
+                f"Profit and collateral of {usd:,.2f} USD do not count for {level} margin: profit "
+                "weights and joint caps of the rule-set."
+            )
     if frame.left_out is not None and frame.left_out.status.any():
         out.append("Not counted: " + "; ".join(_left_out_words(frame)) + ".")
     out += size_notes(frame, account)

@@ -1,4 +1,4 @@
-"""Margin by rate and by the standard option formula: position by position."""
+"""Margin by rate, position by position; what the option formula shares with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from numpy.typing import NDArray
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, Instrument, deribit_name
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin.components import OptionFormula, RateMargin, Tier
+from crossmargin.margin._rate_laws import open_interest_margin, root_margin, weighted_margin
+from crossmargin.margin.components import (
+    OpenInterestRate,
+    PerpWeights,
+    RateMargin,
+    RootRate,
+    Tier,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+
+#: Components that charge a rate of each position's notional; the first three take a leverage too.
+Rates = RateMargin | RootRate | OpenInterestRate
+RateKind = Rates | PerpWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,7 @@ def tier_margin(notional: Floats, tiers: list[Tier], *, marginal: bool) -> tuple
     return notional * im[n] - cum_im[n], notional * mm[n] - cum_mm[n]
 
 
-def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
+def rows_of(frame: Frame, kinds: list[str]) -> Ints:
     terms = frame.terms
     codes = [KIND_CODE[k] for k in kinds]  # type: ignore[index]
     instrument = frame.book.position_instrument
@@ -132,7 +143,7 @@ def _rows_of(frame: Frame, kinds: list[str]) -> Ints:
 
 
 def _contract_values(
-    spec: RateMargin, frame: Frame, instrument: Ints, quantity: Floats
+    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats
 ) -> tuple[Floats, Floats]:
     """Return |coins| and notional in the settlement asset, by row."""
     coins = np.abs(quantity) * frame.unit_coins[instrument]
@@ -141,35 +152,109 @@ def _contract_values(
 
 
 def _rate_margin(
-    spec: RateMargin, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
+    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
     coins, value = _contract_values(spec, frame, instrument, quantity)
-    usd_per_settle = frame.view.asset_usd[frame.terms.settlement[instrument]]
     out = np.zeros((4, instrument.size))
-    for index in np.unique(instrument):
+    for index in np.unique(instrument).tolist():
         mine = instrument == index
-        size, amount = coins[mine], value[mine]
-        if spec.scheme == "slope":
-            slope = pick_rule(spec.slopes, frame, int(index), spec.name)
-            grown = slope.per_coin * size
-            out[0, mine], out[1, mine] = (slope.im + grown) * amount, (slope.mm + grown) * amount
-            out[2, mine] = (slope.im + 2.0 * grown) * amount
-            out[3, mine] = (slope.mm + 2.0 * grown) * amount
-            continue
-        tiers = pick_rule(spec.tiers, frame, int(index), spec.name)
-        per = usd_per_settle[mine]
-        usd = amount * per
-        im, mm = tier_margin(usd, tiers, marginal=spec.scheme == "marginal")
-        floor, rate_im, rate_mm, _, _ = tier_rates(tiers)
-        n = np.maximum(np.searchsorted(floor, usd, side="left") - 1, 0)
-        out[:, mine] = np.stack([im, mm, usd * rate_im[n], usd * rate_mm[n]]) / per
-    if spec.use_leverage:
+        if isinstance(spec, PerpWeights):
+            rule = pick_rule(spec.markets, frame, index, spec.name)
+            out[:, mine] = weighted_margin(
+                spec, frame, index, rule, value[mine], quantity[mine] > 0
+            )
+        else:
+            out[:, mine] = _market_margin(spec, frame, index, coins[mine], value[mine])
+    if not isinstance(spec, PerpWeights) and spec.use_leverage:
         least = np.where(np.isnan(leverage), 0.0, value / leverage)
         binds = least > out[0]
         out[0] = np.where(binds, least, out[0])
         out[2] = np.where(binds, least, out[2])
     return out[0], out[1], out[2], out[3]
+
+
+def _market_margin(
+    spec: RateMargin | RootRate | OpenInterestRate,
+    frame: Frame,
+    index: int,
+    coins: Floats,
+    value: Floats,
+) -> Floats:
+    """Return the same for rows of one instrument, shape ``[4, n]``."""
+    if isinstance(spec, RootRate):
+        return root_margin(spec, pick_rule(spec.markets, frame, index, spec.name), coins, value)
+    if isinstance(spec, OpenInterestRate):
+        tier = spec.tiers[pick_rule(spec.markets, frame, index, spec.name)]
+        return open_interest_margin(spec, frame, index, tier, value)
+    if spec.scheme == "slope":
+        slope = pick_rule(spec.slopes, frame, index, spec.name)
+        grown = slope.per_coin * coins
+        im, mm = (slope.im + grown) * value, (slope.mm + grown) * value
+        return np.stack(
+            [im, mm, (slope.im + 2.0 * grown) * value, (slope.mm + 2.0 * grown) * value]
+        )
+    tiers = pick_rule(spec.tiers, frame, index, spec.name)
+    return _tiered(spec, frame, index, tiers, coins, value)
+
+
+def _tiered(
+    spec: RateMargin, frame: Frame, index: int, tiers: list[Tier], coins: Floats, value: Floats
+) -> Floats:
+    """Margin by brackets, in the unit the brackets are stated in and back."""
+    per = _unit_per_settlement(spec, frame, index, coins, value)
+    size = value * per
+    _require_known(frame, index, tiers, size, spec)
+    im, mm = tier_margin(size, tiers, marginal=spec.scheme == "marginal")
+    if spec.im_scheme is not None:
+        im, _ = tier_margin(size, tiers, marginal=spec.im_scheme == "marginal")
+    floor, rate_im, rate_mm, _, _ = tier_rates(tiers)
+    n = np.maximum(np.searchsorted(floor, size, side="left") - 1, 0)
+    return np.stack([im, mm, size * rate_im[n], size * rate_mm[n]]) / per
+
+
+def _unit_per_settlement(
+    spec: RateMargin, frame: Frame, index: int, coins: Floats, value: Floats
+) -> Floats:
+    """Return units of the brackets per unit of the settlement asset, by row."""
+    if spec.unit == "coin":
+        return np.divide(coins, value, out=np.ones_like(value), where=value > 0)
+    usd = float(frame.view.asset_usd[frame.terms.settlement[index]])
+    return np.full_like(value, usd if spec.unit == "USD" else 1.0)
+
+
+def bracket_jumps(frame: Frame, quantity: Floats) -> Floats:
+    """Return where a requirement jumps while quantities grow in proportion from 0 to 1.
+
+    These are the floors of brackets that take a whole position, as shares of its size.
+    """
+    found: list[float] = []
+    for spec in frame.ruleset.data.components:
+        if not isinstance(spec, RateMargin) or "whole" not in (spec.scheme, spec.im_scheme):
+            continue
+        held = netted_contracts(spec, frame, quantity)
+        for index, usd, unit in zip(held.instrument.tolist(), held.notional_usd, held.unit_usd):
+            floors = [t.floor * unit for t in pick_rule(spec.tiers, frame, index, spec.name)]
+            found += [float(floor / usd) for floor in floors if 0 < floor < usd]
+    return np.unique(found)
+
+
+def _require_known(
+    frame: Frame, index: int, tiers: list[Tier], size: Floats, spec: RateMargin
+) -> None:
+    """Refuse a position beyond the end of the published brackets."""
+    end = tiers[-1].known_to
+    if end is None or not size.size or size.max() <= end:
+        return
+    market = rule_keys(frame.book.registry[index])[0]
+    raise RulesetError(
+        f"the brackets of {market} in rule-set {frame.ruleset.id!r} are known up to {end:,.10g}, "
+        f"and the position is {size.max():,.10g}",
+        code="RUL-013",
+        instrument=frame.book.registry[index].id,
+        field=f"components.{spec.name}.tiers",
+        hint="supply the venue's whole table with --params",
+    )
 
 
 def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
@@ -207,7 +292,7 @@ def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Netted:
+class Netted:
     """Rows netted by group and instrument: legs of one contract margin as one position."""
 
     row: Ints
@@ -221,14 +306,14 @@ class _Netted:
         return sum_by(values, self.row, self.group.size)
 
 
-def _netted(frame: Frame, rows: Ints, quantity: Floats) -> _Netted:
+def netted(frame: Frame, rows: Ints, quantity: Floats) -> Netted:
     a, book = frame.arrangement, frame.book
     instrument = book.position_instrument[rows]
     pair = a.position_group[rows] * len(book.registry) + instrument
     keys, first, row = np.unique(pair, return_index=True, return_inverse=True)
     leverage = np.full(keys.size, np.inf)
     np.fmin.at(leverage, row, book.position_leverage[rows])
-    return _Netted(
+    return Netted(
         row=row,
         group=a.position_group[rows][first],
         instrument=instrument[first],
@@ -249,22 +334,34 @@ class Contracts:
         NaN where none is set.
     notional_usd : float64[J]
         As brackets see it.
+    unit_usd : float64[J]
+        US dollars per unit that the brackets are stated in.
     """
 
     instrument: Ints
     leverage: Floats
     notional_usd: Floats
+    unit_usd: Floats
 
 
 def netted_contracts(spec: RateMargin, frame: Frame, quantity: Floats) -> Contracts:
     """Return the contracts a rate component charges, with their notional in US dollars."""
-    net = _netted(frame, _rows_of(frame, list(spec.kinds)), quantity)
-    _, value = _contract_values(spec, frame, net.instrument, net.quantity)
-    usd = value * frame.view.asset_usd[frame.terms.settlement[net.instrument]]
-    return Contracts(net.instrument, net.leverage, usd)
+    rows = rows_of(frame, list(spec.kinds))
+    rows = rows[_applies(spec, frame, frame.book.position_instrument[rows])]
+    net = netted(frame, rows, quantity)
+    coins, value = _contract_values(spec, frame, net.instrument, net.quantity)
+    usd = np.asarray(value * frame.view.asset_usd[frame.terms.settlement[net.instrument]])
+    units = np.array(
+        [
+            float(_unit_per_settlement(spec, frame, index, coins[k : k + 1], value[k : k + 1])[0])
+            for k, index in enumerate(net.instrument.tolist())
+        ]
+    )
+    per = np.divide(usd, value * units, out=np.ones_like(usd), where=value * units > 0)
+    return Contracts(net.instrument, net.leverage, usd, per)
 
 
-def _spread(net: _Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:
+def spread(net: Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats:
     """Hand ``q·∂/∂q`` of the netted contract down to its rows, in proportion to quantity."""
     out = np.zeros(quantity.size)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -273,7 +370,7 @@ def _spread(net: _Netted, rows: Ints, quantity: Floats, slope: Floats) -> Floats
     return out
 
 
-def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
+def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
     """Rate times notional, per contract; with orders, after the worst fills of each.
 
     Rows of one contract in one group (hedge legs) are netted first. The requirement never falls
@@ -281,8 +378,9 @@ def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) 
     that is what is compared; never both at once.
     """
     a, book = frame.arrangement, frame.book
-    rows = _rows_of(frame, list(spec.kinds))
-    net = _netted(frame, rows, quantity)
+    rows = rows_of(frame, list(spec.kinds))
+    rows = rows[_applies(spec, frame, book.position_instrument[rows])]
+    net = netted(frame, rows, quantity)
     im, mm, s_im, s_mm = _rate_margin(spec, frame, net.instrument, net.quantity, net.leverage)
     extra = np.zeros((2, a.groups))
     if orders and book.leg_order.size:
@@ -294,75 +392,31 @@ def run_rate(spec: RateMargin, frame: Frame, quantity: Floats, *, orders: bool) 
     return Part(
         im=sum_by(im * net.rate, net.group, a.groups) + extra[0],
         mm=sum_by(mm * net.rate, net.group, a.groups) + extra[1],
-        share_im=_spread(net, rows, quantity, s_im),
-        share_mm=_spread(net, rows, quantity, s_mm),
+        share_im=spread(net, rows, quantity, s_im),
+        share_mm=spread(net, rows, quantity, s_mm),
     )
 
 
-def _alone(spec: RateMargin, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
+def _applies(spec: RateKind, frame: Frame, instrument: Ints) -> NDArray[np.bool_]:
+    """Whether a component takes each contract, by its settlement."""
+    inverse: NDArray[np.bool_] = frame.terms.inverse[instrument]
+    if not isinstance(spec, RateMargin) or spec.contracts == "all":
+        return np.ones(instrument.size, dtype=bool)
+    return inverse if spec.contracts == "inverse" else ~inverse
+
+
+def _alone(spec: RateKind, frame: Frame, legs: Ints, buy: Floats, sell: Floats) -> Floats:
     """Charge orders in instruments that are not held, by group."""
     a, book = frame.arrangement, frame.book
     terms = frame.terms
     codes = [KIND_CODE[k] for k in spec.kinds]
     held = book.leg_instrument[legs]
     keep = np.isin(terms.kind[held], codes) & ~frame.view.settled[held]
-    legs, worst = legs[keep], np.maximum(buy, sell)[keep]
-    none = np.full(legs.size, np.nan)
-    im, mm, _, _ = _rate_margin(spec, frame, book.leg_instrument[legs], worst, none)
+    keep &= _applies(spec, frame, held)
+    legs, held, none = legs[keep], held[keep], np.full(int(keep.sum()), np.nan)
+    bought = _rate_margin(spec, frame, held, buy[keep], none)
+    sold = _rate_margin(spec, frame, held, -sell[keep], none)
+    im, mm = np.maximum(bought[0], sold[0]), np.maximum(bought[1], sold[1])
     rate = frame.segment_rate[a.leg_segment[legs]]
     group = a.leg_group[legs]
     return np.stack([sum_by(im * rate, group, a.groups), sum_by(mm * rate, group, a.groups)])
-
-
-def option_margin(spec: OptionFormula, frame: Frame, instrument: Ints) -> tuple[Floats, Floats]:
-    """IM and MM of one short unit of each option, in its settlement asset.
-
-    With m the mark, S the index, per coin: short call IM = max(a − OTM/S, b)·S + m and
-    MM = c·S + m; short put IM = max(max(a − OTM/S, b)·S + m, MM) and
-    MM = max(c·S, c·m) + m. Inverse options state everything divided by S.
-
-    Source: Deribit standard margin as given by doc.tslab.pro (secondary); the same shape in USD
-    terms at bit.com, helpcenter article 11039356631321.
-    """
-    terms = frame.terms
-    spot = frame.index_quote[instrument]
-    strike, call = terms.strike[instrument], terms.is_call[instrument]
-    inverse = terms.inverse[instrument]
-    mark = frame.unit_value[instrument] / terms.contract_size[instrument]
-    factors = [pick_rule(spec.factors, frame, int(i), spec.name) for i in instrument]
-    base = np.array([f.otm_base for f in factors])
-    least = np.array([f.otm_floor for f in factors])
-    keep = np.array([f.mm for f in factors])
-    otm = np.where(call, np.maximum(strike - spot, 0.0), np.maximum(spot - strike, 0.0))
-    unit = np.where(inverse, 1.0, spot)
-    mm = np.where(call, keep * unit, np.maximum(keep * unit, keep * mark)) + mark
-    im = np.maximum(base - otm / spot, least) * unit + mark
-    im = np.where(call, im, np.maximum(im, mm))
-    size = terms.contract_size[instrument]
-    return im * size, mm * size
-
-
-def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
-    """Apply the standard option formula; with orders, after the sells (buys reduce shorts)."""
-    a, book = frame.arrangement, frame.book
-    rows = _rows_of(frame, ["option"])
-    net = _netted(frame, rows, quantity)
-    im_unit, mm_unit = option_margin(spec, frame, net.instrument)
-    slope = np.maximum(-net.quantity, 0.0)
-    short, extra = slope, np.zeros((2, a.groups))
-    if orders and book.leg_order.size:
-        _, sell, legs, _, alone_sell = fill_extremes(frame)
-        short = np.maximum(-(net.quantity - net.sum(sell[rows])), 0.0)
-        terms = frame.terms
-        ordered = book.leg_instrument[legs]
-        keep = (terms.kind[ordered] == KIND_CODE["option"]) & ~frame.view.settled[ordered]
-        legs, alone_sell = legs[keep], alone_sell[keep]
-        unit = np.stack(option_margin(spec, frame, book.leg_instrument[legs]))
-        amount = unit * alone_sell * frame.segment_rate[a.leg_segment[legs]]
-        extra = np.stack([sum_by(row, a.leg_group[legs], a.groups) for row in amount])
-    return Part(
-        im=sum_by(short * im_unit * net.rate, net.group, a.groups) + extra[0],
-        mm=sum_by(short * mm_unit * net.rate, net.group, a.groups) + extra[1],
-        share_im=_spread(net, rows, quantity, slope * im_unit),
-        share_mm=_spread(net, rows, quantity, slope * mm_unit),
-    )

@@ -19,8 +19,10 @@ from crossmargin.margin import _feeds as feeds
 from crossmargin.margin import _option_charges as option_charges
 from crossmargin.margin import _portfolio as portfolio
 from crossmargin.margin import _span_stages as span
-from crossmargin.margin._formula import Part, run_options, run_rate
+from crossmargin.margin._counting import run_debts
+from crossmargin.margin._formula import Part, run_rate
 from crossmargin.margin._frame import Frame
+from crossmargin.margin._options import run_options
 from crossmargin.margin._scan import ScanResult
 from crossmargin.margin._size import run_concentration, run_impact
 from crossmargin.margin.components import (
@@ -34,26 +36,32 @@ from crossmargin.margin.components import (
     Concentration,
     ContractCharge,
     CorrelationContingency,
+    Debt,
     DeliveryCharge,
     DeltaConcentration,
     Depeg,
     ExpirySpread,
     Factor,
     FeeProvision,
+    FixedCharge,
     FundingProvision,
     Impact,
     MinDelta,
     MinimumCharge,
     NakedShort,
+    OpenInterestRate,
     OptionBounded,
     OptionFormula,
     OracleConfidence,
+    OrderCharge,
     PegCharge,
     PegFactor,
+    PerpWeights,
     ProductOffset,
     RateMargin,
     RiskCap,
     Roll,
+    RootRate,
     Scan,
     ScanPart,
     SpreadCredit,
@@ -115,6 +123,9 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     Scan: _scan,
     CorrelationContingency: _correlation,
     RateMargin: _plain(run_rate),
+    RootRate: _plain(run_rate),
+    OpenInterestRate: _plain(run_rate),
+    PerpWeights: _plain(run_rate),
     OptionFormula: _plain(run_options),
     Roll: _plain(charges.run_roll),
     MinDelta: _plain(charges.run_min_delta),
@@ -148,6 +159,9 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
 #: Components of a pot as a whole: initial and maintenance requirement by pot.
 POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats]]] = {
     Borrow: lambda spec, stage: charges.run_borrow(spec, stage.frame),
+    Debt: lambda spec, stage: run_debts(spec, stage.frame),
+    OrderCharge: lambda spec, stage: charges.run_order_charge(spec, stage.frame, stage.orders),
+    FixedCharge: lambda spec, stage: charges.run_fixed_charge(spec, stage.frame),
     CollateralConfidence: lambda spec, stage: feeds.run_collateral_confidence(
         spec, stage.frame, stage.amount
     ),

@@ -11,7 +11,7 @@ from crossmargin.book import Book, book_without_location, select_accounts
 from crossmargin.errors import CrossmarginError, RulesetError
 from crossmargin.margin._frame import sum_by
 from crossmargin.margin._protect import protected_pots
-from crossmargin.margin.engine import equity, frame_for, requirement
+from crossmargin.margin.engine import equity, frame_for, maintenance, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
 from crossmargin.scenarios import Kernel
@@ -200,14 +200,15 @@ def _totals(book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel) ->
     need = requirement(frame)
     initial = requirement(frame, orders=True) if book.leg_order.size else need
     have = equity(frame, initial)
+    mm = maintenance(frame, need, initial)
     account = book.pool_account[frame.arrangement.pot_pool]
     usd = frame.pot_usd
     with np.errstate(divide="ignore", invalid="ignore"):
         none = np.where(have.mm < 0, -np.inf, np.inf)
-        ratio = np.where(need.mm > 0, have.mm / need.mm, none)
+        ratio = np.where(mm > 0, have.mm / mm, none)
     health = np.full(book.size, np.inf)
     np.minimum.at(health, account, ratio)
-    sums = [sum_by(x * usd, account, book.size) for x in (have.mm, have.im, initial.im, need.mm)]
+    sums = [sum_by(x * usd, account, book.size) for x in (have.mm, have.im, initial.im, mm)]
     protected = np.zeros(book.size)
     protected[account[protected_pots(frame)]] = 1.0
     return np.stack([*sums, health, protected])

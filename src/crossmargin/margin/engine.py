@@ -6,15 +6,17 @@ can be taken apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError, invariant
+from crossmargin.instruments import KIND_CODE
 from crossmargin.margin import _charges as charges
 from crossmargin.margin._arrange import arrange
+from crossmargin.margin._counting import counted_options, debts, withheld
 from crossmargin.margin._cuts import Cuts, haircuts
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
@@ -22,10 +24,10 @@ from crossmargin.margin._location import counted_book
 from crossmargin.margin._offset import apply_offset
 from crossmargin.margin._scan import ScanResult, run_scan
 from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
-from crossmargin.margin.components import Scan
+from crossmargin.margin.components import Debt, Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.market import Snapshot
+from crossmargin.market import MarketView, Snapshot
 from crossmargin.scenarios import Kernel
 
 Floats = NDArray[np.float64]
@@ -90,6 +92,10 @@ class Equity:
         Margin moved into (+) or out of (−) the pot.
     cuts : Cuts
         `haircut_im` and `haircut_mm` by balance and by position.
+    withheld_im, withheld_mm : float64[P]
+        Unrealised profit that does not count, and what a joint cap on collateral takes away.
+    debt_im, debt_mm : float64[P]
+        Debts that stand in the requirement instead of against equity, at their weights.
     position_unrealised, position_value : float64[N]
         By position, in its settlement asset.
     """
@@ -103,6 +109,10 @@ class Equity:
     option_value: Floats
     fence: Floats
     cuts: Cuts
+    withheld_im: Floats
+    withheld_mm: Floats
+    debt_im: Floats
+    debt_mm: Floats
     position_unrealised: Floats
     position_value: Floats
 
@@ -120,9 +130,12 @@ def frame_for(
     book, left_out = counted_book(book, ruleset, snapshot.moment_ns)
     arrangement = arrange(book, ruleset)
     _require_orders_known(book, ruleset)
+    _require_traded(book, ruleset)
     if ruleset.data.numeraire not in ("USD", "settlement"):
         snapshot.asset_usd(ruleset.data.numeraire)
     view = snapshot.view(book.registry, book.instruments_used().tolist())
+    if ruleset.data.price_view == "index":
+        view = at_index(view, book)
     for asset in np.unique(arrangement.group_underlying):
         snapshot.asset_usd(book.registry.assets[asset])
     for asset in np.unique(book.balance_asset[book.balance_amount != 0.0]):
@@ -130,6 +143,45 @@ def frame_for(
     entry = book.position_entry
     entry = np.where(np.isnan(entry), view.price[book.position_instrument], entry)
     return Frame(book, ruleset, arrangement, view, kernel, entry, left_out=left_out)
+
+
+def at_index(view: MarketView, book: Book) -> MarketView:
+    """Return the market with perpetuals valued at their index, as venues with an oracle do."""
+    terms = book.registry.terms
+    names = book.registry.assets[: view.asset_usd.size]
+    usd = np.where([name == "USD" for name in names], 1.0, view.asset_usd)
+    perpetual = terms.kind == KIND_CODE["perpetual"]
+    return replace(
+        view,
+        price_fixed=np.where(perpetual, 0.0, view.price_fixed),
+        price_variable=np.where(
+            perpetual, usd[terms.underlying] / usd[terms.quote], view.price_variable
+        ),
+    )
+
+
+def _require_traded(book: Book, ruleset: Ruleset) -> None:
+    """Refuse what the venue does not trade, rather than let it need nothing."""
+    traded = ruleset.data.instruments
+    if traded is None:
+        return
+    for index in book.instruments_used().tolist():
+        item = book.registry[index]
+        name = f"inverse-{item.kind}" if item.inverse else item.kind
+        if name not in traded:
+            raise RulesetError(
+                f"rule-set {ruleset.id!r} does not cover {name.replace('-', ' ')} contracts",
+                code="RUL-014",
+                instrument=item.id,
+                field="instruments",
+                hint=f"it covers {', '.join(traded) or 'balances only'}; use another rule-set",
+            )
+
+
+def maintenance(frame: Frame, need: Requirement, with_orders: Requirement) -> Floats:
+    """Return the maintenance requirement by pot: with open orders only where the rules say so."""
+    touched = "mm" in frame.ruleset.data.orders.levels
+    return with_orders.mm if touched else need.mm
 
 
 def _require_orders_known(book: Book, ruleset: Ruleset) -> None:
@@ -197,7 +249,7 @@ def requirement(
             values[step] = ruleset.expressions[step].dual(values)
         result = ruleset.expressions[level].dual(values)
         group = np.broadcast_to(result.value, (a.groups,)).astype(np.float64)
-        if orders and scan is None and book.leg_order.size:
+        if orders and scan is None and book.leg_order.size and ruleset.data.orders.fill_losses:
             group = group + charges.run_fill_losses(frame)
         _check_margin(frame, group, level)
         pot, credit, passed = apply_offset(frame, group, q, orders=orders)
@@ -278,6 +330,7 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     at_market = np.where(book.balance_amount == 0.0, 0.0, book.balance_amount * per)
     balances = sum_by(at_market, a.balance_pot, a.pots)
     profit, value = frame.position_values()
+    value = counted_options(frame, value)
     cuts = haircuts(frame, at_market, profit, value)
     haircut_im = sum_by(cuts.balance_im, a.balance_pot, a.pots)
     haircut_im += sum_by(cuts.position_im, a.position_pot, a.pots)
@@ -290,10 +343,12 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         pledged = fenced_margins(frame, need) if fences is None else fences
         fence = _move_fences(frame, pledged)
     whole = balances + unrealised + held + fence
+    apart = withheld(frame, need.parts, at_market, profit, cuts)
+    owed = debts(frame, at_market, cuts) if _debts_required(frame) else np.zeros((2, a.pots))
     invariant(bool(np.isfinite(whole).all()), "equity is not a finite number")
     return Equity(
-        im=whole - haircut_im,
-        mm=whole - haircut_mm,
+        im=whole - haircut_im - apart[0] + owed[0],
+        mm=whole - haircut_mm - apart[1] + owed[1],
         balances=balances,
         haircut_im=haircut_im,
         haircut_mm=haircut_mm,
@@ -301,9 +356,17 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
         option_value=held,
         fence=fence,
         cuts=cuts,
+        withheld_im=apart[0],
+        withheld_mm=apart[1],
+        debt_im=owed[0],
+        debt_mm=owed[1],
         position_unrealised=profit,
         position_value=value,
     )
+
+
+def _debts_required(frame: Frame) -> bool:
+    return any(isinstance(spec, Debt) for spec in frame.ruleset.data.components)
 
 
 def fenced_margins(frame: Frame, need: Requirement) -> Floats:

@@ -82,7 +82,10 @@ def tick_size(price: float) -> float:
 
 
 def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: float) -> Floats:
-    """Return equity − MM of every pot, in US dollars, with the marked assets' price times `ratio`.
+    """Return equity less the liquidation line of every pot, in US dollars, at a moved price.
+
+    The line is MM, unless the rule-set's states put it elsewhere (``k·MM + c``). The marked
+    assets' price is multiplied by `ratio`.
 
     Parameters
     ----------
@@ -97,9 +100,12 @@ def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: flo
     """
     factor = np.where(moves, ratio, 1.0)
     there = frame.shocked(factor)
-    need = requirement(there, levels=("mm",))
+    data = frame.ruleset.data
+    orders = "mm" in data.orders.levels and bool(frame.book.leg_order.size)
+    need = requirement(there, orders=orders, levels=("mm",))
     have = equity(there, need, fences)
-    excess = (have.mm - need.mm) * there.pot_usd
+    factor_mm, amount = frame.ruleset.liquidation_line
+    excess = (have.mm - factor_mm * need.mm) * there.pot_usd - amount
     if frame.ruleset.data.pools.by == "position":
         # Where every position is fenced, the wallet holds none and cannot be liquidated.
         excess = np.where(frame.arrangement.pot_position < 0, np.inf, excess)

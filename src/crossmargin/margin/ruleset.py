@@ -21,7 +21,9 @@ import msgspec
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
+    MEANINGS,
     CorrelationContingency,
+    Debt,
     PotComponent,
     ProductOffset,
     RiskCap,
@@ -79,6 +81,16 @@ class Ruleset:
         return any(
             isinstance(c, SizeComponent) and c.aggregate == "owner" for c in self.data.components
         )
+
+    @cached_property
+    def liquidation_line(self) -> tuple[float, float]:
+        """Factor k and US dollars c: a pot may be liquidated where ``equity < k·MM + c``.
+
+        (1, 0) unless the rule-set's states put the line elsewhere: where the mildest state
+        begins that means liquidation.
+        """
+        lines = [band.line for band in self.data.states if band.meaning == "liquidation"]
+        return lines[-1] if lines else (1.0, 0.0)
 
     @cached_property
     def gaps(self) -> list[str]:
@@ -235,7 +247,8 @@ def _assign(content: dict[str, Any], path: str, value: Any, what: str) -> None:
         node = nxt
     if not isinstance(node, dict):
         raise RulesetError(f"{what} has no parameter {path!r}", code="RUL-002", field=path)
-    node[parts[-1]] = value
+    # A copy: a later path may reach into it, and the caller's value stays as it was.
+    node[parts[-1]] = copy.deepcopy(value)
 
 
 def _check(ruleset: Ruleset, what: str) -> None:
@@ -251,6 +264,7 @@ def _check(ruleset: Ruleset, what: str) -> None:
     cited = {c.source for c in data.components} | {data.collateral.source, data.orders.source}
     if data.offset.method != "none":
         cited.add(data.offset.source)
+    cited |= {band.source for band in data.states}
     unlisted = sorted(cited - set(data.sources))
     if unlisted:
         raise RulesetError(
@@ -295,6 +309,8 @@ def _check(ruleset: Ruleset, what: str) -> None:
             field="combine",
         )
     _check_scan_users(ruleset, what)
+    _check_states(data, what)
+    _check_profit(data, set(names) - pool_level, what)
     if ruleset.scan is not None and data.scenarios is None:
         raise RulesetError(f"{what} scans without scenarios", code="RUL-005", field="scenarios")
 
@@ -327,6 +343,37 @@ def _check_scan_users(ruleset: Ruleset, what: str) -> None:
             seen.add(c.name)
 
 
+def _check_profit(data: RulesetData, known: set[str], what: str) -> None:
+    """Refuse profit that is to count after a component which is not there, and mixed debts."""
+    for market, rule in data.collateral.profit.items():
+        if rule.after is not None and rule.after not in known:
+            raise RulesetError(
+                f"{what} counts profit after {rule.after!r}, which is no component",
+                code="RUL-005",
+                field=f"collateral.profit.{market}.after",
+            )
+    if data.collateral.per == "coin" and any(isinstance(c, Debt) for c in data.components):
+        raise RulesetError(
+            f"{what} nets debts within a coin and charges them as a requirement as well",
+            code="RUL-005",
+            field="collateral.per",
+        )
+
+
+def _check_states(data: RulesetData, what: str) -> None:
+    """Refuse states that are named twice or not in order."""
+    names = [band.state for band in data.states]
+    if len(set(names)) != len(names):
+        raise RulesetError(f"{what} has two states of one name", code="RUL-005", field="states")
+    order = [MEANINGS.index(band.meaning) for band in data.states]
+    if order != sorted(order, reverse=True):
+        raise RulesetError(
+            f"{what} lists its states out of order: the worst comes first",
+            code="RUL-005",
+            field="states",
+        )
+
+
 def ruleset_from_toml(
     text: str, *, overrides: Mapping[str, Any] | None = None, what: str = "rule-set"
 ) -> Ruleset:
@@ -348,15 +395,21 @@ def _shipped() -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse a shipped file once; whoever changes the result copies it first."""
+    return tomllib.loads(text)
+
+
 def _shipped_dict(ruleset_id: str, on: str | None = None) -> dict[str, Any]:
     """Return the shipped file of an id: of several dated versions the one in force `on`."""
     versions = []
     for text in _shipped().values():
-        raw = tomllib.loads(text)
+        raw = _parsed(text)
         if raw.get("id") == ruleset_id:
             versions.append(raw)
     if not versions:
-        known = ", ".join(sorted({tomllib.loads(t)["id"] for t in _shipped().values()}))
+        known = ", ".join(sorted({_parsed(t)["id"] for t in _shipped().values()}))
         raise RulesetError(
             f"unknown rule-set {ruleset_id!r}", code="RUL-002", hint=f"known are {known}"
         )
@@ -369,7 +422,7 @@ def _shipped_dict(ruleset_id: str, on: str | None = None) -> dict[str, Any]:
 
 def ruleset_ids() -> list[str]:
     """Return the ids of the shipped rule-sets, sorted."""
-    return sorted({tomllib.loads(text)["id"] for text in _shipped().values()})
+    return sorted({_parsed(text)["id"] for text in _shipped().values()})
 
 
 def load_ruleset(

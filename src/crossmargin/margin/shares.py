@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.margin._formula import bracket_jumps
 from crossmargin.margin._frame import Frame
 from crossmargin.margin.engine import Requirement, requirement
 
@@ -30,6 +31,8 @@ _DEPTH = 40
 #: Panels at most: a path with more kinks than this leaves the rest to the named line.
 _PANELS = 2_000
 _TOLERANCE = 1e-12
+#: Half-width, relative, of the step over a known jump.
+_STEP = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,18 @@ def shares(frame: Frame, *, level: str = "im") -> Shares:
     scale = max(abs(total), 1.0)
     out = np.zeros(size + book.balance_amount.size)
     jumps = 0.0
-    stack = [(0.0, 1.0, start, total, 0)]
+    stack = []
+    low, m_low = 0.0, start
+    for edge in bracket_jumps(frame, book.position_quantity).tolist():
+        # A jump whose place is known is stepped over, not searched for.
+        before, after = edge * (1.0 - _STEP), min(edge * (1.0 + _STEP), 1.0)
+        if before <= low:
+            continue
+        m_before, m_after = at(before)[0], at(after)[0]
+        stack.append((low, before, m_low, m_before, 0))
+        jumps += m_after - m_before
+        low, m_low = after, m_after
+    stack.append((low, 1.0, m_low, total, 0))
     panels = 0
     while stack:
         panels += 1

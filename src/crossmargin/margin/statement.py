@@ -26,11 +26,13 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
+from crossmargin.margin.components import MEANINGS
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
     equity,
     frame_for,
+    maintenance,
     requirement,
 )
 from crossmargin.margin.liquidation_price import Crossing, liquidation_prices
@@ -50,6 +52,7 @@ from crossmargin.margin.statement_types import (
     Statement,
     Totals,
 )
+from crossmargin.margin.states import PotState, pot_state
 from crossmargin.market import Snapshot, file_from_snapshot, snapshot_from_file
 from crossmargin.scenarios import Kernel
 from crossmargin.units import format_time, parse_time
@@ -84,9 +87,14 @@ class Evaluation:
         return float(self.need_orders.im @ self.frame.pot_usd)
 
     @property
+    def mm(self) -> Floats:
+        """Maintenance requirement by pot, with open orders where the rules say so."""
+        return maintenance(self.frame, self.need, self.need_orders)
+
+    @property
     def mm_usd(self) -> float:
         """Maintenance requirement, US dollars."""
-        return float(self.need.mm @ self.frame.pot_usd)
+        return float(self.mm @ self.frame.pot_usd)
 
 
 def evaluate(
@@ -153,7 +161,7 @@ def make_statement(
     split = shares(frame)
     alone = explain.standalone_margins(frame)
     solved = liquidation_prices(frame) if solve else []
-    trust, by_numbers = protect_of(frame), worst_state(_states(done))
+    trust, by_numbers = protect_of(frame), worst_state(s.state for s in _states(done))
     used = frame.used.tolist()
     names = [book.registry.assets[a] for a in book.balance_asset]
     names += [book.registry.assets[a] for a in frame.arrangement.group_underlying]
@@ -271,37 +279,23 @@ def _ruleset_info(frame: Frame, need: Requirement) -> RulesetInfo:
     )
 
 
-def state_of(equity_im: float, equity_mm: float, im: float, mm: float) -> str:
-    """Return the state of a pot: healthy, reduce-only, liquidation or bankrupt.
-
-    At equality the better state holds: an order whose fill leaves IM = equity passes.
-    """
-    if equity_mm < 0:
-        return "bankrupt"
-    if equity_mm < mm:
-        return "liquidation"
-    return "reduce-only" if equity_im < im else "healthy"
-
-
-_WORST = ("healthy", "reduce-only", "liquidation", "bankrupt")
-
-
 def worst_state(states: Iterable[str]) -> str:
     """Return the worst of some pots' states."""
-    return max(states, key=_WORST.index, default="healthy")
+    return max(states, key=[str(m) for m in MEANINGS].index, default="healthy")
 
 
-def _states(done: Evaluation) -> list[str]:
+def _states(done: Evaluation) -> list[PotState]:
     """Return each pot's state by its numbers, whatever its prices are worth."""
     frame, a = done.frame, done.frame.arrangement
     out = []
     for pot in range(a.pots):
-        im, mm = float(done.need_orders.im[pot]), float(done.need.mm[pot])
+        im, mm = float(done.need_orders.im[pot]), float(done.mm[pot])
         e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
-        state = state_of(e_im, e_mm, im, mm)
+        usd = float(frame.pot_usd[pot])
+        state = pot_state(frame.ruleset, *(x * usd for x in (e_im, e_mm, im, mm)))
         if frame.ruleset.data.pools.by == "position" and a.pot_position[pot] < 0:
             # The wallet of fenced positions holds none: it can lack money, not be liquidated.
-            state = "healthy" if e_im >= im else "reduce-only"
+            state = PotState("healthy" if e_im >= im else "reduce-only")
         out.append(state)
     return out
 
@@ -316,7 +310,7 @@ def pot_lines(done: Evaluation) -> list[PotLine]:
     for pot, by_numbers in enumerate(_states(done)):
         asset = int(a.pot_asset[pot])
         pool = book.pool_names[a.pot_pool[pot]]
-        im, mm = float(done.need_orders.im[pot]), float(done.need.mm[pot])
+        im, mm = float(done.need_orders.im[pot]), float(done.mm[pot])
         e_im, e_mm = float(done.have.im[pot]), float(done.have.mm[pot])
         lines.append(
             PotLine(
@@ -330,7 +324,8 @@ def pot_lines(done: Evaluation) -> list[PotLine]:
                 mm=mm,
                 available=e_im - im,
                 health=e_mm / mm if mm > 0 else None,
-                state=protected_state(protect_of(frame, pot), by_numbers),
+                state=protected_state(protect_of(frame, pot), by_numbers.state),
+                venue_state=by_numbers.venue_state,
             )
         )
     return lines
@@ -343,6 +338,7 @@ def _totals(done: Evaluation, standalone: float) -> Totals:
     ratios = [p.health for p in pots if p.health is not None]
     e_im, e_mm = float(have.im @ usd), float(have.mm @ usd)
     health = min(ratios) if ratios else None
+    worst = max(pots, key=_severity, default=None)
     balances, haircut = float(have.balances @ usd), float(have.haircut_im @ usd)
     return Totals(
         equity=e_mm,
@@ -360,8 +356,14 @@ def _totals(done: Evaluation, standalone: float) -> Totals:
         available=e_im - done.im_usd,
         health=health,
         margin_used=done.mm_usd / e_mm if e_mm > 0 else None,
-        state=worst_state(p.state for p in pots),
+        state="healthy" if worst is None else worst.state,
+        venue_state="" if worst is None else worst.venue_state,
     )
+
+
+def _severity(pot: PotLine) -> tuple[int, bool]:
+    """Order pots by state; of equal ones, one that the venue has a word for comes first."""
+    return [str(m) for m in MEANINGS].index(pot.state), bool(pot.venue_state)
 
 
 def _positions(done: Evaluation, split: Shares, alone: explain.Standalone) -> list[PositionLine]:

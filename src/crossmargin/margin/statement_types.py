@@ -71,10 +71,15 @@ class Totals(_Data, frozen=True, kw_only=True):
     health: float | None
     margin_used: float | None
     state: str
+    venue_state: str = ""
 
 
 class PotLine(_Data, frozen=True, kw_only=True):
-    """One pot, in its own numeraire."""
+    """One pot, in its own numeraire.
+
+    `state` is healthy, reduce-only, liquidation or bankrupt; `venue_state` is the venue's own
+    word for where the pot stands, empty where its rule-set has none.
+    """
 
     name: str
     pool: str
@@ -87,6 +92,7 @@ class PotLine(_Data, frozen=True, kw_only=True):
     available: float
     health: float | None
     state: str
+    venue_state: str = ""
 
 
 class ComponentLine(_Data, frozen=True, kw_only=True):

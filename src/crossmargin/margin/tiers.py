@@ -288,24 +288,27 @@ def next_jumps(frame: Frame) -> list[Jump]:
     """
     out = []
     for spec in frame.ruleset.data.components:
-        if not isinstance(spec, RateMargin) or spec.scheme != "whole":
+        if not isinstance(spec, RateMargin) or "whole" not in (spec.scheme, spec.im_scheme):
             continue
         found = netted_contracts(spec, frame, frame.book.position_quantity)
-        for index, leverage, usd in zip(found.instrument, found.leverage, found.notional_usd):
+        rows = zip(found.instrument, found.leverage, found.notional_usd, found.unit_usd)
+        for index, leverage, usd, unit in rows:
             tiers = pick_rule(spec.tiers, frame, int(index), spec.name)
-            above = [t for t in tiers if t.floor >= usd and t.floor > 0]
+            above = [t for t in tiers if t.floor * unit >= usd and t.floor > 0]
             if not above or usd == 0:
                 continue
             tier = above[0]
             below = tiers[tiers.index(tier) - 1]
+            floor = float(tier.floor * unit)
             least = 1.0 / leverage if spec.use_leverage and not np.isnan(leverage) else 0.0
+            whole = (spec.im_scheme or spec.scheme) == "whole", spec.scheme == "whole"
             jump = Jump(
                 component=spec.name,
                 instrument=frame.book.registry[int(index)].id,
                 notional_usd=float(usd),
-                floor_usd=tier.floor,
-                im_usd=tier.floor * float(max(tier.im, least) - max(below.im, least)),
-                mm_usd=tier.floor * (tier.mm - below.mm),
+                floor_usd=floor,
+                im_usd=whole[0] * floor * float(max(tier.im, least) - max(below.im, least)),
+                mm_usd=whole[1] * floor * (tier.mm - below.mm),
             )
             if jump.im_usd or jump.mm_usd:
                 out.append(jump)

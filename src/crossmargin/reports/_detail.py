@@ -139,7 +139,7 @@ def pots(made: Statement) -> Safe:
                 own(pot.mm),
                 own(pot.available),
                 health(pot.health) if pot.health is not None else f"{DASH} nothing required",
-                badge(pot.state),
+                badge(pot.state, pot.venue_state),
             ]
         )
     columns = [Column("pot", text=True), Column("equity"), Column("IM"), Column("MM")]

@@ -39,12 +39,13 @@ STATE_WORDS: Mapping[str, str] = {
 }
 
 
-def badge(state: str) -> Safe:
-    """Write a state as a badge: word, mark and colour."""
+def badge(state: str, venue: str = "") -> Safe:
+    """Write a state as a badge: word, mark and colour; the venue's own word beside it."""
     known = state if state in STATE_MARKS else "unknown"
     mark = STATE_MARKS.get(state, "○")
     return Safe(
         f'<span class="badge {known}"><span aria-hidden="true">{mark}</span> {esc(state)}</span>'
+        + (f" {esc(venue)}" if venue else "")
     )
 
 

@@ -93,6 +93,47 @@ def asset_words(rule: AssetRule) -> str:
     return "; ".join(parts)
 
 
+def counting_words(rules: Ruleset) -> list[str]:
+    """Say in sentences what of profit, option value, debt and orders counts, and what is traded."""
+    data = rules.data
+    held = data.collateral
+    found = []
+    if data.instruments is not None:
+        found.append(f"traded: {', '.join(data.instruments) or 'nothing, balances only'}")
+    if data.price_view == "index":
+        found.append("perpetuals are valued at the index (oracle) price")
+    if held.option_value != "all":
+        counted = {"none": "no", "short": "only short"}[held.option_value]
+        found.append(f"{counted} option value enters equity")
+    for market, rule in held.profit.items():
+        cap = "" if rule.cap_im_usd is None else f", at most {rule.cap_im_usd:,.10g} USD for IM"
+        after = "" if rule.after is None else f" beyond its {rule.after}"
+        found.append(f"profit of {market}{after}: {rule.im:g} for IM, {rule.mm:g} for MM{cap}")
+    if held.joint_cap is not None:
+        besides = ", ".join(held.joint_cap.besides)
+        found.append(
+            f"coins besides {besides} count together at most {held.joint_cap.usd:,.10g} USD"
+        )
+    for coin, price in held.stable_usd.items():
+        found.append(f"IM compares {coin} with a stable price of {price:,.10g} USD")
+    if held.modes:
+        found.append(f"modes: {', '.join(held.modes)}; in force: {held.mode or 'none'}")
+    if "mm" in data.orders.levels:
+        found.append("open orders count for MM too")
+    return found
+
+
+def _print_states(console: Console, rules: Ruleset) -> None:
+    if not rules.data.states:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="states", title_justify="left")
+    for name in ("state", "means", "when", "source", "confidence"):
+        table.add_column(name, overflow="fold")
+    for band in rules.data.states:
+        table.add_row(band.state, band.meaning, band.words, band.source, band.confidence)
+    console.print(table)
+
+
 def print_ruleset(console: Console, rules: Ruleset) -> None:
     """Print one rule-set: stages, parameters with their confidence, sources, limits."""
     data = rules.data
@@ -140,6 +181,9 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
     if data.collateral.assets:
         console.print(collateral)
     print_evidence(console, rules)
+    _print_states(console, rules)
+    for line in counting_words(rules):
+        console.print(f"  {line}")
     sources = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="sources", title_justify="left")
     for name in ("key", "title", "date", "confidence"):
         sources.add_column(name, overflow="fold")

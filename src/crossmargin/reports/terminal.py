@@ -91,7 +91,11 @@ def _header(made: Statement) -> RenderableType:
         Text(
             f"market    {made.as_of}" + (f", valued at {made.at}" if made.at != made.as_of else "")
         ),
-        Text.assemble("state     ", (state, STATE_STYLE[state])),
+        Text.assemble(
+            "state     ",
+            (state, STATE_STYLE[state]),
+            f"  (venue: {made.totals.venue_state})" if made.totals.venue_state else "",
+        ),
     ]
     if made.protect is not None and made.protect.active:
         lines.append(
@@ -259,7 +263,10 @@ def _pots(made: Statement) -> RenderableType:
                 for v in (pot.equity_mm, pot.im, pot.mm, pot.available)
             ),
             health(pot.health),
-            Text(pot.state, STATE_STYLE[pot.state]),
+            Text.assemble(
+                (pot.state, STATE_STYLE[pot.state]),
+                f" ({pot.venue_state})" if pot.venue_state else "",
+            ),
         )
     return table
 

@@ -162,5 +162,5 @@ def test_an_order_for_another_kind_is_refused() -> None:
     who = account((perp("BTC"), 1.0), balances={"USDC": 1}, orders=[{"id": "o", "legs": [leg]}])
     with pytest.raises(CrossmarginError) as caught:
         evaluate(book_from_accounts([who]), world(), RULES)
-    assert (caught.value.code, caught.value.field) == ("RUL-011", "contracts")
+    assert (caught.value.code, caught.value.field) == ("RUL-014", "instruments")
     assert caught.value.instrument is not None and "27MAR26" in caught.value.instrument

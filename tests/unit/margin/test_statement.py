@@ -48,38 +48,20 @@ OVERRIDES: dict[str, dict[str, object]] = {
         "components.im_factor.value": 1.25,
     },
 }
-
-
-#: For rule-sets that margin nothing but perpetuals against USDC.
-PERPETUALS = parse_account(
-    json.dumps(
-        {
-            "format": "crossmargin-account/1",
-            "account": "perpetuals",
-            "balances": [{"asset": "USDC", "amount": 900_000}],
-            "positions": [
-                {"instrument": "BTC_USDC-PERPETUAL", "quantity": 30, "entry_price": 70_000},
-                {"instrument": "ETH_USDC-PERPETUAL", "quantity": -400, "entry_price": "mark"},
-            ],
-        }
-    )
-)
+#: Rule-sets that take the demo accounts; venues that trade less are in
+#: ``tests/property/test_venue_parameters.py``, with accounts of their own.
+RULESETS = [name for name in ruleset_ids() if load_ruleset(name).data.instruments is None]
 
 
 def rules_of(name: str):
     return load_ruleset(name, overrides=OVERRIDES.get(name))
 
 
-def holder(account: str, name: str):
-    every = set(load_ruleset(name).data.contracts) >= {"perpetual", "future", "option"}
-    return io.load_account(account) if every else PERPETUALS
-
-
-@pytest.mark.parametrize("name", ruleset_ids())
+@pytest.mark.parametrize("name", RULESETS)
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_lines_add_up(account: str, name: str) -> None:
     made = make_statement(
-        holder(account, name), io.load_market("crash-2026-02-05"), rules_of(name), solve=False
+        io.load_account(account), io.load_market("crash-2026-02-05"), rules_of(name), solve=False
     )
     t = made.totals
     steps = sum(s.usd for s in made.waterfall[1:-1]) + made.waterfall[0].usd
@@ -100,10 +82,10 @@ def test_lines_add_up(account: str, name: str) -> None:
     assert sum(g.delta for g in made.groups) == pytest.approx(sum(p.delta for p in made.positions))
 
 
-@pytest.mark.parametrize("name", ruleset_ids())
+@pytest.mark.parametrize("name", RULESETS)
 def test_computed_again_it_gives_itself(name: str) -> None:
     made = make_statement(
-        holder("short-vol-desk", name),
+        io.load_account("short-vol-desk"),
         io.load_market("calm-2026-02-03"),
         rules_of(name),
         at_ns=parse_time("2026-02-27T07:40:00Z"),

@@ -114,7 +114,51 @@ class FeeProvision(BaseComponent, frozen=True, kw_only=True, tag="fee-provision"
 
 
 class Borrow(PotComponent, frozen=True, kw_only=True, tag="borrow"):
-    """Margin on debt: rate × borrowed value, for the pool."""
+    """Margin on debt: rate × borrowed value, for the pool.
 
-    im: Rate
-    mm: Rate
+    Attributes
+    ----------
+    im, mm : float or None
+        None: not published, and an account with debt is refused.
+    """
+
+    im: Rate | None = None
+    mm: Rate | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether a rate is missing."""
+        return self.im is None or self.mm is None
+
+
+class Debt(PotComponent, frozen=True, kw_only=True, tag="debt"):
+    """Debts at their liability weights, as a requirement instead of a deduction from equity.
+
+    Where a venue compares weighted collateral with weighted debt, equity over maintenance
+    margin is its health.
+
+    Attributes
+    ----------
+    assets : list of str or None
+        Coins whose liability weight is known; a debt of another is refused. None: all.
+    """
+
+    assets: list[str] | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether some coins' weights are not known."""
+        return self.assets is not None
+
+
+class OrderCharge(PotComponent, frozen=True, kw_only=True, tag="order-charge"):
+    """A fixed amount for each open order."""
+
+    usd: NonNegative
+
+
+class FixedCharge(PotComponent, frozen=True, kw_only=True, tag="fixed-charge"):
+    """A fixed amount for a pot that holds a position, an order or a debt."""
+
+    im_usd: NonNegative
+    mm_usd: NonNegative

@@ -77,6 +77,34 @@ class LocationRule(Data, frozen=True, kw_only=True):
     max_proof_age_s: NonNegative | None = None
 
 
+class ProfitRule(Data, frozen=True, kw_only=True):
+    """What of a market's unrealised profit counts; losses count in full.
+
+    Attributes
+    ----------
+    im, mm : float
+        Weight at each level.
+    cap_im_usd, cap_mm_usd : float, optional
+        Largest profit of one market that counts, US dollars.
+    after : str, optional
+        Component whose requirement is taken from the profit first: only what is left is
+        weighed.
+    """
+
+    im: Fraction = 1.0
+    mm: Fraction = 1.0
+    cap_im_usd: NonNegative | None = None
+    cap_mm_usd: NonNegative | None = None
+    after: str | None = None
+
+
+class JointCap(Data, frozen=True, kw_only=True):
+    """Most that all coins together count for, besides some that are not limited."""
+
+    usd: NonNegative
+    besides: list[str] = []
+
+
 class Collateral(Data, frozen=True, kw_only=True):
     """What balances are worth as margin.
 
@@ -99,6 +127,19 @@ class Collateral(Data, frozen=True, kw_only=True):
     locations : dict of str to LocationRule
         By the location of a balance; ``default`` serves the rest. Empty: locations are ignored.
         Otherwise a balance at a location that is not named is refused.
+    option_value : {"all", "short", "none"}
+        Which options' market value enters equity.
+    profit : dict of str to ProfitRule
+        By underlying, or ``default``; markets that are not named count in full.
+    joint_cap : JointCap, optional
+        Cap on the counted value of coins together.
+    stable_usd : dict of str to float
+        Slow prices that the initial level compares the market with: coins held count at the
+        smaller, debts at the larger of the two.
+    modes : dict of str to dict of str to AssetRule
+        Rules that replace `assets` while an account is in a mode (e-mode of a lending market).
+    mode : str, optional
+        The mode in force.
     """
 
     source: str
@@ -109,3 +150,14 @@ class Collateral(Data, frozen=True, kw_only=True):
     stress_idle: bool = False
     assets: dict[str, AssetRule] = {}
     locations: dict[str, LocationRule] = {}
+    option_value: Literal["all", "short", "none"] = "all"
+    profit: dict[str, ProfitRule] = {}
+    joint_cap: JointCap | None = None
+    stable_usd: dict[str, Annotated[float, Meta(gt=0)]] = {}
+    modes: dict[str, dict[str, AssetRule]] = {}
+    mode: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a mode that is not described."""
+        if self.mode is not None and self.mode not in self.modes:
+            raise ValueError(f"the mode {self.mode!r} is not among the modes described")

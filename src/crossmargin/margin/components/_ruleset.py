@@ -10,10 +10,13 @@ from crossmargin.margin.components._base import Confidence, Data, Fraction, NonN
 from crossmargin.margin.components._charges import (
     Borrow,
     CorrelationContingency,
+    Debt,
     DeltaConcentration,
     FeeProvision,
+    FixedCharge,
     FundingProvision,
     MinDelta,
+    OrderCharge,
     Roll,
 )
 from crossmargin.margin.components._collateral import Collateral
@@ -36,7 +39,13 @@ from crossmargin.margin.components._portfolio import (
     ScanPart,
     Unpublished,
 )
-from crossmargin.margin.components._rates import OptionFormula, RateMargin
+from crossmargin.margin.components._rates import (
+    OpenInterestRate,
+    OptionFormula,
+    PerpWeights,
+    RateMargin,
+    RootRate,
+)
 from crossmargin.margin.components._scan import Scan
 from crossmargin.margin.components._size import Concentration, Impact
 from crossmargin.margin.components._span import (
@@ -45,11 +54,15 @@ from crossmargin.margin.components._span import (
     RiskCap,
     SpreadCredit,
 )
+from crossmargin.margin.components._states import StateBand
 from crossmargin.scenarios import ScenarioSpec
 
 Component = (
     Scan
     | RateMargin
+    | RootRate
+    | OpenInterestRate
+    | PerpWeights
     | OptionFormula
     | Roll
     | DeltaConcentration
@@ -58,6 +71,9 @@ Component = (
     | FundingProvision
     | FeeProvision
     | Borrow
+    | Debt
+    | OrderCharge
+    | FixedCharge
     | BasisContingency
     | NakedShort
     | OptionBounded
@@ -105,12 +121,19 @@ class Orders(Data, frozen=True, kw_only=True):
         formula is not known, and an account with open orders needs the user's say.
     fee_rate : float
         Fee added to the loss of a fill, of its notional.
+    levels : list of {"im", "mm"}
+        Requirements that open orders touch.
+    fill_losses : bool
+        Whether the loss of filling away from the mark, and the fee, are charged where no scan
+        carries them.
     """
 
     method: Literal["worst-fill", "at-fill", "refuse"]
     source: str
     confidence: Confidence
     fee_rate: Rate = 0.0
+    levels: tuple[Literal["im", "mm"], ...] = ("im",)
+    fill_losses: bool = True
     note: str = ""
 
 
@@ -164,6 +187,18 @@ class Source(Data, frozen=True, kw_only=True):
     confidence: Confidence = "published"
 
 
+#: What a venue trades; linear contracts without a prefix.
+InstrumentClass = Literal[
+    "spot",
+    "perpetual",
+    "inverse-perpetual",
+    "future",
+    "inverse-future",
+    "option",
+    "inverse-option",
+]
+
+
 class Evidence(Data, frozen=True, kw_only=True):
     """What a rule-set was checked on, so that its numbers can be trusted as far as that goes.
 
@@ -195,13 +230,18 @@ class RulesetData(Data, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    instruments : list of str or None
+        What the venue trades: anything else is refused by name instead of needing nothing.
+        None: whatever the components take.
+    price_view : {"mark", "index"}
+        Price at which perpetuals are valued; ``index`` where a venue values at its oracle.
+    states : list of StateBand
+        The venue's own states, the worst first.
     numeraire : str
         What a pot counts in: ``USD``, ``settlement`` (its own currency, with pots by
         settlement), or an asset in which everything of a pot is paid.
     discounting : {"none", "rate"}
         Whether options are worth their forward value discounted at the market's rate.
-    contracts : list of {"spot", "perpetual", "future", "option"}
-        Kinds of contracts that these rules margin; an account with others is refused.
     net_margin : bool
         Whether the venue reports margin net of the account's value (a requirement may then be
         below 0).
@@ -216,12 +256,6 @@ class RulesetData(Data, frozen=True, kw_only=True):
     extends: str | None = None
     numeraire: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]+$")] = "USD"
     discounting: Literal["none", "rate"] = "none"
-    contracts: tuple[Literal["spot", "perpetual", "future", "option"], ...] = (
-        "spot",
-        "perpetual",
-        "future",
-        "option",
-    )
     net_margin: bool = False
     groups: dict[str, str] = {}
     sources: dict[str, Source]
@@ -232,5 +266,8 @@ class RulesetData(Data, frozen=True, kw_only=True):
     combine: Combine
     offset: Offset = Offset()
     scenarios: ScenarioSpec | None = None
+    instruments: list[InstrumentClass] | None = None
+    price_view: Literal["mark", "index"] = "mark"
+    states: list[StateBand] = []
     limits: list[str] = []
     evidence: list[Evidence] = []
