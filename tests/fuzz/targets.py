@@ -16,8 +16,10 @@ from crossmargin.book import book_from_accounts, parse_account
 from crossmargin.codec import decode_json
 from crossmargin.margin import load_ruleset, ruleset_from_dict, ruleset_ids
 from crossmargin.market import decode_market, snapshot_from_file
-from crossmargin.venues import shipped_files
+from crossmargin.venues import read_account_replies, read_brackets, shipped_files
 from crossmargin.venues.derive_cases import CaseFile, prepare_case
+from tests.unit.venues.replies import ACCOUNTS
+from tests.unit.venues.test_brackets import SHAPES
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,23 @@ def _cases(raw: bytes) -> Any:
     return found
 
 
+def _replies(raw: bytes) -> Any:
+    replies = decode_json(raw, Any, what="fuzz")
+    reading = read_account_replies(replies if isinstance(replies, list) else [replies])
+    book = book_from_accounts([reading.account])
+    assert all(q != 0 for q in book.position_quantity), "a position of nothing"
+    assert len(reading.reported.positions) == len(reading.account.positions)
+    return reading
+
+
+def _brackets(raw: bytes) -> Any:
+    reading = read_brackets(decode_json(raw, Any, what="fuzz"))
+    for table in reading.tables:
+        floors = [bracket.floor for bracket in table.brackets]
+        assert floors[0] == 0 and floors == sorted(set(floors)), "brackets out of order"
+    return reading.tables
+
+
 def _whatever(read: Any, document: Any) -> None:
     """Nothing more to hold."""
 
@@ -202,5 +221,7 @@ def targets() -> list[Target]:
         Target("account", accounts, _account, no_silent_zero),
         Target("market", small, _market, no_silent_zero),
         Target("rule-set", rules, _ruleset, _whatever),
+        Target("venue account", list(ACCOUNTS.values()), _replies, _whatever),
+        Target("brackets", list(SHAPES.values()), _brackets, _whatever),
         Target("case", [CASE, {"schema": "derive-golden/1", "cases": [CASE]}], _cases, _whatever),
     ]

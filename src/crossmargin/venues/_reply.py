@@ -111,8 +111,9 @@ class Node:
         value = self.data.get(name)
         if value is None or value == "":
             return None
-        if not isinstance(value, str) or len(value) > 200:
-            raise self._refused(name, "is no text", value)
+        # Signs that cannot be printed would break the sentences and files that repeat the text.
+        if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+            raise self._refused(name, "is no text that can be printed", value)
         return value
 
     def need_text(self, name: str) -> str:
@@ -131,7 +132,9 @@ class Node:
     def label(self, name: str) -> str:
         """Return a number or text that only names something, such as an order."""
         value = self.data.get(name)
-        return value[:_LONGEST] if isinstance(value, str) else shown(value)
+        if isinstance(value, str) and value.isprintable():
+            return value[:_LONGEST]
+        return shown(value)
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         """Return a text that must be one of a few words."""

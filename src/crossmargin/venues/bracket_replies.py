@@ -52,6 +52,8 @@ def _ccxt(data: Any, notes: list[str]) -> Iterator[Callable[[], BracketTable]]:
 
 
 def _ccxt_table(symbol: str, rows: Any) -> BracketTable:
+    if not symbol.isprintable():
+        raise Skipped(f"{shown(symbol)} is left out: its name cannot be printed")
     try:
         instrument = parse_instrument(symbol)
     except InputError as error:

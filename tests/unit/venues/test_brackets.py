@@ -367,6 +367,16 @@ def test_brackets_that_cannot_be_ones_are_refused(field: str, value: Any) -> Non
     assert caught.value.code == "INP-064" and caught.value.instrument == "BTCUSDT"
 
 
+def test_names_that_cannot_be_printed_break_no_sentence() -> None:
+    reply = copy.deepcopy(CCXT)
+    reply["BTC/USDT:USDT"][0]["currency"] = "USDT\n"
+    with pytest.raises(InputError) as caught:
+        read_brackets(reply)
+    assert caught.value.code == "INP-003" and str(caught.value).isprintable()
+    reading = read_brackets({"ETH/USDT:USDT\n": CCXT["BTC/USDT:USDT"], **CCXT})
+    assert len(reading.tables) == 1 and reading.notes[0].isprintable()
+
+
 def test_a_wrong_published_deduction_is_shown() -> None:
     reply = copy.deepcopy(BINANCE)
     reply[0]["brackets"][2]["cum"] = 1_301.0
