@@ -36,21 +36,20 @@ from crossmargin.margin.expiry_detail import (
     expiry_details,
     isolated_margins,
 )
+from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
+from crossmargin.margin.haircut_files import haircut_files, read_haircuts
 from crossmargin.margin.haircut_model import (
     HaircutPoint,
-    HaircutSchedule,
     HaircutSpec,
     haircut_defaults,
-    haircut_history,
-    haircut_schedule,
     haircut_spec,
     model_haircut,
 )
-from crossmargin.margin.haircut_tables import (
-    HaircutTable,
-    collateral_from_haircuts,
-    haircut_files,
-    read_haircuts,
+from crossmargin.margin.haircut_schedule import (
+    HaircutSchedule,
+    haircut_history,
+    haircut_schedule,
+    tiers_from_points,
 )
 from crossmargin.margin.inverse import (
     SizeLimit,
@@ -58,6 +57,7 @@ from crossmargin.margin.inverse import (
     largest_order,
     largest_withdrawal,
 )
+from crossmargin.margin.haircut_tables import HaircutTable, collateral_from_haircuts
 from crossmargin.margin.liquidation_price import (
     Crossing,
     LiquidationPrice,
@@ -209,5 +209,6 @@ __all__ = [
     "tier_tables",
     "top_up",
     "vol_changes",
+    "tiers_from_points",
     "worst_state",
 ]
