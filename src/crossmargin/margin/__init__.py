@@ -36,7 +36,6 @@ from crossmargin.margin.expiry_detail import (
     expiry_details,
     isolated_margins,
 )
-from crossmargin.margin.expiry_detail import ExpiryDetail, expiry_details, isolated_margins
 from crossmargin.margin.haircut_files import haircut_files, read_haircuts
 from crossmargin.margin.haircut_model import (
     HaircutPoint,
@@ -51,13 +50,13 @@ from crossmargin.margin.haircut_schedule import (
     haircut_schedule,
     tiers_from_points,
 )
+from crossmargin.margin.haircut_tables import HaircutTable, collateral_from_haircuts
 from crossmargin.margin.inverse import (
     SizeLimit,
     WithdrawalLimit,
     largest_order,
     largest_withdrawal,
 )
-from crossmargin.margin.haircut_tables import HaircutTable, collateral_from_haircuts
 from crossmargin.margin.liquidation_price import (
     Crossing,
     LiquidationPrice,
@@ -207,8 +206,8 @@ __all__ = [
     "sum_by",
     "tick_size",
     "tier_tables",
+    "tiers_from_points",
     "top_up",
     "vol_changes",
-    "tiers_from_points",
     "worst_state",
 ]
