@@ -36,22 +36,21 @@ from crossmargin.margin.expiry_detail import (
     expiry_details,
     isolated_margins,
 )
+from crossmargin.margin.haircut_files import haircut_files, read_haircuts
 from crossmargin.margin.haircut_model import (
     HaircutPoint,
-    HaircutSchedule,
     HaircutSpec,
     haircut_defaults,
-    haircut_history,
-    haircut_schedule,
     haircut_spec,
     model_haircut,
 )
-from crossmargin.margin.haircut_tables import (
-    HaircutTable,
-    collateral_from_haircuts,
-    haircut_files,
-    read_haircuts,
+from crossmargin.margin.haircut_schedule import (
+    HaircutSchedule,
+    haircut_history,
+    haircut_schedule,
+    tiers_from_points,
 )
+from crossmargin.margin.haircut_tables import HaircutTable, collateral_from_haircuts
 from crossmargin.margin.inverse import (
     SizeLimit,
     WithdrawalLimit,
@@ -207,6 +206,7 @@ __all__ = [
     "sum_by",
     "tick_size",
     "tier_tables",
+    "tiers_from_points",
     "top_up",
     "vol_changes",
     "worst_state",

@@ -48,7 +48,7 @@ def tier_bounds(schedule: Tiers) -> tuple[Floats, Floats, Floats]:
             number += 1
             factor = listed + number * then.step
             if factor <= then.minimum + 1e-12:
-                rows.append((end, math.inf, min(then.minimum, listed)))
+                rows.append((end, math.inf, then.minimum))
                 break
             rows.append((end, end + then.width, factor))
             end += then.width

@@ -13,6 +13,7 @@ from rich.text import Text
 from crossmargin.margin import Ruleset
 from crossmargin.margin.components import (
     AssetRule,
+    Collateral,
     Flat,
     LiabilityWeight,
     Ltv,
@@ -134,6 +135,21 @@ def _print_states(console: Console, rules: Ruleset) -> None:
     console.print(table)
 
 
+def collateral_words(collateral: Collateral) -> list[str]:
+    """Say what holds for all coins and for locations, a line each; nothing where all is usual."""
+    said = []
+    if collateral.per == "coin":
+        said.append("a coin's net equity is valued, profit and option value paid in it included")
+    if collateral.stress_idle:
+        said.append("pots without positions, orders or debt are stressed too")
+    for name, rule in collateral.locations.items():
+        text = f"at {name}: bridge haircut {rule.haircut * 100:g} %"
+        if rule.max_proof_age_s is not None:
+            text += f", nothing without a proof of the last {rule.max_proof_age_s:g} s"
+        said.append(text)
+    return said
+
+
 def print_ruleset(console: Console, rules: Ruleset) -> None:
     """Print one rule-set: stages, parameters with their confidence, sources, limits."""
     data = rules.data
@@ -180,6 +196,8 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
         collateral.add_row(asset, asset_words(rule), rule.stress)
     if data.collateral.assets:
         console.print(collateral)
+    for said in collateral_words(data.collateral):
+        console.print(said)
     print_evidence(console, rules)
     _print_states(console, rules)
     for line in counting_words(rules):

@@ -85,6 +85,12 @@ class TestTiers:
         by_hand = 120e6 * 0.85 + 80e6 * 0.79 + 50e6 * 0.76 + 120e6 * (0.73 + 0.70) + 60e6 * 0.67
         assert size * share(spec, size) == pytest.approx(by_hand, rel=1e-12)
 
+    def test_generated_bands_need_an_end_and_fall(self) -> None:
+        for last, minimum, says in ((None, 0.0, "without an end"), (5, 0.9, "above the last")):
+            spec = tiers([(0, last, 0.8)], then={"width": 1, "step": -0.1, "minimum": minimum})
+            with pytest.raises(msgspec.ValidationError, match=says):
+                msgspec.convert(spec, Schedule)
+
     def test_a_bound_belongs_to_the_lower_band_of_a_flat_schedule(self) -> None:
         spec = tiers([(0, 10, 0.9), (10, None, 0.5)], banding="flat")
         assert share(spec, 10) == 0.9
@@ -135,6 +141,8 @@ class TestTiers:
             last = k == len(widths) - 1 and not closed and then is None
             rows.append((low, None if last else low + width, factor))
             low += width
+        if then:
+            then = {**then, "minimum": min(then["minimum"], factor)}
         spec = tiers(rows, **({"then": then} if then else {}))
         fast = size * share(spec, size)
         assert fast == pytest.approx(slow_counted(spec, size), rel=1e-9, abs=1e-12)
@@ -315,3 +323,117 @@ class TestEngine:
         assert "collateral of SOL" in coin_rules({"SOL": {"im": pool}}).gaps[-1]
         known = coin_rules({"SOL": {"im": {**pool, "total_usd": 1.0}}})
         assert not [gap for gap in known.gaps if "SOL" in gap]
+
+
+# ------------------------------------------------------------------ engine against plain loops
+
+PRICES = {"BTC": 50_000.0, "SOL": 100.0, "USDC": 1.0}
+ORACLE_ASSETS: dict[str, Any] = {
+    "BTC": {
+        "im": {
+            "kind": "tiers",
+            "unit": "coins",
+            "tiers": [{"from": 0, "to": 2, "factor": 0.95}, {"from": 2, "to": 5, "factor": 0.8}],
+            "then": {"width": 1, "step": -0.3, "minimum": 0.1},
+        },
+        "haircut": 0.05,
+        "limit_coins": 9,
+        "liability_im": 1.1,
+    },
+    "SOL": {
+        "im": {"kind": "pool", "factor": 0.8, "imf": 0.003, "scale_start_usd": 1, "total_usd": 2},
+        "mm": {"kind": "ltv", "ltv": 0.5, "threshold": 0.75, "cap_usd": 30_000},
+        "liability_im": {"weight": 1.2, "imf": 0.01},
+        "liability_mm": 1.05,
+    },
+    "USDC": {"haircut": 0.01, "liability_mm": 1.02},
+}
+
+
+def plain_factor(coin: str, level: str, coins: float) -> float:
+    """The factor of a total held (or owed, coins < 0), written out coin by coin."""
+    size = abs(coins)
+    if coins < 0:
+        if coin == "SOL":
+            return max(1.2, 0.8 * 1.2 + 0.01 * size**0.5) if level == "im" else 1.05
+        return {"BTC": {"im": 1.1, "mm": 1.0}, "USDC": {"im": 1.0, "mm": 1.02}}[coin][level]
+    if coin == "USDC":
+        return 0.99 if level == "im" else 1.0
+    if coin == "SOL":
+        if level == "im":
+            return min(0.8, 1.1 / (1 + 0.003 * size**0.5)) * 0.5
+        return 0.75 * min(1.0, 30_000 / (size * 100.0))
+    inside = min(size, 9.0)
+    counted, left = 0.0, inside
+    for width, factor in ((2, 0.95), (3, 0.8), (1, 0.5), (1, 0.2), (math.inf, 0.1)):
+        slice_ = min(left, width)
+        counted += slice_ * (factor if level == "im" else 1.0)
+        left -= slice_
+    return counted / size
+
+
+AMOUNT = st.floats(-12, 12).filter(lambda x: abs(x) > 1e-3)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(["BTC", "SOL", "USDC"]), AMOUNT, st.sampled_from("xyz")),
+        max_size=6,
+        unique_by=lambda row: (row[0], row[2]),
+    ),
+    spot=st.none() | AMOUNT,
+    perp=st.none() | st.tuples(AMOUNT, st.floats(30_000, 70_000)),
+    per=st.sampled_from(["balance", "coin"]),
+)
+def test_the_engine_counts_as_plain_loops_do(rows: Any, spot: Any, perp: Any, per: str) -> None:
+    scale = {"BTC": 1.0, "SOL": 100.0, "USDC": 10_000.0}
+    held = [(coin, amount * scale[coin]) for coin, amount, _ in rows]
+    positions: list[Any] = [] if spot is None else [("BTC/USDC", spot)]
+    profit = 0.0
+    if perp is not None:
+        positions.append((PERP, *perp))
+        profit = perp[0] * (50_000 - perp[1])
+    if not held and not positions:
+        return
+    balances = [
+        {"asset": coin, "amount": amount, "location": place}
+        for (coin, amount), (_, _, place) in zip(held, rows)
+    ]
+    world = market(PRICES, marks={PERP: 50_000, "BTC/USDC": 50_000})
+    have = done(coin_rules(ORACLE_ASSETS, per=per), world, *positions, balances=balances).have
+    if spot is not None:
+        held.append(("BTC", spot))
+    for level, got in (("im", have.im), ("mm", have.mm)):
+        expected = profit if per == "balance" else 0.0
+        for coin, price in PRICES.items():
+            mine = [amount for name, amount in held if name == coin]
+            if per == "coin":
+                mine.append(profit if coin == "USDC" else 0.0)
+                sums = [sum(mine)]
+            else:
+                sums = [sum(x for x in mine if x > 0), sum(x for x in mine if x < 0)]
+            for total in sums:
+                if total:
+                    expected += total * price * plain_factor(coin, level, total)
+        assert float(got.sum()) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+
+
+@given(
+    low=st.floats(0, 1),
+    high=st.floats(0, 1),
+    amount=st.floats(1e-3, 1e3),
+    share=st.floats(0.01, 0.99),
+)
+def test_laws_of_haircuts(low: float, high: float, amount: float, share: float) -> None:
+    low, high = sorted((low, high))
+    less = done(coin_rules({"BTC": {"haircut": low}}), MARKET, balances={"BTC": amount}).have
+    more = done(coin_rules({"BTC": {"haircut": high}}), MARKET, balances={"BTC": amount}).have
+    assert more.im[0] <= less.im[0] <= less.mm[0] * (1 + 1e-15)
+    # Splitting a balance over locations changes nothing.
+    rule = coin_rules({"BTC": {"schedule": tiers(BYBIT_BTC)}})
+    whole = done(rule, MARKET, balances={"BTC": amount}).have.im[0]
+    parts = [
+        {"asset": "BTC", "amount": amount * part, "location": place}
+        for part, place in ((share, "x"), (1 - share, "y"))
+    ]
+    assert done(rule, MARKET, balances=parts).have.im[0] == pytest.approx(whole, rel=1e-9)

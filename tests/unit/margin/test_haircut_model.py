@@ -19,9 +19,10 @@ from crossmargin.margin import (
     haircut_schedule,
     haircut_spec,
     model_haircut,
+    tiers_from_points,
 )
 from crossmargin.margin.collateral import counted_share
-from crossmargin.margin.haircut_model import stressed_window, tiers_from_points
+from crossmargin.margin.haircut_model import stressed_window
 from crossmargin.market import bid_side, read_price_history
 
 #: Row A17: z·σ·√T + half-spread + Y·σ·√(Q/ADV).

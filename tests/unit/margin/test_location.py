@@ -194,3 +194,14 @@ class TestBook:
         book = book_without_location(book_from_accounts([who]), "chain-x")
         two = evaluate_book(book, MARKET, located())
         assert one.equity.tolist() == two.equity.tolist() == [3_000.0]
+
+
+def test_a_rule_set_says_how_locations_count() -> None:
+    from crossmargin.reports.rulesets import asset_words, collateral_words
+
+    said = " ".join(collateral_words(located().data.collateral))
+    assert "chain-x: bridge haircut 10 %, nothing without a proof of the last 600 s" in said
+    rule = located(BTC={"im": {"kind": "flat", "factor": 0.9}, "liability_im": 1.1}).data
+    assert asset_words(rule.collateral.assets["BTC"]) == (
+        "IM: 0.9 of value; MM: haircut 0 %; debt × 1.1 at IM"
+    )

@@ -88,6 +88,8 @@ class Tiers(_Schedule, frozen=True, kw_only=True, tag="tiers"):
             lower = math.inf if tier.upper is None else tier.upper
         if self.then is not None and math.isinf(lower):
             raise ValueError("bands cannot be generated after a band without an end")
+        if self.then is not None and self.then.minimum > self.tiers[-1].factor:
+            raise ValueError("the minimum of generated bands lies above the last factor")
 
 
 class SizeScaled(_Schedule, frozen=True, kw_only=True, tag="size"):
