@@ -135,7 +135,7 @@ def run_scan_part(spec: ScanPart, stage: Stage) -> Part:
     if np.array_equal(column, scan.binding):
         p, b = scan.position_share, scan.balance_share
         return Part(margin, margin, p, p, b, b)
-    share, balance = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
+    ((share, balance),) = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
     return Part(margin, margin, share, share, balance, balance)
 
 
@@ -162,7 +162,7 @@ def run_product_offset(spec: ProductOffset, stage: Stage) -> Part:
         column[mine] = int(np.argmin(np.where(v > 0, offset * v, v).sum(axis=0)))
     if not found:
         return same(credit, share)
-    position, _ = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
+    ((position, _),) = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
     cross: list[tuple[Ints, Ints, Floats]] = []
     for mine, offset in found:
         v = scan.vector[mine, column[mine[0]]]
@@ -470,10 +470,7 @@ def run_contract_charge(
     instrument = book.position_instrument
     keep = live_kinds(frame, instrument, spec.kinds)
     coins = np.where(keep, quantity * np.nan_to_num(frame.unit_coins[instrument]), 0.0)
-    pair = a.position_group.copy()
-    if spec.net == "contract":
-        pair = a.position_group * len(book.registry) + instrument
-    keys, row = np.unique(pair, return_inverse=True)
+    keys, row = frame.once(f"netted_by_{spec.net}", lambda: _netted_by(spec, frame))
     owner = keys // len(book.registry) if spec.net == "contract" else keys
     net = sum_by(coins, row, keys.size)
     size = _side(spec, net)
@@ -498,6 +495,16 @@ def run_contract_charge(
     if spec.side == "short":
         share = np.where(net[row] < 0, share, 0.0)
     return same(count * unit, share)
+
+
+def _netted_by(spec: ContractCharge, frame: Frame) -> tuple[Ints, Ints]:
+    """Return what nets (contracts by group, or groups), and where each position belongs."""
+    a, book = frame.arrangement, frame.book
+    pair = a.position_group
+    if spec.net == "contract":
+        pair = a.position_group * len(book.registry) + book.position_instrument
+    keys, row = np.unique(pair, return_inverse=True)
+    return keys, row.reshape(-1)
 
 
 def _side(spec: ContractCharge, net: Floats) -> Floats:
