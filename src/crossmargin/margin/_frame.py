@@ -112,6 +112,17 @@ class Frame:
         value: T = self.memo[key]
         return value
 
+    @cached_property
+    def _here(self) -> dict[str, Any]:
+        return {}
+
+    def once_here(self, key: str, make: Callable[[], T]) -> T:
+        """Return what `make` gave the first time in this market; for what prices change."""
+        if key not in self._here:
+            self._here[key] = make()
+        value: T = self._here[key]
+        return value
+
     def in_market(self, view: MarketView) -> Frame:
         """Return the same arranged book in another market."""
         return replace(self, view=view)

@@ -8,26 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError, invariant
-from crossmargin.instruments import DOLLARS, KIND_CODE
+from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._formula import Cross, Part, fill_extremes
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._netting import Pairing, add_slope
 from crossmargin.margin._scan import ScanResult, scan_shares, worst_column
 from crossmargin.margin.components import (
     Basis,
     ChargeRule,
-    ContractCharge,
-    Depeg,
-    ExpirySpread,
     Factor,
     MinimumCharge,
     ProductOffset,
     Scan,
     ScanPart,
-    SizeRate,
     Unpublished,
 )
-from crossmargin.pricing import black76_price_delta_vega
 
 if TYPE_CHECKING:
     from crossmargin.margin._stages import Stage
@@ -60,7 +54,7 @@ def by_underlying(table: dict[str, T], frame: Frame, group: int) -> T | None:
     return found if found is not None else table.get("default")
 
 
-def _needed(table: dict[str, T], frame: Frame, group: int, component: str) -> T:
+def needed(table: dict[str, T], frame: Frame, group: int, component: str) -> T:
     found = by_underlying(table, frame, group)
     if found is not None:
         return found
@@ -114,7 +108,7 @@ def leg_sums(frame: Frame, amount: Floats) -> tuple[Floats, Floats]:
     )
 
 
-# ---- parts of the scan --------------------------------------------------------------------
+# ---- parts of the scan -------------------------------------------------------------------
 
 
 def the_scan(frame: Frame, scan: ScanResult | None) -> tuple[Scan, ScanResult]:
@@ -135,7 +129,7 @@ def run_scan_part(spec: ScanPart, stage: Stage) -> Part:
     if np.array_equal(column, scan.binding):
         p, b = scan.position_share, scan.balance_share
         return Part(margin, margin, p, p, b, b)
-    share, balance = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
+    ((share, balance),) = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
     return Part(margin, margin, share, share, balance, balance)
 
 
@@ -162,7 +156,7 @@ def run_product_offset(spec: ProductOffset, stage: Stage) -> Part:
         column[mine] = int(np.argmin(np.where(v > 0, offset * v, v).sum(axis=0)))
     if not found:
         return same(credit, share)
-    position, _ = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
+    ((position, _),) = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
     cross: list[tuple[Ints, Ints, Floats]] = []
     for mine, offset in found:
         v = scan.vector[mine, column[mine[0]]]
@@ -215,7 +209,7 @@ def _products(spec: ProductOffset, frame: Frame) -> list[tuple[Ints, float]]:
     return frame.once(f"products_{spec.name}", find)
 
 
-# ---- basis --------------------------------------------------------------------------------
+# ---- basis -------------------------------------------------------------------------------
 
 
 def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
@@ -246,7 +240,7 @@ def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> P
     net = sum_by(delta, bucket[:n], count)
     rate = np.zeros(count)
     for row in range(count):
-        rule = _needed(spec.underlyings, frame, int(owner[row]), spec.name)
+        rule = needed(spec.underlyings, frame, int(owner[row]), spec.name)
         rate[row] = max(rule.floor, rule.annual * years[row])
     size = np.abs(net)
     if orders and book.leg_order.size:
@@ -260,7 +254,7 @@ def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> P
     return same(sum_by(size * rate, owner, a.groups), share)
 
 
-# ---- minimum charge -----------------------------------------------------------------------
+# ---- minimum charge ----------------------------------------------------------------------
 
 
 def progressive(amount: float, floors: list[float], rates: list[float]) -> tuple[float, float]:
@@ -338,308 +332,7 @@ def _charge_rule(spec: MinimumCharge, frame: Frame, group: int) -> ChargeRule:
     )
 
 
-# ---- de-peg -------------------------------------------------------------------------------
-
-
-def run_depeg(spec: Depeg, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
-    """Charge hedges across quote currencies; see :class:`Depeg`.
-
-    With orders, an upper bound: no fill can pair off more than the smaller of all long and all
-    short deltas, at the highest rate of the levels that apply today.
-
-    Source: OKX, MR9: netting order and the two ends of the table mirrored; sizes beyond the
-    first band and prices between the ends are not known.
-
-    Raises
-    ------
-    RulesetError
-        ``RUL-030`` when the account needs a level that is not listed.
-    """
-    a, book, terms = frame.arrangement, frame.book, frame.terms
-    instrument = book.position_instrument
-    delta = quantity * frame.unit_delta[instrument]
-    quote = terms.quote[instrument].astype(np.int64)
-    index = group_index(frame)
-    value, share = np.zeros(a.groups), np.zeros(quantity.size)
-    names = book.registry.assets
-    for g, rows in enumerate(rows_by_group(frame)):
-        usd = float(index[g] * frame.pot_usd[a.group_pot[g]])
-        nets: dict[str, float] = {}
-        for row in rows:
-            key = names[quote[row]]
-            nets[key] = nets.get(key, 0.0) + float(delta[row])
-        book_of = Pairing({name: abs(net) for name, net in nets.items()})
-        slope: dict[str, float] = {}
-        for first, second in spec.pairs:
-            if nets.get(first, 0.0) * nets.get(second, 0.0) >= 0.0:
-                continue
-            count, grad = book_of.take([(first, 1.0), (second, 1.0)])
-            if count > 0.0:
-                charged, last = _depeg_charge(spec, frame, first, second, count * usd)
-                value[g] += charged / usd * index[g]
-                add_slope(slope, grad, last * float(index[g]))
-        for row in rows:
-            key = names[quote[row]]
-            share[row] = delta[row] * np.sign(nets[key]) * slope.get(key, 0.0)
-    if orders and book.leg_order.size:
-        value = np.maximum(value, _depeg_bound(spec, frame, delta, quote))
-    return same(value, share)
-
-
-def _depeg_price(frame: Frame, first: str, second: str) -> float:
-    """Price in US dollars of the cheaper stablecoin of a pair; US dollars are not one."""
-    prices = [
-        float(frame.asset_usd_or_one[frame.book.registry.asset(name)])
-        for name in (first, second)
-        if name in DOLLARS and name != "USD"
-    ]
-    return min(prices, default=1.0)
-
-
-def _depeg_sizes(spec: Depeg, frame: Frame, first: str, second: str) -> list[SizeRate]:
-    price = _depeg_price(frame, first, second)
-    for level in spec.levels:
-        if level.from_price <= price and (level.to_price is None or price <= level.to_price):
-            return level.sizes
-    raise not_published(
-        frame,
-        f"components.{spec.name}.levels",
-        f"the {spec.name} rate of {first} against {second} at a price of {price:.4g} USD",
-        "supply the level with --params",
-    )
-
-
-def _depeg_charge(
-    spec: Depeg, frame: Frame, first: str, second: str, usd: float
-) -> tuple[float, float]:
-    sizes = _depeg_sizes(spec, frame, first, second)
-    return progressive(usd, [s.floor for s in sizes], [s.rate for s in sizes])
-
-
-def _depeg_bound(spec: Depeg, frame: Frame, delta: Floats, quote: Ints) -> Floats:
-    """Most that hedges across quote currencies can cost after any fills, by group."""
-    a, book, terms = frame.arrangement, frame.book, frame.terms
-    leg_quote = terms.quote[book.leg_instrument].astype(np.int64)
-    extra = frame.leg_quantity * frame.unit_delta[book.leg_instrument]
-    index = group_index(frame)
-    names = book.registry.assets
-    known = {name for pair in spec.pairs for name in pair}
-    out = np.zeros(a.groups)
-    for g in np.unique(a.leg_group):
-        long = short = 0.0
-        present = []
-        for q in np.unique(
-            np.concatenate([quote[a.position_group == g], leg_quote[a.leg_group == g]])
-        ):
-            if names[q] not in known:
-                continue
-            net = float(delta[(a.position_group == g) & (quote == q)].sum())
-            legs = extra[(a.leg_group == g) & (leg_quote == q)]
-            long += max(0.0, net + float(np.maximum(legs, 0.0).sum()))
-            short += max(0.0, -(net + float(np.minimum(legs, 0.0).sum())))
-            present.append(names[q])
-        most = min(long, short) * float(index[g] * frame.pot_usd[a.group_pot[g]])
-        for first, second in spec.pairs:
-            if most > 0.0 and first in present and second in present:
-                top = max(s.rate for s in _depeg_sizes(spec, frame, first, second))
-                out[g] = max(out[g], most * top / float(frame.pot_usd[a.group_pot[g]]))
-    return out
-
-
-# ---- charges by contract ------------------------------------------------------------------
-
-
-def run_contract_charge(
-    spec: ContractCharge, frame: Frame, quantity: Floats, *, orders: bool
-) -> Part:
-    """Charge contracts by number; see :class:`ContractCharge`.
-
-    One coin of contract size costs ``usd + index × index price``; futures counted in US dollars
-    are as many coins as they are worth at the mark. With orders: contracts after the worse of
-    all buys and all sells, groups likewise.
-
-    Sources: SPAN short option minimum and TIMS least charge (clearing-practice sections 1.1 and
-    1.3); Bybit, net short option and perpetual contingencies (venues section 4).
-
-    Raises
-    ------
-    RulesetError
-        ``RUL-030`` when the account needs a rate that is not published.
-    """
-    a, book = frame.arrangement, frame.book
-    instrument = book.position_instrument
-    keep = live_kinds(frame, instrument, spec.kinds)
-    coins = np.where(keep, quantity * np.nan_to_num(frame.unit_coins[instrument]), 0.0)
-    pair = a.position_group.copy()
-    if spec.net == "contract":
-        pair = a.position_group * len(book.registry) + instrument
-    keys, row = np.unique(pair, return_inverse=True)
-    owner = keys // len(book.registry) if spec.net == "contract" else keys
-    net = sum_by(coins, row, keys.size)
-    size = _side(spec, net)
-    alone = np.zeros(a.groups)
-    if orders and book.leg_order.size:
-        size, alone = _ordered_size(spec, frame, quantity, size, row, keys.size)
-    count = sum_by(size, owner, a.groups) + alone
-    unit = np.zeros(a.groups)
-    index = group_index(frame)
-    for g in np.flatnonzero(count > 0):
-        if not spec.underlyings:
-            raise not_published(
-                frame,
-                f"components.{spec.name}.underlyings",
-                f"the {spec.name} rate",
-                f"supply it: --set components.{spec.name}.underlyings.default.index=RATE",
-            )
-        rule = _needed(spec.underlyings, frame, int(g), spec.name)
-        unit[g] = rule.usd / float(frame.pot_usd[a.group_pot[g]]) + rule.index * index[g]
-    charged = size > 0
-    share = coins * np.where(charged, np.sign(net), 0.0)[row] * unit[a.position_group]
-    if spec.side == "short":
-        share = np.where(net[row] < 0, share, 0.0)
-    return same(count * unit, share)
-
-
-def _side(spec: ContractCharge, net: Floats) -> Floats:
-    return np.maximum(-net, 0.0) if spec.side == "short" else np.abs(net)
-
-
-def _ordered_size(
-    spec: ContractCharge, frame: Frame, quantity: Floats, size: Floats, row: Ints, count: int
-) -> tuple[Floats, Floats]:
-    """Return sizes after the worst fills, and what orders alone add by group."""
-    a, book = frame.arrangement, frame.book
-    coins = np.nan_to_num(frame.unit_coins)
-    alone = np.zeros(a.groups)
-    legs_keep = live_kinds(frame, book.leg_instrument, spec.kinds)
-    if spec.net == "group":
-        extra = np.where(legs_keep, frame.leg_quantity * coins[book.leg_instrument], 0.0)
-        held = live_kinds(frame, book.position_instrument, spec.kinds)
-        now = sum_by(
-            np.where(held, quantity * coins[book.position_instrument], 0.0),
-            a.position_group,
-            a.groups,
-        )
-        up, down = leg_sums(frame, extra)
-        worst = np.maximum(_side(spec, now + up), _side(spec, now - down))
-        worst = np.maximum(worst, _side(spec, now))
-        groups = np.unique(a.position_group)
-        alone = worst.copy()
-        alone[groups] -= size
-        return size, np.maximum(alone, 0.0)
-    buy, sell, legs, alone_buy, alone_sell = fill_extremes(frame)
-    keep = live_kinds(frame, book.position_instrument, spec.kinds)
-    unit = np.where(keep, coins[book.position_instrument], 0.0)
-    for change in (buy, -sell):
-        size = np.maximum(size, _side(spec, sum_by((quantity + change) * unit, row, count)))
-    ordered = book.leg_instrument[legs]
-    mine = live_kinds(frame, ordered, spec.kinds)
-    worst = alone_sell if spec.side == "short" else np.maximum(alone_buy, alone_sell)
-    alone = sum_by(np.where(mine, worst * coins[ordered], 0.0), a.leg_group[legs], a.groups)
-    return size, alone
-
-
-# ---- spreads between expiries -------------------------------------------------------------
-
-
-def unit_vega(frame: Frame, instrument: Ints, group: Ints) -> Floats:
-    """Vega of one unit by row: numeraire per 1.00 of volatility (Black-76); 0 but for options."""
-    terms, view = frame.terms, frame.view
-    out = np.zeros(instrument.size)
-    rows = np.flatnonzero(live_kinds(frame, instrument, ("option",)))
-    if rows.size:
-        i = instrument[rows]
-        _, _, vega = black76_price_delta_vega(
-            view.price[i], terms.strike[i], view.years[i], view.vol[i], terms.is_call[i]
-        )
-        per = (
-            frame.asset_usd_or_one[terms.quote[i]]
-            / frame.pot_usd[frame.arrangement.group_pot[group[rows]]]
-        )
-        out[rows] = vega * terms.contract_size[i] * per
-    return out
-
-
-def run_expiry_spread(spec: ExpirySpread, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
-    """Charge hedges across expiries: Σ over pairs of hedged amount × gap × factor.
-
-    Net amounts by expiry stand on one side or the other; opposite ones are paired off, nearest
-    expiries first (the earlier pair at a tie). A perpetual and spot stand at today. With orders,
-    an upper bound: the smaller of all long and all short amounts over the widest gap.
-
-    Source: Bybit, delta and vega spread contingencies, as described by secondary write-ups; the
-    pairing order is a house choice.
-    """
-    a, book = frame.arrangement, frame.book
-    unit = _spread_unit(spec, frame, book.position_instrument, a.position_group)
-    amount = quantity * unit
-    at = _spread_time(spec, frame, book.position_instrument)
-    value, share = np.zeros(a.groups), np.zeros(quantity.size)
-    for g, rows in enumerate(rows_by_group(frame)):
-        nets: dict[float, float] = {}
-        for row in rows:
-            nets[float(at[row])] = nets.get(float(at[row]), 0.0) + float(amount[row])
-        pairing = Pairing({t: abs(net) for t, net in nets.items()})
-        times = sorted(nets)
-        pairs = sorted((t - s, s, t) for k, s in enumerate(times) for t in times[k + 1 :])
-        slope: dict[float, float] = {}
-        for gap, s, t in pairs:
-            if nets[s] * nets[t] >= 0.0:
-                continue
-            count, grad = pairing.take([(s, 1.0), (t, 1.0)])
-            if count > 0.0:
-                factor = _spread_factor(spec, frame, g)
-                value[g] += count * gap * factor
-                add_slope(slope, grad, gap * factor)
-        for row in rows:
-            net = nets[float(at[row])]
-            share[row] = amount[row] * np.sign(net) * slope.get(float(at[row]), 0.0)
-    if orders and book.leg_order.size:
-        value = np.maximum(value, _spread_bound(spec, frame, amount, at))
-    return same(value, share)
-
-
-def _spread_unit(spec: ExpirySpread, frame: Frame, instrument: Ints, group: Ints) -> Floats:
-    if spec.of == "vega":
-        return unit_vega(frame, instrument, group)
-    return np.asarray(frame.unit_delta[instrument] * own_index(frame, instrument, group))
-
-
-def _spread_time(spec: ExpirySpread, frame: Frame, instrument: Ints) -> Floats:
-    """Years (delta) or days (vega) to expiry; 0 where there is none."""
-    years = frame.view.years[instrument]
-    return np.where(np.isinf(years), 0.0, years) * (1.0 if spec.of == "delta" else 365.0)
-
-
-def _spread_factor(spec: ExpirySpread, frame: Frame, group: int) -> float:
-    if not spec.factors:
-        raise not_published(
-            frame,
-            f"components.{spec.name}.factors",
-            f"the {spec.name} factor",
-            f"supply it, for example --set components.{spec.name}.factors.default=0.5",
-        )
-    return _needed(spec.factors, frame, group, spec.name)
-
-
-def _spread_bound(spec: ExpirySpread, frame: Frame, amount: Floats, at: Floats) -> Floats:
-    a, book = frame.arrangement, frame.book
-    extra = frame.leg_quantity * _spread_unit(spec, frame, book.leg_instrument, a.leg_group)
-    leg_at = _spread_time(spec, frame, book.leg_instrument)
-    out = np.zeros(a.groups)
-    for g in np.unique(a.leg_group):
-        mine, legs = a.position_group == g, a.leg_group == g
-        times = np.concatenate([at[mine], leg_at[legs]])
-        everything = np.concatenate([amount[mine], extra[legs]])
-        long = float(np.maximum(everything, 0.0).sum())
-        short = float(np.maximum(-everything, 0.0).sum())
-        gap = float(times.max() - times.min())
-        if min(long, short) * gap > 0.0:
-            out[g] = min(long, short) * gap * _spread_factor(spec, frame, int(g))
-    return out
-
-
-# ---- what is not published ----------------------------------------------------------------
+# ---- what is not published ---------------------------------------------------------------
 
 
 def run_unpublished(spec: Unpublished, frame: Frame, quantity: Floats, *, orders: bool) -> Part:

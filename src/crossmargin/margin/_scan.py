@@ -231,12 +231,15 @@ def _held_in_coin(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
     balance is stressed, the rest of it moves with the same price.
     """
     a, book = frame.arrangement, frame.book
+    stressed = any(rule.stress != "none" for rule in frame.ruleset.data.collateral.assets.values())
+    if spec.conversion == "base" or not stressed:
+        return np.zeros((quantity.size, 1))
     settle = a.segment_asset[a.position_segment]
     group = a.segment_group[a.position_segment]
     moves = (frame.follow[settle] == a.group_underlying[group]) & (
         settle != a.pot_asset[a.group_pot[group]]
     )
-    if spec.conversion == "base" or not moves.any():
+    if not moves.any():
         return np.zeros((quantity.size, 1))
     # Quantity may be scaled; profit and value are linear in it.
     profit, value = frame.position_values(quantity)
@@ -424,10 +427,14 @@ def worst_column(vector: Floats) -> tuple[Floats, Ints]:
 
 
 def scan_shares(
-    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, column: Ints
-) -> tuple[Floats, Floats]:
-    """Return each position's and balance's loss in a scenario chosen by group; see `_Scanned`."""
-    return _scanned(spec, frame, quantity, amount, orders=False).shares(column)
+    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *columns: Ints
+) -> list[tuple[Floats, Floats]]:
+    """Return each position's and balance's loss in scenarios chosen by group, one for each column.
+
+    A column holds the scenario of each group, or -1 where nothing is to be shared.
+    """
+    scanned = _scanned(spec, frame, quantity, amount, orders=False)
+    return [scanned.shares(column) for column in columns]
 
 
 def run_scan(

@@ -51,25 +51,33 @@ def composite_deltas(frame: Frame, points: DeltaPoints) -> Floats:
     """
     if points.points == [0.0] or frame.ruleset.data.scenarios is None:
         return frame.unit_delta
+    return frame.once_here(f"composite {points}", lambda: _composite_deltas(frame, points))
+
+
+def _composite_deltas(frame: Frame, points: DeltaPoints) -> Floats:
     terms, view = frame.terms, frame.view
+    spec = frame.ruleset.data.scenarios
+    assert spec is not None
     out = frame.unit_delta.copy()
     used = frame.used
     opt = used[(terms.kind[used] == KIND_CODE["option"]) & ~view.settled[used]]
     if not opt.size:
         return out
-    spec = frame.ruleset.data.scenarios
     names = frame.book.registry.assets
     leader = frame.follow[terms.underlying[opt]]
     reach = np.array([spec.shocks_for(names[u]).price_range for u in leader])
-    total = np.zeros(opt.size)
-    for point, weight in zip(points.points, points.weights):
-        forward = view.price_fixed[opt] + view.price_variable[opt] * (1.0 + point * reach)
-        _, slope, _ = black76_price_delta_vega(
-            forward, terms.strike[opt], view.years[opt], view.vol[opt], terms.is_call[opt]
-        )
-        total += weight * slope
+    moved = 1.0 + np.array(points.points)[:, None] * reach
+    _, slope, _ = black76_price_delta_vega(
+        view.price_fixed[opt] + view.price_variable[opt] * moved,
+        terms.strike[opt],
+        view.years[opt],
+        view.vol[opt],
+        terms.is_call[opt],
+    )
+    weights = np.array(points.weights)
+    total = (weights[:, None] * slope).sum(axis=0)
     moving = view.price_variable[opt] / view.price[opt]
-    out[opt] = total / sum(points.weights) * moving * terms.contract_size[opt]
+    out[opt] = total / weights.sum() * moving * terms.contract_size[opt]
     return out
 
 
@@ -174,7 +182,7 @@ def run_spread_credit(spec: SpreadCredit, stage: Stage) -> Part:
     a, book = frame.arrangement, frame.book
     credit = np.zeros(a.groups)
     share = np.zeros(stage.quantity.size)
-    if not spec.active or not spec.spreads or not a.groups:
+    if not spec.active or not _can_spread(spec, frame):
         return same(credit, share)
     unit_delta = composite_deltas(frame, spec.deltas)
     delta = stage.quantity * unit_delta[book.position_instrument]
@@ -213,13 +221,29 @@ def run_spread_credit(spec: SpreadCredit, stage: Stage) -> Part:
     return same(credit, share, joined)
 
 
+def _can_spread(spec: SpreadCredit, frame: Frame) -> bool:
+    """Whether any pot holds all commodities of a line of the table."""
+
+    def find() -> bool:
+        a, names = frame.arrangement, frame.book.registry.assets
+        held: dict[int, set[str]] = {}
+        for pot, asset in zip(a.group_pot, a.group_underlying):
+            held.setdefault(int(pot), set()).add(names[asset])
+        lines = [{leg.group for leg in line.legs} for line in spec.spreads]
+        return any(line <= mine for mine in held.values() for line in lines)
+
+    return frame.once(f"can_spread_{spec.name}", find)
+
+
 def _risks(stage: Stage) -> tuple[Ints, Ints, Floats]:
     """Return each scenario's partner, the still scenarios, and the price risk of each group."""
     frame = stage.frame
     _, scan = the_scan(frame, stage.scan)
     s = frame.table.scenarios
     # Moves differ by underlying, and which scenarios belong together does not.
-    pair, still = scenario_pairs(s.move[0], s.vol_state, s.weight[0])
+    pair, still = frame.once(
+        "scenario_pairs", lambda: scenario_pairs(s.move[0], s.vol_state, s.weight[0])
+    )
     risk = np.array([price_risk(-v, pair, still) for v in scan.vector])
     return pair, still, risk.reshape(-1)
 
@@ -229,17 +253,15 @@ def _risk_shares(stage: Stage, pair: Ints, still: Ints, risk: Floats) -> Floats:
     frame = stage.frame
     spec, scan = the_scan(frame, stage.scan)
 
-    def at(column: Ints) -> Floats:
-        used = np.where(risk > 0.0, column, -1)
-        return scan_shares(spec, frame, stage.quantity, stage.amount, used)[0]
-
     if not (risk > 0.0).any():
         return np.zeros(stage.quantity.size)
     partner = pair[np.maximum(scan.binding, 0)]
-    out = 0.5 * (at(scan.binding) + at(partner))
-    for column in still:
-        out -= at(np.full(risk.size, column)) / still.size
-    return out
+    columns = [scan.binding, partner, *(np.full(risk.size, column) for column in still)]
+    used = [np.where(risk > 0.0, column, -1) for column in columns]
+    active, other, *rest = (
+        position for position, _ in scan_shares(spec, frame, stage.quantity, stage.amount, *used)
+    )
+    return np.asarray(0.5 * (active + other) - sum(rest) / max(still.size, 1))
 
 
 def run_risk_cap(spec: RiskCap, stage: Stage) -> Part:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import invariant
 from crossmargin.margin import _charges as charges
+from crossmargin.margin import _contracts as contracts
 from crossmargin.margin import _feeds as feeds
+from crossmargin.margin import _hedges as hedges
 from crossmargin.margin import _option_charges as option_charges
 from crossmargin.margin import _portfolio as portfolio
 from crossmargin.margin import _span_stages as span
@@ -144,9 +146,9 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
     ScanPart: portfolio.run_scan_part,
     Basis: _plain(portfolio.run_basis),
     MinimumCharge: _plain(portfolio.run_minimum_charge),
-    Depeg: _plain(portfolio.run_depeg),
-    ContractCharge: _plain(portfolio.run_contract_charge),
-    ExpirySpread: _plain(portfolio.run_expiry_spread),
+    Depeg: _plain(hedges.run_depeg),
+    ContractCharge: _plain(contracts.run_contract_charge),
+    ExpirySpread: _plain(hedges.run_expiry_spread),
     Unpublished: _plain(portfolio.run_unpublished),
     Factor: _plain(portfolio.run_factor),
     ProductOffset: portfolio.run_product_offset,

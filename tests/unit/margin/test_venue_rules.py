@@ -229,7 +229,7 @@ class TestBybit:
     def test_vega_spread(self) -> None:
         snap = snapshot(vols={CALL: 0.6, FAR_CALL: 0.6})
         made = frame(account((CALL, -10), (FAR_CALL, 2)), self.supplied(), snap)
-        from crossmargin.margin._portfolio import unit_vega
+        from crossmargin.margin._hedges import unit_vega
 
         index = made.book.position_instrument
         vega = np.array([-10, 2]) * unit_vega(made, index, made.arrangement.position_group)
