@@ -45,15 +45,17 @@ from crossmargin.pricing import black76
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from golden.test_engine_against_oracle import QUIET, WORST_FILL, some_accounts
+from golden.test_engine_against_oracle import COVERS, QUIET, SUPPLIED, WORST_FILL, some_accounts
 
-#: Rule-sets whose parameters the random accounts know; others are gone through when they answer.
-IDS = [name for name in ruleset_ids() if name.startswith(("deribit", "paradex", "isolated"))]
+#: Rule-sets whose parameters the random accounts know.
+IDS = [name for name in ruleset_ids() if name in COVERS]
 Pots = dict[str, tuple[float, float]]
 
 
 def rules_of(name: str) -> Ruleset:
-    return load_ruleset(name, overrides={**WORST_FILL, **QUIET.get(name, {})})
+    return load_ruleset(
+        name, overrides={**WORST_FILL, **SUPPLIED.get(name, {}), **QUIET.get(name, {})}
+    )
 
 
 def pots_of(who: AccountFile, world: Snapshot, rules: Ruleset) -> tuple[Pots, Evaluation]:

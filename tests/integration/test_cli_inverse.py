@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossmargin.cli import main
-from crossmargin.cli._inverse import parse_orders
+from crossmargin.cli._orders import parse_orders
 from crossmargin.errors import InputError
 
 PERP = "BTC_USDC-PERPETUAL"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crossmargin.book import AccountFile, BalanceEntry, book_from_accounts
 from crossmargin.margin._frame import Frame
-from crossmargin.margin._probe import balance_row, pot_names, rounding_usd, standing
+from crossmargin.margin._probe import balance_row
+from crossmargin.margin._standing import pot_names, rounding_usd, standing
 from crossmargin.margin.engine import equity, fenced_margins, frame_for, requirement
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot

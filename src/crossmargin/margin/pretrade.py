@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from crossmargin.book import AccountFile, OrderEntry
 from crossmargin.errors import CrossmarginError
-from crossmargin.margin._probe import OrderProbe, Standing
+from crossmargin.margin._probe import OrderProbe
+from crossmargin.margin._standing import Standing
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
 

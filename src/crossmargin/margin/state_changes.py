@@ -25,7 +25,7 @@ from crossmargin.errors import CrossmarginError, InputError, MarginError
 from crossmargin.instruments import DOLLARS, KIND_CODE
 from crossmargin.margin._crossing import close_in, outward
 from crossmargin.margin._frame import Frame
-from crossmargin.margin._probe import asked, pot_names
+from crossmargin.margin._standing import asked, pot_names
 from crossmargin.margin.engine import equity, fenced_margins, frame_for, requirement
 from crossmargin.margin.liquidation_price import HIGHEST_RATIO, LOWEST_RATIO, moving_assets
 from crossmargin.margin.ruleset import Ruleset
