@@ -362,7 +362,8 @@ def _expiry_values(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
 class _Scanned:
     """Rows, segment sums and φ of one scan: what margin and shares are both read from.
 
-    `raw` is the change of each segment before a static discount, `v` what counts of it.
+    `raw` is the change of each segment before a static discount, `v` what counts of it, and
+    `filled` the change after the worst fills of open orders.
     """
 
     frame: Frame
@@ -370,6 +371,7 @@ class _Scanned:
     held: Floats
     value: Floats
     raw: Floats
+    filled: Floats
     v: Floats
     discount: Discounted | None
     phi: _Phi
@@ -406,7 +408,7 @@ def _scanned(
     v = sum_by(rows, a.position_segment, a.segments) + sum_by(held, a.balance_segment, a.segments)
     value = _expiry_values(spec, frame, quantity)
     discount = static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
-    raw = v
+    raw = filled = v
     if discount is not None:
         v = discount.change(v)
     if orders and frame.book.leg_order.size:
@@ -414,7 +416,8 @@ def _scanned(
         # In a turned scenario what hurts is distance from today, on either side.
         away = np.where(frame.table.scenarios.turned & (v > 0), -v, v)
         v = away - worse
-    return _Scanned(frame, rows, held, value, raw, v, discount, _phi(spec, frame))
+        filled = raw - worse
+    return _Scanned(frame, rows, held, value, raw, filled, v, discount, _phi(spec, frame))
 
 
 def worst_column(vector: Floats) -> tuple[Floats, Ints]:
@@ -464,7 +467,7 @@ def run_scan(
         margin=margin,
         binding=binding,
         vector=vector,
-        raw=sum_by(scanned.raw, a.segment_group, a.groups),
+        raw=sum_by(scanned.filled, a.segment_group, a.groups),
         position_share=share,
         balance_share=balance_share,
     )
