@@ -447,6 +447,32 @@ def test_shares_of_an_owners_accounts_add_up_account_by_account() -> None:
     assert by_pot == pytest.approx(requirement(frame).im, rel=1e-9)
 
 
+def test_shares_of_a_book_that_nearly_cancels() -> None:
+    """3.5 coins of 728: rounding of the net must not use up the panels and look like a jump."""
+    rules = h.rules(
+        concentration(scale={"power": 2.727252648882512}),
+        impact(horizon="smooth", scale={"risk_multiple": 1.0}),
+    )
+    held = [
+        (h.PERP, -136.1472729550484),
+        (INVERSE, -32.41875029367587 * 50_000.0),
+        (h.PERP, 188.20276228425317),
+        (h.PERP, -197.03074122673087),
+        (h.PERP, 51.597116957735295),
+        (h.PERP, 122.3208635070469),
+    ]
+    accounts = [h.account(row, name=f"a{k}", owner="o") for k, row in enumerate(held)]
+    frame = frame_for(book_from_accounts(accounts), market(), rules)
+    found = shares(frame)
+    assert found.jumps == 0.0
+    assert float(found.position.sum()) == pytest.approx(found.total, rel=1e-9)
+    # One law, all on one side: spread and impact are shared in proportion to size.
+    short = np.array([q for _, q in held])
+    short[1] /= 50_000.0
+    weight = np.maximum(-short, 0.0) / np.maximum(-short, 0.0).sum()
+    assert found.position == pytest.approx(found.total * weight, rel=1e-8)
+
+
 def test_statement_shows_the_add_on_and_can_be_computed_again() -> None:
     rules = h.rules(h.flat_rate(0.05, 0.02), concentration(), impact())
     who = h.account((h.PERP, 300.0), balances={"USDC": 5e6}, owner="house")
