@@ -74,6 +74,9 @@ VOLS = {
     for field, size in (("vol_up", 0.4), ("vol_down", 0.3))
 }
 SUPPLIED: dict[str, dict[str, Any]] = {
+    # The venue has linear perpetuals alone; the random accounts hold inverse ones too.
+    "hyperliquid": {"instruments": ["perpetual", "inverse-perpetual"]},
+    "hyperliquid-isolated": {"instruments": ["perpetual", "inverse-perpetual"]},
     "okx-pm": {
         **VOLS,
         "collateral.assets.default.haircut": 0.05,

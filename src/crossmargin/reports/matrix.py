@@ -12,7 +12,7 @@ from crossmargin.reports._sections import badge
 from crossmargin.reports._table import Column, table
 from crossmargin.reports._text import Safe, amount, esc, health
 from crossmargin.reports.html import page
-from crossmargin.reports.terminal import STATE_STYLE, usd
+from crossmargin.reports.terminal import NOT_COVERED, STATE_STYLE, print_refusals, usd
 
 
 def _mark(cell: Cell) -> str:
@@ -28,8 +28,12 @@ def print_matrix(console: Console, matrix: Matrix) -> None:
     out.add_column("rule-set", no_wrap=True)
     for account in matrix.accounts:
         out.add_column(account, justify="right", overflow="fold")
+    nowhere = []
     for rules in matrix.rulesets:
         cells = [matrix.cells[rules, account] for account in matrix.accounts]
+        if all(cell.error is not None for cell in cells):
+            nowhere.append((rules, cells[0].error or ""))
+            continue
         out.add_row(rules, *[_cell_text(cell) for cell in cells])
     console.print(out)
     complete = matrix.complete_rulesets
@@ -41,11 +45,13 @@ def print_matrix(console: Console, matrix: Matrix) -> None:
             "dim",
         )
     )
+    print_refusals(console, nowhere, "any account's")
     for rules in matrix.rulesets:
         refused = [c for a in matrix.accounts if (c := matrix.cells[rules, a]).error is not None]
-        if refused:
-            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-            console.print(Text(f"{rules}{more}: {refused[0].error}", "yellow"))
+        why = [c for c in refused if not str(c.error).startswith(NOT_COVERED)]
+        if why and len(refused) < len(matrix.accounts):
+            more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+            console.print(Text(f"{rules}{more}: {why[0].error}", "yellow"))
 
 
 def _cell_text(cell: Cell) -> Text:

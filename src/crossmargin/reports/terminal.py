@@ -345,8 +345,7 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
     for row in rows:
         made, tail = row.statement, row.tail
         if made is None or tail is None:
-            refused.append(row)
-            table.add_row(row.ruleset, *["–"] * 8, Text("refused", "bold yellow"))
+            refused.append((row.ruleset, row.error or ""))
             continue
         t = made.totals
         nearest = next((x for x in made.liquidation if x.underlying != "*"), None)
@@ -384,5 +383,30 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
                 "dim",
             )
         )
-    for row in refused:
-        console.print(Text(f"{row.ruleset}: {row.error}", "yellow"))
+    print_refusals(console, refused, "its")
+
+
+#: A rule-set that was made for other contracts; nothing about the account is wrong.
+NOT_COVERED = "RUL-014"
+
+
+def print_refusals(console: Console, refused: Sequence[tuple[str, str]], whose: str) -> None:
+    """Print why rule-sets refuse: in one line those that trade other contracts, then the rest.
+
+    Parameters
+    ----------
+    console : Console
+        Where to print.
+    refused : sequence of (str, str)
+        Rule-set and error.
+    whose : str
+        Whose contracts: ``its`` or ``their``.
+    """
+    other = [name for name, error in refused if error.startswith(NOT_COVERED)]
+    if other:
+        console.print(
+            Text(f"rule-sets that do not cover {whose} contracts: {', '.join(other)}", "dim")
+        )
+    for name, error in refused:
+        if name not in other:
+            console.print(Text(f"{name}: {error}", "yellow"))

@@ -121,8 +121,8 @@ def test_isolated_positions_have_pots() -> None:
 
 REFUSED = {
     "a coin that is not listed": ((perp("ZEC"), 1.0), {"USDC": 1}, "RUL-011", "ZEC"),
-    "an option": (("BTC-27MAR26-90000-C", 1.0), {"USDC": 1}, "RUL-011", "option"),
-    "a dated future": (("BTC_USDC-27MAR26", 1.0), {"USDC": 1}, "RUL-011", "future"),
+    "an option": (("BTC-27MAR26-90000-C", 1.0), {"USDC": 1}, "RUL-014", "option"),
+    "a dated future": (("BTC_USDC-27MAR26", 1.0), {"USDC": 1}, "RUL-014", "future"),
     "another collateral": ((perp("BTC"), 1.0), {"SOL": 1}, "RUL-020", "SOL"),
 }
 

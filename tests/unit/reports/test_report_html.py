@@ -233,7 +233,9 @@ def test_comparison_rows_carry_tail_cost_and_refusals(make, covered) -> None:
     rows = [other, ComparisonRow(ruleset="elsewhere", error="RUL-020: no haircut")]
     seen = check(render_report(made, profiles, comparison=rows))
     assert "elsewhere: RUL-020: no haircut" in seen.text
-    assert seen.text.index(f"{made.ruleset.id} *") < seen.text.index("paradex-pm *")
+    # Nothing unknown touches the first; the second leaves its fee provision out.
+    assert made.ruleset.complete_here and f"{made.ruleset.id} *" not in seen.text
+    assert seen.text.index("elsewhere") and "paradex-pm *" in seen.text
     assert "tail cost" not in seen.text
 
 
