@@ -6,6 +6,7 @@ Rounded figures are matched to half a unit of their last digit, the rest to 1e-6
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ from tests.helpers import (
     scan_rules,
 )
 
+from crossmargin.book import AccountFile
 from crossmargin.margin import (
+    LiquidationPrice,
     Ruleset,
     equity,
     fenced_margins,
@@ -36,6 +39,7 @@ from crossmargin.margin import (
     load_ruleset,
     make_statement,
     requirement,
+    top_up,
 )
 from crossmargin.margin._formula import tier_margin
 from crossmargin.margin.components import Tier
@@ -594,3 +598,68 @@ class TestInvariants:
         made = frame(account((CALL, 1), (PUT, -1)), G, MARKET)
         _, value = made.position_values()
         assert math.fsum(value) == pytest.approx(0.0, abs=1e-9)
+
+
+class TestA08MarginAggregation:
+    """Long 1 BTC at venue A and short 1 at venue B, 5,000 on each, entry 50,000, m = 5 %."""
+
+    venue = rules(flat_rate(0.10, 0.05))
+    other = "BTC_USDT-PERPETUAL"
+
+    def world(self, btc: float = 50_000.0) -> Snapshot:
+        prices = FLAT | {"BTC": btc, "USDT": 1.0}
+        return market(prices, marks={PERP: btc, self.other: btc})
+
+    def at(self, quantity: float) -> AccountFile:
+        return account((PERP, quantity, 50_000), balances={"USDC": 5_000})
+
+    def line(self, who: AccountFile) -> LiquidationPrice:
+        (found,) = [
+            x
+            for x in liquidation_prices(frame(who, self.venue, self.world()))
+            if x.underlying == "BTC"
+        ]
+        return found
+
+    def test_each_venue_dies_on_its_own_side(self) -> None:
+        a, b = self.line(self.at(1)), self.line(self.at(-1))
+        assert a.down.price_usd == pytest.approx(47_368.42, abs=CENT)
+        assert b.up.price_usd == pytest.approx(52_380.95, abs=CENT)
+
+    def test_what_each_needs_in_a_common_move(self) -> None:
+        fall = top_up(self.at(1), self.world(42_500), self.venue, "USDC", target="mm")
+        rise = top_up(self.at(-1), self.world(57_500), self.venue, "USDC", target="mm")
+        assert fall.amount == pytest.approx(4_625, abs=CENT)
+        assert rise.amount == pytest.approx(5_375, abs=CENT)
+
+    def test_what_is_left_is_naked(self) -> None:
+        both = [frame(self.at(q), self.venue, self.world()) for q in (1, -1)]
+        deltas = [float(f.book.position_quantity @ f.unit_delta[:1]) for f in both]
+        assert sum(deltas) == 0.0
+        assert sum(deltas) - deltas[0] == -1.0
+
+    def test_one_account_outlives_both(self) -> None:
+        """The same two positions, margined gross, before 10,000 in one account."""
+        pooled = account((PERP, 1, 50_000), (self.other, -1, 50_000), balances={"USDC": 10_000})
+        found = self.line(pooled)
+        for side in (found.down, found.up):
+            assert side.price_usd is None or not 47_368.42 <= side.price_usd <= 52_380.95
+        assert not found.breached
+
+
+class TestB12EffectiveRate:
+    """Marginal brackets are continuous and convex; the whole-notional scheme jumps."""
+
+    tiers: ClassVar = [Tier(floor=0, im=0.01, mm=0.005), Tier(floor=1e6, im=0.02, mm=0.01)]
+
+    def test_continuous_and_convex(self) -> None:
+        n = np.linspace(0, 3e6, 3_001)
+        im, _ = tier_margin(n, self.tiers, marginal=True)
+        slope = np.diff(im) / np.diff(n)
+        assert np.all(np.diff(slope) >= -1e-12)
+        just = tier_margin(np.array([1e6, 1e6 + 1e-6]), self.tiers, marginal=True)[0]
+        assert just[1] - just[0] < 1e-6
+
+    def test_the_whole_notional_jumps(self) -> None:
+        just = tier_margin(np.array([1e6, 1e6 + 1e-6]), self.tiers, marginal=False)[0]
+        assert just[1] - just[0] == pytest.approx(10_000.0, rel=1e-6)

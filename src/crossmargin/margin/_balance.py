@@ -84,6 +84,10 @@ class BalanceProbe:
         amounts[0] -= left
         return amounts
 
+    def frame(self) -> Frame:
+        """Return the account as it is, priced."""
+        return self._frame(0.0)
+
     def _frame(self, delta: float) -> Frame:
         amounts = self._changed(delta)
         debts = tuple(amount < 0 for amount in amounts)

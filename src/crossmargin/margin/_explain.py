@@ -224,7 +224,8 @@ def component_lines(frame: Frame, need: Requirement) -> list[ComponentLine]:
         if spec.name in need.parts:
             part = need.parts[spec.name]
             for g in range(a.groups):
-                usd = float(frame.pot_usd[a.group_pot[g]])
+                plain = spec.dimensionless
+                usd = 0.0 if plain else float(frame.pot_usd[a.group_pot[g]])
                 lines.append(
                     ComponentLine(
                         pot=pot_name(frame, int(a.group_pot[g])),
@@ -235,6 +236,8 @@ def component_lines(frame: Frame, need: Requirement) -> list[ComponentLine]:
                         source=spec.source,
                         confidence=_confidence(frame, spec.name, spec.confidence),
                         note=spec.note,
+                        factor_im=float(part.im[g]) if plain else None,
+                        factor_mm=float(part.mm[g]) if plain else None,
                     )
                 )
         else:
@@ -340,7 +343,10 @@ def waterfall(
     what = "scans" if scan is not None else "margins"
     steps = [Step(label=f"standalone {what}", kind="total", usd=first)]
     gross = float(need.group_im @ usd_group)
-    parts = {name: float(part.im @ usd_group) for name, part in need.parts.items()}
+    factors = {spec.name for spec in frame.ruleset.data.components if spec.dimensionless}
+    parts = {
+        name: float(part.im @ usd_group) for name, part in need.parts.items() if name not in factors
+    }
     running = sum(parts.values())
     if scan is not None:
         running = parts[scan.name]
@@ -417,8 +423,17 @@ def gaps_here(frame: Frame, need: Requirement) -> list[str]:
     return found
 
 
-def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) -> list[str]:
-    """Say aloud what a reader must know and could not see from the numbers."""
+def notes(
+    frame: Frame,
+    account: AccountFile,
+    snapshot: Snapshot,
+    have: Equity,
+    excess: tuple[float, float],
+) -> list[str]:
+    """Say aloud what a reader must know and could not see from the numbers.
+
+    `excess` is equity less requirement, initial and maintenance, US dollars.
+    """
     book, view, data = frame.book, frame.view, frame.ruleset.data
     out = []
     if not account.positions:
@@ -429,6 +444,11 @@ def notes(frame: Frame, account: AccountFile, snapshot: Snapshot, have: Equity) 
             f"Rule-set {data.id} is incomplete; without a source: "
             + "; ".join(frame.ruleset.gaps)
             + "."
+        )
+    if data.net_margin:
+        out.append(
+            f"The venue reports margin net of the account's value: initial {excess[0]:,.2f} USD, "
+            f"maintenance {excess[1]:,.2f} USD; it asks for at least 0."
         )
     if data.pools.by == "position":
         lacking = -float(np.minimum(have.mm[frame.arrangement.pot_position < 0], 0.0).sum())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,6 +76,36 @@ def protect_of(frame: Frame, pot: int | None = None) -> ProtectState | None:
         if expiry is not None:
             forwards.add((item.underlying, expiry))
     return state.touching(assets, {item.id for item in items}, forwards)
+
+
+def permitted(frame: Frame, allowed: Collection[str] | None) -> Collection[str] | None:
+    """Return which actions are allowed: as the caller says, else what the market's prices leave.
+
+    Parameters
+    ----------
+    frame : Frame
+        Whoever asks.
+    allowed : collection of str or None
+        Words of ``market.policy``'s actions; None leaves it to the prices.
+
+    Returns
+    -------
+    collection of str or None
+        None: everything.
+    """
+    if allowed is not None:
+        return allowed
+    state = protect_of(frame)
+    if state is None or not state.untrusted:
+        return None
+    actions = allowed_actions(state)
+    words = {
+        "new-risk": actions.new_risk,
+        "reduce": actions.reduce,
+        "liquidate": actions.liquidate,
+        "withdraw": actions.withdraw,
+    }
+    return {word for word, permission in words.items() if permission.allowed}
 
 
 def protected_pots(frame: Frame) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from crossmargin.instruments import parse_instrument
 from crossmargin.margin._balance import BalanceProbe
 from crossmargin.margin._crossing import Bracket, largest_prefix
 from crossmargin.margin._probe import OrderProbe
+from crossmargin.margin._protect import permitted
 from crossmargin.margin.pretrade import NEW_RISK, PARTS, slack
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
@@ -139,6 +140,7 @@ def largest_order(
     try:
         probe = OrderProbe(account, snapshot, ruleset, order)
         unit = probe.notional_usd
+        allowed = permitted(probe.frame_filled(0.0), allowed)
         protect = allowed is not None and NEW_RISK not in allowed
 
         known = _Known(
@@ -351,6 +353,7 @@ def largest_withdrawal(
         raise error.located(account=account.account) from None
     held, price = probe.held, probe.price_usd
     cap = cap_usd / price if debt else max(held, 0.0)
+    allowed = permitted(probe.frame(), allowed)
     shut = allowed is not None and WITHDRAW not in allowed
     nothing = Bracket(0.0, probe.excess_usd(0.0), None, None)
     if shut or cap <= 0.0:

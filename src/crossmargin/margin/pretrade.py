@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from crossmargin.book import AccountFile, OrderEntry
 from crossmargin.errors import CrossmarginError
 from crossmargin.margin._probe import OrderProbe
+from crossmargin.margin._protect import permitted
 from crossmargin.margin._standing import Standing
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import Snapshot
@@ -190,7 +191,7 @@ def check_order(
         One leg, or several that fill together. Without a price a leg fills at the mark.
     allowed : collection of str, optional
         Actions that protect mode leaves; without ``"new-risk"`` among them only orders that do
-        no harm pass. None: everything is allowed.
+        no harm pass. None: as the market's prices leave it.
     allow_debt : bool
         False refuses an order whose fill leaves or deepens a debt in the asset it is paid in.
 
@@ -217,6 +218,7 @@ def check_order(
 def _checked(
     probe: OrderProbe, name: str, allowed: Collection[str] | None, allow_debt: bool
 ) -> OrderCheck:
+    allowed = permitted(probe.frame_filled(0.0), allowed)
     before, rounding = probe.before, probe.rounding(1.0)
     room = np.full(len(probe.names), np.inf)
     harm = np.zeros(len(probe.names))

@@ -201,7 +201,8 @@ def make_statement(
             )
             for line in solved
         ],
-        notes=protect_notes(trust, by_numbers) + explain.notes(frame, account, market, done.have),
+        notes=protect_notes(trust, by_numbers)
+        + explain.notes(frame, account, market, done.have, _excess(done)),
         hashes=_hashes(inputs, ruleset),
         inputs=inputs,
         protect=protect_line(trust, by_numbers),
@@ -298,6 +299,15 @@ def _states(done: Evaluation) -> list[PotState]:
             state = PotState("healthy" if e_im >= im else "reduce-only")
         out.append(state)
     return out
+
+
+def _excess(done: Evaluation) -> tuple[float, float]:
+    """Equity less requirement of all pots, initial and maintenance, US dollars."""
+    usd = done.frame.pot_usd
+    return (
+        float((done.have.im - done.need_orders.im) @ usd),
+        float((done.have.mm - done.mm) @ usd),
+    )
 
 
 def pot_lines(done: Evaluation) -> list[PotLine]:

@@ -96,7 +96,11 @@ class PotLine(_Data, frozen=True, kw_only=True):
 
 
 class ComponentLine(_Data, frozen=True, kw_only=True):
-    """One component of one group (group ``*``: the pot as a whole)."""
+    """One component of one group (group ``*``: the pot as a whole).
+
+    A component that is a factor of the expression has no amount: `factor_im` and `factor_mm` say
+    what it is, and the amounts are 0.
+    """
 
     pot: str
     group: str
@@ -106,6 +110,8 @@ class ComponentLine(_Data, frozen=True, kw_only=True):
     source: str
     confidence: str
     note: str
+    factor_im: float | None = None
+    factor_mm: float | None = None
 
 
 class GroupLine(_Data, frozen=True, kw_only=True):

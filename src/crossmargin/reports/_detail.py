@@ -157,6 +157,8 @@ def components(made: Statement) -> Safe:
     rows = []
     for c, a, b in zip(made.components, im, mm):
         group = "whole pot" if c.group == "*" else c.group
+        if c.factor_im is not None and c.factor_mm is not None:
+            a, b = f"factor {c.factor_im:.6g}", f"factor {c.factor_mm:.6g}"
         rows.append(
             [f"{group} in {c.pot}" if several else group, words(c.name), a, b, c.source]
             + [c.confidence, c.note]

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossmargin.analytics import Cell, Matrix
+from crossmargin.margin import ComponentLine
 from crossmargin.reports._sections import badge
 from crossmargin.reports._table import Column, table
 from crossmargin.reports._text import Safe, amount, esc, health
@@ -94,13 +95,16 @@ def render_matrix(matrix: Matrix, *, version: str) -> str:
     )
 
 
+def _amounts(line: ComponentLine) -> tuple[str, str]:
+    if line.factor_im is not None and line.factor_mm is not None:
+        return f"factor {line.factor_im:.6g}", f"factor {line.factor_mm:.6g}"
+    return amount(line.im_usd), amount(line.mm_usd)
+
+
 def _cell_html(cell: Cell) -> Safe:
     if cell.error is not None:
         return Safe(f"<details><summary>refused</summary><p>{esc(cell.error)}</p></details>")
-    parts = [
-        [line.name.replace("_", " "), line.group, amount(line.im_usd), amount(line.mm_usd)]
-        for line in cell.components
-    ]
+    parts = [[line.name.replace("_", " "), line.group, *_amounts(line)] for line in cell.components]
     columns = [
         Column("component", text=True),
         Column("group", text=True),

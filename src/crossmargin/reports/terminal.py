@@ -245,8 +245,8 @@ def _components(made: Statement) -> RenderableType:
         table.add_row(
             line.name.replace("_", " "),
             f"{line.group} in {line.pot}",
-            usd(line.im_usd),
-            usd(line.mm_usd),
+            usd(line.im_usd) if line.factor_im is None else f"factor {line.factor_im:.6g}",
+            usd(line.mm_usd) if line.factor_mm is None else f"factor {line.factor_mm:.6g}",
             f"{line.source} ({line.confidence})",
         )
     return table
