@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,7 +48,10 @@ class Expression:
         try:
             if len(text) > _LONGEST:
                 raise self._bad(f"is longer than {_LONGEST} characters")
-            self._body = ast.parse(text.strip(), mode="eval").body
+            with warnings.catch_warnings():
+                # "2x" is refused below in words of its own; Python's warning would come besides.
+                warnings.simplefilter("error", SyntaxWarning)
+                self._body = ast.parse(text.strip(), mode="eval").body
             self.names = tuple(sorted(self._check(self._body)))
         except (SyntaxError, RecursionError, MemoryError, ValueError):
             raise self._bad("is not an expression") from None
