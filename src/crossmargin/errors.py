@@ -55,7 +55,7 @@ class CrossmarginError(Exception):
         ]
         place = f" ({', '.join(where)})" if where else ""
         remedy = f" {self.hint[0].upper()}{self.hint[1:]}." if self.hint else ""
-        return f"{self.code}: {self.message}{place}.{remedy}"
+        return _one_line(f"{self.code}: {self.message}{place}.{remedy}")
 
     def located(self, **where: str | None) -> CrossmarginError:
         """Fill in the places that were not known where the error arose, and return self."""
@@ -104,3 +104,10 @@ def invariant(condition: bool, message: str) -> None:
     """Raise :class:`InvariantViolation` unless `condition` holds (also under ``python -O``)."""
     if not condition:
         raise InvariantViolation(message)
+
+
+def _one_line(text: str) -> str:
+    """Write line breaks and control characters of names out: a sentence stays a sentence."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

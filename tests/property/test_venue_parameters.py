@@ -144,7 +144,8 @@ def promised(node: Any) -> bool:
     if not isinstance(node, dict):
         return True
     pairs = [("im", "mm"), ("im_usd", "mm_usd"), ("liability_im", "liability_mm")]
-    pairs += [("otm_floor", "mm")]
+    pairs += [("otm_floor", "mm"), ("unpaired_im", "unpaired_mm")]
+    pairs += [("min_spot", "mm_call"), ("min_spot", "mm_put")]
     for im, mm in pairs:
         both = (node.get(im), node.get(mm))
         if all(isinstance(value, int | float) for value in both) and node[im] < node[mm]:

@@ -25,6 +25,8 @@ TURNED: frozenset[VolState] = frozenset({"skew", "smile"})
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+#: Exponents of the tenor: Derive's setters refuse more than 10.
+Power = Annotated[float, Meta(ge=0, le=10)]
 #: Stands for a figure that a venue does not publish: refused when an account needs it.
 Unknown = Literal["unknown"]
 
@@ -138,8 +140,8 @@ class UnderlyingShocks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     vol_unit: Literal["ratio", "points"] = "ratio"
     moves: dict[str, list[float]] = {}
     vol_floor_up: NonNegative = 0.0
-    short_power: NonNegative = 0.30
-    long_power: NonNegative = 0.13
+    short_power: Power = 0.30
+    long_power: Power = 0.13
     days_floor: NonNegative = 0.0
     extended_factor: NonNegative = 1.0
     turn: Turn | None = None

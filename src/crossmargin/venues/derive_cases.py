@@ -525,7 +525,7 @@ def _manager(case: CaseFile) -> str:
     if name not in case.market.underlyings or held - {name}:
         raise InputError(
             f"a portfolio-margin account holds one underlying, {name!r}; found "
-            f"{', '.join(sorted(held)) or 'no market for it'}",
+            f"{', '.join(repr(x) for x in sorted(held)) or 'no market for it'}",
             code="INP-003",
             field="underlying",
         )
