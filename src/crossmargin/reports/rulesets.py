@@ -164,6 +164,8 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
     )
     for step, text in data.combine.steps.items():
         console.print(f"  {step} = {text}")
+    for name, figure in data.combine.constants.items():
+        console.print(f"  {name} = {figure:g}")
     console.print(f"  IM = {data.combine.im}")
     console.print(f"  MM = {data.combine.mm}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="components", title_justify="left")
