@@ -5,13 +5,13 @@ from __future__ import annotations
 from crossmargin.margin._explain import (
     Standalone,
     component_lines,
-    gaps_here,
     standalone_margins,
 )
 from crossmargin.margin._frame import (
     Frame,
     sum_by,
 )
+from crossmargin.margin._notes import gaps_here
 from crossmargin.margin._protect import (
     protect_haircut,
     protect_of,

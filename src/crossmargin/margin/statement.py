@@ -20,6 +20,7 @@ from crossmargin.margin._arrange import USD
 from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._location import STATUS
+from crossmargin.margin._notes import gaps_here, notes
 from crossmargin.margin._protect import (
     protect_line,
     protect_notes,
@@ -202,7 +203,7 @@ def make_statement(
             for line in solved
         ],
         notes=protect_notes(trust, by_numbers)
-        + explain.notes(frame, account, market, done.have, _excess(done)),
+        + notes(frame, account, market, done.need, done.have, _excess(done)),
         hashes=_hashes(inputs, ruleset),
         inputs=inputs,
         protect=protect_line(trust, by_numbers),
@@ -265,7 +266,7 @@ def _hashes(inputs: Inputs, ruleset: Ruleset) -> Hashes:
 def _ruleset_info(frame: Frame, need: Requirement) -> RulesetInfo:
     ruleset = frame.ruleset
     data = ruleset.data
-    here = explain.gaps_here(frame, need)
+    here = gaps_here(frame, need)
     return RulesetInfo(
         id=data.id,
         title=data.title,
