@@ -10,7 +10,7 @@ from tests.helpers import account, component, done, frame, im, market, need, rul
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin import Ruleset, load_ruleset, make_statement, requirement, shares
-from crossmargin.margin._explain import gaps_here
+from crossmargin.margin._notes import gaps_here
 from crossmargin.margin._portfolio import progressive
 
 PERP, USDT_PERP, INVERSE = "BTC_USDC-PERPETUAL", "BTC_USDT-PERPETUAL", "BTC-PERPETUAL"
