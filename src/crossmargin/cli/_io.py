@@ -6,16 +6,14 @@ import os
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from crossmargin.book import AccountFile, parse_account, read_account
-from crossmargin.codec import decode_json
 from crossmargin.errors import InputError
-from crossmargin.margin import Ruleset, load_ruleset
-from crossmargin.market import Snapshot, decode_market, read_market, snapshot_from_file
-from crossmargin.venues import shipped_files
+
+if TYPE_CHECKING:
+    from crossmargin.book import AccountFile
+    from crossmargin.margin import Ruleset
+    from crossmargin.market import Snapshot
 
 DEFAULT_MARKET = "calm-2026-02-03"
 DEFAULT_RULESET = "deribit-pm-cross"
@@ -23,6 +21,9 @@ DEFAULT_RULESET = "deribit-pm-cross"
 
 def load_account(name: str) -> AccountFile:
     """Load an account: a file, or the name of a demo account."""
+    from crossmargin.book import parse_account, read_account
+    from crossmargin.venues import shipped_files
+
     if not Path(name).exists():
         known = shipped_files("accounts")
         if name in known:
@@ -38,6 +39,9 @@ def load_account(name: str) -> AccountFile:
 
 def load_market(name: str) -> Snapshot:
     """Load a market: a file, or the name of a shipped market."""
+    from crossmargin.market import decode_market, read_market, snapshot_from_file
+    from crossmargin.venues import shipped_files
+
     if not Path(name).exists():
         known = shipped_files("markets")
         if name in known:
@@ -105,6 +109,8 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def load_rules(names: list[str], overrides: dict[str, Any], on: str | None) -> list[Ruleset]:
     """Load several rule-sets with the same overrides, chosen by date where versions exist."""
+    from crossmargin.margin import load_ruleset
+
     return [load_ruleset(name, overrides=overrides, on=on) for name in names]
 
 
@@ -152,6 +158,10 @@ def statements_in(raw: bytes) -> list[bytes]:
     InputError
         ``INP-002`` when it is not whole JSON.
     """
+    import msgspec
+
+    from crossmargin.codec import decode_json
+
     found = decode_json(raw, msgspec.Raw, what="statement")
     if bytes(found).lstrip()[:1] != b"[":
         rows = [found]
