@@ -222,7 +222,9 @@ def run_balance_rate(spec: BalanceRate, frame: Frame, amount: Floats) -> Part:
     usd = (
         np.where(inside, np.maximum(amount, 0.0), 0.0) * frame.asset_usd_or_one[book.balance_asset]
     )
-    group = np.where(inside, a.segment_group[np.maximum(a.balance_segment, 0)], -1)
+    # An account of cash alone has no segment that could be looked up.
+    group = np.full(inside.size, -1, dtype=np.int64)
+    group[inside] = a.segment_group[a.balance_segment[inside]]
     total = sum_by(usd, group, a.groups)
     nothing = np.zeros(book.position_quantity.size)
     return Part(spec.im * total, spec.mm * total, nothing, nothing, spec.im * usd, spec.mm * usd)

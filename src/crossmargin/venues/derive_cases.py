@@ -532,15 +532,21 @@ def _manager(case: CaseFile) -> str:
     return name
 
 
-def _vol_shocks(params: _Params) -> dict[str, Any]:
+def _vol_shocks(case: CaseFile, params: _Params) -> dict[str, Any]:
     shock = params.part("vol_shock")
+    days_floor = shock.number("dte_floor_seconds", 0, 400 * _DAY_S) / _DAY_S
+    # 30 days over the larger of floor and time left: the contracts stop at a division by 0.
+    if days_floor == 0 and any(
+        o.seconds_to_expiry <= 0 and _number(o.amount, "amount") for o in case.portfolio.options
+    ):
+        raise _refused(f"{shock.path}.dte_floor_seconds is 0 while an expired option is held")
     return {
         "price_range": 0.5,
         "vol_up": shock.number("range_up", 0, 10),
         "vol_down": shock.number("range_down", 0, 10),
         "short_power": shock.number("short_term_power", 0, 10),
         "long_power": shock.number("long_term_power", 0, 10),
-        "days_floor": shock.number("dte_floor_seconds", 0, 400 * _DAY_S) / _DAY_S,
+        "days_floor": days_floor,
     }
 
 
@@ -557,8 +563,8 @@ def _basis(raw: dict[str, Any], params: _Params) -> None:
     )
 
 
-def _trust(raw: dict[str, Any], params: _Params, collateral: str) -> None:
-    """Set threshold and factor of the confidence charges, and the peg."""
+def _trust(raw: dict[str, Any], params: _Params, collateral: str, *, peg: float = 10.0) -> None:
+    """Set threshold and factor of the confidence charges, and the peg, whose factor is bounded."""
     other = params.part("other_contingency")
     threshold = str(other.raw.get("conf_threshold", ""))
     other.number("conf_threshold", 0, 1)
@@ -571,7 +577,7 @@ def _trust(raw: dict[str, Any], params: _Params, collateral: str) -> None:
         table["default"].update(threshold=threshold, factor=factor)
     _component(raw, "peg").update(
         threshold=other.number("peg_loss_threshold", 0, 100),
-        factor=other.number("peg_loss_factor", 0, 10),
+        factor=other.number("peg_loss_factor", 0, peg),
     )
 
 
@@ -584,7 +590,7 @@ def _pm2(case: CaseFile) -> dict[str, Any]:
     name = spot_asset(_manager(case))
     margin, other = params.part("margin"), params.part("other_contingency")
     skew = params.part("skew_shock")
-    shocks = _vol_shocks(params)
+    shocks = _vol_shocks(case, params)
     shocks["vol_floor_up"] = params.part("vol_shock").number("min_vol_up_shock", 0, 20)
     shocks["turn"] = {
         "skew_cap": skew.number("linear_base_cap", 0, 10),
@@ -656,7 +662,7 @@ def _pm1(case: CaseFile) -> dict[str, Any]:
     name = spot_asset(underlying)
     margin, other = params.part("margin"), params.part("other_contingency")
     raw["scenarios"]["blocks"] = _blocks(case.params.get("scenarios"), turned=False)
-    raw["scenarios"]["underlyings"] = {name: _vol_shocks(params)}
+    raw["scenarios"]["underlyings"] = {name: _vol_shocks(case, params)}
     _component(raw, "scenarios")["static_discount"] = {
         "long": {
             "base": margin.number("base_static_discount", 0, 4),
@@ -666,7 +672,8 @@ def _pm1(case: CaseFile) -> dict[str, Any]:
     }
     raw["combine"]["constants"] = {"im_factor": margin.number("im_factor", 0, 10)}
     _basis(raw, params)
-    _trust(raw, params, "base_confidence")
+    # PMRMLib.sol (commit b02a82dc) allows a peg factor of 20, PMRMLib_2_1.sol one of 10.
+    _trust(raw, params, "base_confidence", peg=20.0)
     perp, base = other.number("perp_percent", 0, 10), other.number("base_percent", 0, 10)
     naked = other.number("option_percent", 0, 10)
     _component(raw, "perpetuals")["tiers"] = _tier(perp, perp)
@@ -736,15 +743,17 @@ def _srm_trust(
         return
     feeds = market.part("oracle_contingency")
     factor = feeds.number("factor", 0, 20)
-    for table, key, threshold, counted, sides in (
-        ("perpetuals", name, "perp_threshold", ["spot", "perpetual"], "gross"),
-        ("options", name, "option_threshold", ["spot", "forward", "vol"], "short"),
-        ("assets", underlying, "base_threshold", ["spot"], "gross"),
+    # Collateral that counts nothing is not charged for doubt about its price either.
+    counts = "base" in market.raw and market.part("base").number("margin_factor", 0, 1) > 0
+    for table, key, threshold, counted, sides, cost in (
+        ("perpetuals", name, "perp_threshold", ["spot", "perpetual"], "gross", factor),
+        ("options", name, "option_threshold", ["spot", "forward", "vol"], "short", factor),
+        ("assets", underlying, "base_threshold", ["spot"], "gross", factor if counts else 0.0),
     ):
         feeds.number(threshold, 0, 1)
         trust[table][key] = {
             "threshold": str(feeds.raw[threshold]),
-            "factor": factor,
+            "factor": cost,
             "feeds": counted,
             "sides": sides,
         }

@@ -103,7 +103,8 @@ def _contingencies(case: DeriveCase, done: Evaluation) -> dict[str, float]:
         return {
             "components.static_contingency": static,
             "components.confidence_contingency": doubt,
-            "components.base_value": float((done.have.balances).sum()) - _cash(done),
+            # Summed by itself: beside much cash a difference would lose its digits.
+            "components.base_value": sum(_balance_value(done, n) for n in set(case.collaterals)),
             "components.min_confidence": _least_confidence(case, done),
         }
     im, mm = both("perpetuals", "naked_shorts")
@@ -127,11 +128,6 @@ def _balance_value(done: Evaluation, name: str) -> float:
         return 0.0
     usd = float(frame.asset_usd_or_one[index]) * float(book.balance_amount[mine].sum())
     return usd / float(frame.pot_usd[0])
-
-
-def _cash(done: Evaluation) -> float:
-    book = done.frame.book
-    return float(book.balance_amount[book.balance_asset == book.registry.asset("USDC")].sum())
 
 
 def _least_confidence(case: DeriveCase, done: Evaluation) -> float:
