@@ -17,7 +17,8 @@ from crossmargin.codec import decode_json
 from crossmargin.margin import load_ruleset, ruleset_from_dict, ruleset_ids
 from crossmargin.market import decode_market, snapshot_from_file
 from crossmargin.venues import read_account_replies, read_brackets, shipped_files
-from crossmargin.venues.derive_cases import CaseFile, prepare_case
+from crossmargin.venues.derive_cases import prepare_case
+from crossmargin.venues.derive_schema import CaseFile
 from tests.unit.venues.replies import ACCOUNTS
 from tests.unit.venues.test_brackets import SHAPES
 

@@ -21,8 +21,9 @@ from crossmargin.errors import CrossmarginError, InputError
 from crossmargin.margin import Statement, load_ruleset, make_statement
 from crossmargin.market import MarketFile, snapshot_from_file
 from crossmargin.units import parse_time
-from crossmargin.venues.derive_cases import DERIVE_SCHEMA, CaseFile, prepare_case
+from crossmargin.venues.derive_cases import prepare_case
 from crossmargin.venues.derive_figures import case_figures, flatten, record_figures
+from crossmargin.venues.derive_schema import DERIVE_SCHEMA, CaseFile
 
 CASE_FORMAT = "crossmargin-case/1"
 #: Default tolerance of a figure's error.
