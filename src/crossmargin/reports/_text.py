@@ -122,13 +122,13 @@ def move(value: float) -> str:
 
 
 def health(value: float | None) -> str:
-    """Write equity / MM rounded down, so that an account below the line never reads 1.00."""
+    """Write equity / MM as the terminal does: an account below the line never reads 1.00."""
     if value is None:
         return DASH
     if value >= 1_000_000:
         return ">" + NBSP + "1,000,000"
     decimals = 2 if value < 100 else 0
-    return number(math.floor(value * 10**decimals) / 10**decimals, decimals)
+    return number(0.99 if 0.99 < value < 1.0 else value, decimals)
 
 
 def short(value: float) -> str:

@@ -56,8 +56,10 @@ def amount(value: float) -> str:
 
 
 def health(value: float | None) -> str:
-    """Write equity / MM; words where nothing is required."""
-    return "nothing required" if value is None else f"{value:,.2f}"
+    """Write equity / MM, never 1.00 below the line; words where nothing is required."""
+    if value is None:
+        return "nothing required"
+    return "0.99" if 0.99 < value < 1.0 else f"{value:,.2f}"
 
 
 def table_of(*columns: str, left: int = 1, title: str | None = None) -> Table:
