@@ -128,7 +128,15 @@ def health(value: float | None) -> str:
     if value >= 1_000_000:
         return ">" + NBSP + "1,000,000"
     decimals = 2 if value < 100 else 0
-    return number(0.99 if 0.99 < value < 1.0 else value, decimals)
+    return number(off_the_lines(value), decimals)
+
+
+def off_the_lines(value: float) -> float:
+    """Return a health whose two decimals lie on its own side of 1 (liquidation) and 0 (debt)."""
+    for line in (0.0, 1.0):
+        if line - 0.01 < value < line:
+            return line - 0.01
+    return value
 
 
 def short(value: float) -> str:
