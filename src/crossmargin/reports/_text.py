@@ -127,8 +127,7 @@ def health(value: float | None) -> str:
         return DASH
     if value >= 1_000_000:
         return ">" + NBSP + "1,000,000"
-    decimals = 2 if value < 100 else 0
-    return number(off_the_lines(value), decimals)
+    return number(off_the_lines(value), 2) if value < 100 else number(math.floor(value), 0)
 
 
 def off_the_lines(value: float) -> float:
