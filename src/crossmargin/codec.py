@@ -34,7 +34,7 @@ def decode_json(raw: bytes, kind: type[T], *, what: str) -> T:
             f"{what}: {_lower(message)}",
             code="INP-003",
             field=path.rstrip("`").removeprefix("$").lstrip(".") or None,
-            hint="see the schema for what is allowed",
+            hint="see docs/files.md, or crossmargin schema account (market, statement)",
         ) from None
     except RecursionError:
         raise InputError(

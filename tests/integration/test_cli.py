@@ -446,6 +446,7 @@ def test_haircut_schedule_goes_into_a_rule_set(prices, write, tmp_path, capsys) 
         (["--sizes", "1e6"], "MRG-010"),
         (["--hold", "0"], "INP-004"),
         (["--since", "2030-01-01"], "INP-003"),
+        (["--since", "yesterday"], "INP-010"),
         (["--until", "2025-01-20"], "MRG-011"),
         (["--set", "level=2"], "RUL-001"),
         (["--set", "lever=2"], "RUL-001"),
@@ -462,3 +463,106 @@ def test_haircut_takes_the_volume_of_the_table(prices, capsys) -> None:
     assert json.loads(run(capsys, *tokens, "usd")[1])["adv_usd"] == 1e6
     coins = json.loads(run(capsys, *tokens, "coins")[1])["adv_usd"]
     assert coins > 1e6 and coins != 1e6
+
+
+COMMANDS = [
+    "account",
+    "brackets",
+    "check",
+    "compare",
+    "demo",
+    "haircut",
+    "haircuts",
+    "infer",
+    "limits",
+    "margin",
+    "prices",
+    "reconcile",
+    "schema",
+    "snapshot",
+    "tiers",
+    "verify",
+    "when",
+]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([name] for name in COMMANDS),
+        ["reconcile", "hyperliquid"],
+        ["rulesets", "list"],
+        ["rulesets", "show"],
+    ],
+)
+def test_every_help_has_an_example(command, capsys) -> None:
+    code, out, _ = run(capsys, *command, "--help")
+    assert code == 0 and "Example: crossmargin " in out
+
+
+@pytest.mark.parametrize("ruleset", ["derive-pm1", "derive-pm2", "derive-srm"])
+def test_a_statement_verifies_where_the_account_holds_none_of_the_numeraire(
+    ruleset, tmp_path, capsys
+) -> None:
+    _, out, _ = run(capsys, "margin", "covered-call", "--json", "--ruleset", ruleset)
+    said = json.loads(out)
+    assert "USDC" not in {b["asset"] for b in said["inputs"]["account"]["balances"]}
+    path = tmp_path / "s.json"
+    path.write_text(out)
+    assert run(capsys, "verify", str(path))[0] == 0
+
+
+@pytest.mark.parametrize("move", ["nan", "-1", "-2", "0", "inf"])
+def test_a_move_no_index_makes_is_refused_also_without_sources(move, capsys) -> None:
+    code, out, said = run(capsys, "prices", "--move", move)
+    assert code == 2 and not out and said.startswith("MKT-014")
+
+
+def test_a_bad_assignment_is_named(capsys) -> None:
+    code, _, said = run(
+        capsys, "margin", "covered-call", "--set", "collateral.assets.BTC.haircut=1.5"
+    )
+    assert code == 2 and "collateral.assets.BTC.haircut" in said and "supplied" in said
+
+
+def test_parameters_are_shown_in_words(capsys) -> None:
+    _, out, _ = run(capsys, "rulesets", "show", "hyperliquid")
+    text = " ".join(out.split())
+    assert "BTC from 0: IM 2.5 %, MM 1.25 % | from" in text
+    for name in ("hyperliquid", "derive-pm2", "span", "okx-pm", "binance-pm"):
+        _, out, _ = run(capsys, "rulesets", "show", name)
+        assert "{" not in out and "None" not in out
+
+
+def test_tiers_of_another_market_are_refused_with_the_reason(tmp_path, capsys) -> None:
+    reply = {
+        "code": "0",
+        "msg": "",
+        "data": [
+            {
+                "instId": "BTC-USDT",
+                "uly": "",
+                "instFamily": "",
+                "tier": "1",
+                "minSz": "0",
+                "maxSz": "50",
+                "mmr": "0.03",
+                "imr": "0.1",
+                "maxLever": "10",
+                "optMgnFactor": "0",
+                "baseMaxLoan": "50",
+                "quoteMaxLoan": "500000",
+            }
+        ],
+    }
+    path = tmp_path / "tiers.json"
+    path.write_text(json.dumps(reply))
+    code, _, said = run(capsys, "brackets", str(path))
+    assert code == 2 and "spot margin" in said
+
+
+def test_health_of_several_pots_is_that_of_the_weakest(capsys) -> None:
+    _, out, _ = run(capsys, "margin", "directional", "--ruleset", "deribit-sm")
+    assert "health (weakest pot; 1.0 is the line)" in out
+    _, out, _ = run(capsys, "margin", "directional", "--ruleset", "deribit-pm-cross")
+    assert "health (equity / MM, 1.0 is the line)" in out

@@ -96,3 +96,41 @@ def test_refused_in_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         exit_code, out, err = run(capsys, str(path))
         assert (exit_code, out) == (2, ""), name
         assert err.startswith(f"{code}: ") and err.count("\n") == 1, err
+
+
+def _own_case(im: float) -> dict[str, object]:
+    return {
+        "format": "crossmargin-case/1",
+        "name": "one coin",
+        "ruleset": "isolated",
+        "account": {
+            "format": "crossmargin-account/1",
+            "account": "one",
+            "balances": [{"asset": "USDC", "amount": 20000}],
+            "positions": [
+                {"instrument": "BTC_USDC-PERPETUAL", "quantity": 1, "entry_price": 50000}
+            ],
+        },
+        "market": {
+            "format": "crossmargin-market/1",
+            "as_of": "2026-01-01T00:00:00Z",
+            "assets": [{"asset": "BTC", "price_usd": 50000}, {"asset": "USDC", "price_usd": 1}],
+            "instruments": [{"instrument": "BTC_USDC-PERPETUAL", "price_mark": 50000}],
+        },
+        "expected": {"im": im},
+    }
+
+
+@pytest.mark.parametrize(("im", "wanted"), [(1250.0, 2), (1251.0, 1)])
+def test_one_unreadable_file_does_not_silence_the_others(im, wanted, tmp_path, capsys) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(_own_case(im)))
+    bad.write_text(json.dumps({"schema": "another/1"}))
+    code = main(["reconcile", str(bad), str(good), "--json"])
+    seen = capsys.readouterr()
+    assert code == wanted
+    assert json.loads(seen.out)["cases"] == 1
+    assert seen.err.startswith("INP-003") and "bad.json" in seen.err
+    # Alone it is refused as before, and nothing is printed.
+    assert main(["reconcile", str(bad)]) == 2
+    assert not capsys.readouterr().out

@@ -34,11 +34,10 @@ def account(
 ) -> None:
     """Read a venue's replies as an account, beside the venue's own figures.
 
-    Examples
-    --------
-    crossmargin account balance.json positions.json --out account.json
+    Example: `crossmargin account balance.json positions.json --out account.json`
 
-    crossmargin account okx-balance.json okx-positions.json --contract-size BTC-USDT-SWAP=0.01
+    Example: `crossmargin account okx-balance.json okx-positions.json
+    --contract-size BTC-USDT-SWAP=0.01`
     """
     from crossmargin.book import write_account
     from crossmargin.venues import read_account_files

@@ -29,7 +29,12 @@ app.command(_haircut.haircuts)
 app.command(_haircut.haircut)
 app.command(
     "crossmargin.cli._tiers:tiers",
-    help="Show brackets, effective rates against size, and where one more unit costs a jump.",
+    help="""Show brackets, effective rates against size, and where one more unit costs a jump.
+
+    Example: `crossmargin tiers isolated-whole BTC-PERPETUAL`
+
+    Example: `crossmargin tiers deribit-sm BTC_USDC-PERPETUAL --size 200`
+    """,
 )
 app.command(prices)
 app.command(_account.account)
@@ -37,7 +42,11 @@ app.command(_brackets.brackets)
 app.command(reconcile_app)
 app.command(
     "crossmargin.cli._infer:infer",
-    help="Fit unknown figures of a rule-set to a venue's statements.",
+    help="""Fit unknown figures of a rule-set to a venue's statements.
+
+    Example: `crossmargin infer replies.json --ruleset mine.toml --unknown
+    components.perp.tiers.BTC.0.mm=0.002..0.05`
+    """,
 )
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
@@ -92,15 +101,15 @@ def margin(
 
     Where one of several rule-sets refuses, the others are shown and the exit code is 2.
 
-    Examples
-    --------
-    crossmargin margin covered-call --market crash-2026-02-05
+    Example: `crossmargin margin covered-call --market crash-2026-02-05`
 
-    crossmargin margin my.json --market now.json --ruleset deribit-pm --ruleset paradex-pm
+    Example: `crossmargin margin my.json --market now.json --ruleset deribit-pm
+    --ruleset paradex-pm`
 
-    crossmargin margin my.json --market now.json --location-down ethereum
+    Example: `crossmargin margin my.json --market now.json --location-down ethereum`
 
-    crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z --html report.html
+    Example: `crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z
+    --html report.html`
     """
     from crossmargin.analytics import expiry_cliff
 
@@ -198,11 +207,10 @@ def compare(
     puts at stake. Several accounts: one table of initial margins; --html opens each cell's
     components, --json lists them.
 
-    Examples
-    --------
-    crossmargin compare short-vol-desk --market crash-2026-02-05
+    Example: `crossmargin compare short-vol-desk --market crash-2026-02-05`
 
-    crossmargin compare covered-call basis-trader short-vol-desk directional --html table.html
+    Example: `crossmargin compare covered-call basis-trader short-vol-desk directional
+    --html table.html`
     """
     from crossmargin.analytics import compare as compare_account
     from crossmargin.margin import ruleset_ids
@@ -395,11 +403,11 @@ def snapshot(
 ) -> None:
     """Build a market from a venue's reply or a recorded chain, and say what was dropped.
 
-    Examples
-    --------
-    crossmargin snapshot summary.json --at 2026-11-22T10:00:00Z --price USDC=0.9998 --out now.json
+    Example: `crossmargin snapshot summary.json --at 2026-11-22T10:00:00Z --price USDC=0.9998
+    --out now.json`
 
-    crossmargin snapshot chain.parquet --at 2026-02-05T21:00:00Z --perps perps.parquet --out m.json
+    Example: `crossmargin snapshot chain.parquet --at 2026-02-05T21:00:00Z --perps perps.parquet
+    --out m.json`
     """
     from crossmargin.cli._snapshot import run_snapshot
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from crossmargin.cli._account import assigned
 from crossmargin.cli._io import write_whole
+from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
     from crossmargin.venues import BracketReading, BracketTable
@@ -50,6 +51,13 @@ def brackets(
     if not symbol:
         tables, unpriced = with_prices(tables, prices, sizes)
         notes = [*reading.notes, *notes, *unpriced]
+    if not tables:
+        raise InputError(
+            f"no bracket of {Path(source).name!r} can be used",
+            code="INP-064",
+            field="brackets",
+            hint="; ".join(notes[:3]) or "choose markets with --symbol",
+        )
     text = parameters_toml(
         reading,
         tables,

@@ -19,20 +19,15 @@ def haircuts(
 ) -> None:
     """List the haircut schedules that venues have published, with date and confidence.
 
-    Examples
-    --------
-    crossmargin haircuts kraken-futures
+    Example: `crossmargin haircuts kraken-futures`
 
-    crossmargin haircuts --asset BTC --json
+    Example: `crossmargin haircuts --asset BTC --json`
     """
     from crossmargin.cli._app import _print_json
-    from crossmargin.errors import InputError, RulesetError
+    from crossmargin.errors import RulesetError
     from crossmargin.margin import collateral_from_haircuts, haircut_files
 
-    if on is not None and not re.fullmatch(r"\d{4}(-\d{2}(-\d{2})?)?", on):
-        raise InputError(
-            f"{on!r} is not a date", code="INP-010", field="--on", hint="write 2026-01-31"
-        )
+    _check_day(on, "--on")
     books = haircut_files()
     if venue is not None and venue not in books:
         raise RulesetError(
@@ -143,11 +138,10 @@ def haircut(
     Expected shortfall over the time a sale takes, stressed half-spread, impact and a wrong-way
     add-on, with floors; tiers by size.
 
-    Examples
-    --------
-    crossmargin haircut prices.parquet --asset BTC --volume-unit coins --plot btc.html
+    Example: `crossmargin haircut prices.parquet --asset BTC --volume-unit coins --plot btc.html`
 
-    crossmargin haircut sol.csv --asset SOL --adv 2.5e8 --set method=filtered --set floor=0.075
+    Example: `crossmargin haircut sol.csv --asset SOL --adv 2.5e8 --set method=filtered
+    --set floor=0.075`
     """
     from dataclasses import asdict
 
@@ -165,6 +159,8 @@ def haircut(
             hint="end it in .html or .svg",
         )
     spec = haircut_spec(**parse_overrides(set_ or [], None))
+    _check_day(since, "--since")
+    _check_day(until, "--until")
     table = _within(read_price_history(prices, asset), since, until)
     volume = _adv(table, adv, volume_unit)
     book = None if depth is None else read_bid_side(depth, asset)
@@ -188,6 +184,16 @@ def haircut(
         from crossmargin.reports.terminal import make_console
 
         make_console().print(f"curve written to {plot}")
+
+
+def _check_day(day: str | None, option: str) -> None:
+    """Refuse what is no ISO date; days are compared as text."""
+    from crossmargin.errors import InputError
+
+    if day is not None and not re.fullmatch(r"\d{4}(-\d{2}(-\d{2})?)?", day):
+        raise InputError(
+            f"{day!r} is not a date", code="INP-010", field=option, hint="write 2026-01-31"
+        )
 
 
 def _within(history: Any, since: str | None, until: str | None) -> Any:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-reconcile_app = App(name="reconcile", help="Hold our numbers to those that a venue computed.")
+if TYPE_CHECKING:
+    from crossmargin.errors import CrossmarginError
+
+reconcile_app = App(
+    name="reconcile",
+    help="""Hold our numbers to those that a venue computed.
+
+    The error of a figure is |ours − theirs| / max(|theirs|, 1); exit code 1 when any exceeds the
+    tolerance, 2 when a file cannot be read.
+
+    Example: `crossmargin reconcile case.json --tolerance 1e-9`
+
+    Example: `crossmargin reconcile hyperliquid positions.parquet`
+    """,
+)
 
 
 @reconcile_app.command(name="hyperliquid")
@@ -47,7 +61,7 @@ def reconcile_hyperliquid(
 
 
 @reconcile_app.default
-def reconcile_cases(
+def reconcile_files(
     *case: Annotated[str, Parameter(help="Case files; a file may hold many.", negative=())],
     tolerance: Annotated[
         float | None,
@@ -66,7 +80,7 @@ def reconcile_cases(
 
     Example: `crossmargin reconcile case.json --tolerance 1e-9`
     """
-    from crossmargin.analytics import reconcile
+    from crossmargin.analytics import reconcile_cases
     from crossmargin.errors import InputError
 
     if not case:
@@ -74,13 +88,14 @@ def reconcile_cases(
             "no case file is given",
             code="INP-013",
             field="CASE",
-            hint="crossmargin reconcile CASE.json, or crossmargin reconcile hyperliquid FILE",
+            hint="write crossmargin reconcile CASE.json, or crossmargin reconcile hyperliquid FILE",
         )
     if tolerance is not None and not tolerance >= 0:
         raise InputError(
             f"a tolerance of {tolerance:g} is none", code="INP-013", field="--tolerance"
         )
-    done = reconcile(case, tolerance=tolerance)
+    found, unread = _read_all(case)
+    done = reconcile_cases(found, tolerance=tolerance)
     summary = done.as_dict()
     if json:
         import msgspec
@@ -92,4 +107,26 @@ def reconcile_cases(
         from crossmargin.reports.terminal import make_console
 
         print_reconciliation(make_console(), done, every=every)
-    return 1 if summary["failed"] else 0
+    for error in unread:
+        sys.stderr.write(f"{error}\n")
+    if summary["failed"]:
+        return 1
+    return 2 if unread else 0
+
+
+def _read_all(paths: tuple[str, ...]) -> tuple[list[Any], list[CrossmarginError]]:
+    """Read what can be read, with the refusals of the rest; refused alone, a file is an error."""
+    from crossmargin.analytics import read_cases
+    from crossmargin.errors import CrossmarginError
+
+    found, unread = [], []
+    for path in paths:
+        try:
+            found += read_cases(path)
+        except CrossmarginError as error:
+            if len(paths) == 1:
+                raise
+            unread.append(error)
+    if not found and unread:
+        raise unread[0]
+    return found, unread

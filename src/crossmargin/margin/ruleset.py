@@ -173,7 +173,11 @@ def ruleset_from_dict(
             f"{what}: {message[0].lower()}{message[1:]}",
             code="RUL-001",
             field=place.rstrip("`").removeprefix("$").lstrip(".") or None,
-            hint="correct the rule-set file; unknown keys are refused on purpose",
+            hint=(
+                f"check what was supplied ({', '.join(sorted(overrides))}), then the rule-set"
+                if overrides
+                else "correct the rule-set file; unknown keys are refused on purpose"
+            ),
         ) from None
     _check_finite(content, what, "")
     ruleset = Ruleset(data, tuple(sorted(overrides or ())))

@@ -27,7 +27,7 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
-from crossmargin.margin.components import MEANINGS
+from crossmargin.margin.components import MEANINGS, PegCharge, PegFactor
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
@@ -166,6 +166,7 @@ def make_statement(
     used = frame.used.tolist()
     names = [book.registry.assets[a] for a in book.balance_asset]
     names += [book.registry.assets[a] for a in frame.arrangement.group_underlying]
+    names += _named_by(ruleset)
     inputs = Inputs(
         account=account,
         market=file_from_snapshot(market.restricted_to(book.registry, used, names)),
@@ -249,6 +250,12 @@ def encode_statement(statement: Statement) -> bytes:
 def decode_statement(raw: bytes) -> Statement:
     """Decode a statement from JSON."""
     return decode_json(raw, Statement, what="statement")
+
+
+def _named_by(ruleset: Ruleset) -> list[str]:
+    """Assets that the rules themselves price: an account need not hold any of them."""
+    pegs = [c.asset for c in ruleset.data.components if isinstance(c, PegFactor | PegCharge)]
+    return [ruleset.data.numeraire, *pegs]
 
 
 def _hashes(inputs: Inputs, ruleset: Ruleset) -> Hashes:

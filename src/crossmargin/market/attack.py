@@ -49,6 +49,17 @@ class AttackCost:
     one_source_reach: float
 
 
+def check_move(move: float) -> None:
+    """Refuse a move that no index can make, ``MKT-014``: at or below −1, 10 and more, 0 or NaN."""
+    if not (-1.0 < move < 10.0) or move == 0.0:
+        raise MarketDataError(
+            f"an index cannot be asked to move by {move!r}",
+            code="MKT-014",
+            field="move",
+            hint="write 0.05 for 5 % up, -0.05 for 5 % down",
+        )
+
+
 def _moved(
     prints: Sequence[SourcePrint], names: set[str], price: float, as_of_ns: int, policy: TrustPolicy
 ) -> IndexPrice:
@@ -129,13 +140,7 @@ def attack_cost(
     MarketDataError
         ``MKT-014`` for an impossible move, ``MKT-015`` when the index is not trusted now.
     """
-    if not (-1.0 < move < 10.0) or move == 0.0:
-        raise MarketDataError(
-            f"an index cannot be asked to move by {move!r}",
-            code="MKT-014",
-            field="move",
-            hint="write 0.05 for 5 % up, -0.05 for 5 % down",
-        )
+    check_move(move)
     base = index_price(prints, as_of_ns, policy)
     if base.state == "untrusted":
         raise MarketDataError(

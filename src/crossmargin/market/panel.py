@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import parse_instrument
-from crossmargin.market.attack import AttackCost, attack_cost
+from crossmargin.market.attack import AttackCost, attack_cost, check_move
 from crossmargin.market.index import IndexPrice, TrustState, age_s
 from crossmargin.market.policy import TrustPolicy, default_policy
 from crossmargin.market.snapshot import CONFIDENCE_ONE, Snapshot
@@ -126,6 +126,7 @@ def price_panel(snapshot: Snapshot, *, move: float = 0.05) -> PricePanel:
     MarketDataError
         ``MKT-014`` for an impossible move.
     """
+    check_move(move)
     policy = default_policy() if snapshot.trust is None else snapshot.trust.policy
     state = assess(snapshot, policy)
     assert state is not None  # a policy was given

@@ -122,13 +122,20 @@ def move(value: float) -> str:
 
 
 def health(value: float | None) -> str:
-    """Write equity / MM rounded down, so that an account below the line never reads 1.00."""
+    """Write equity / MM as the terminal does: an account below the line never reads 1.00."""
     if value is None:
         return DASH
     if value >= 1_000_000:
         return ">" + NBSP + "1,000,000"
-    decimals = 2 if value < 100 else 0
-    return number(math.floor(value * 10**decimals) / 10**decimals, decimals)
+    return number(off_the_lines(value), 2) if value < 100 else number(math.floor(value), 0)
+
+
+def off_the_lines(value: float) -> float:
+    """Return a health whose two decimals lie on its own side of 1 (liquidation) and 0 (debt)."""
+    for line in (0.0, 1.0):
+        if line - 0.01 < value < line:
+            return line - 0.01
+    return value
 
 
 def short(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich import box
@@ -159,7 +159,7 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
     )
     console.print(
         f"pots by {data.pools.by}, numeraire {data.numeraire}; "
-        + (f"groups {data.groups}; " if data.groups else "")
+        + (f"groups {_groups(data.groups)}; " if data.groups else "")
         + f"open orders: {data.orders.method} ({data.orders.confidence})"
     )
     for step, text in data.combine.steps.items():
@@ -216,10 +216,51 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
         console.print(Text(f"• {limit}", "dim"))
 
 
+def _groups(groups: Mapping[str, str]) -> str:
+    return ", ".join(f"{coin} in {group}" for coin, group in groups.items())
+
+
 def _lines(value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
-    return "\n".join(f"{k}: {v}" for k, v in value.items() if v not in ({}, None))
+    return "\n".join(f"{k}: {_words(v)}" for k, v in value.items() if v not in ({}, None))
+
+
+def _words(value: object) -> str:
+    """Write a parameter in words; what is not set is left out, a bracket table has its line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:,.10g}"
+    if isinstance(value, dict):
+        if "floor" in value and {"im", "mm"} <= value.keys():
+            return _bracket(value)
+        parts = [f"{k} {_words(v)}" for k, v in value.items() if v not in ({}, None)]
+        if any(_is_brackets(v) for v in value.values()):
+            return "\n  ".join(["", *parts])
+        tables = any(isinstance(v, dict | list | tuple) for v in value.values())
+        return ("; " if tables else ", ").join(parts)
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(v, dict) for v in value)
+        return (" | " if nested else ", ").join(_words(v) for v in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _is_brackets(value: object) -> bool:
+    return isinstance(value, list | tuple) and any(
+        isinstance(row, dict) and "floor" in row for row in value
+    )
+
+
+def _bracket(row: dict[str, object]) -> str:
+    """Write a row of a bracket table: from where, the two rates, what else it states."""
+    parts = [f"from {_words(row['floor'])}: IM {_percent(row['im'])}, MM {_percent(row['mm'])}"]
+    rest = {k: v for k, v in row.items() if k not in ("floor", "im", "mm") and v is not None}
+    return ", ".join([*parts, *(f"{k.replace('_', ' ')} {_words(v)}" for k, v in rest.items())])
+
+
+def _percent(rate: object) -> str:
+    return f"{rate * 100:.6g} %" if isinstance(rate, int | float) else _words(rate)
 
 
 def _shock(sign: str, size: float | str, unit: str) -> str:
@@ -239,7 +280,7 @@ def _print_scenarios(console: Console, rules: Ruleset) -> None:
             ", ".join(f"{m * 100:+g} %" for m in block.moves),
             "price range" if block.unit == "range" else "price",
             ", ".join(block.vols),
-            str(block.weight),
+            _words(block.weight),
             "yes" if block.extended else "no",
         )
     console.print(table)

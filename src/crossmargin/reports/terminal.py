@@ -14,6 +14,7 @@ from rich.text import Text
 from crossmargin.analytics import ComparisonRow, ExpiryCliff
 from crossmargin.margin import Statement
 from crossmargin.margin.statement_types import LiquidationLine, SideLine
+from crossmargin.reports._text import off_the_lines
 
 
 def make_console() -> Console:
@@ -56,8 +57,10 @@ def amount(value: float) -> str:
 
 
 def health(value: float | None) -> str:
-    """Write equity / MM; words where nothing is required."""
-    return "nothing required" if value is None else f"{value:,.2f}"
+    """Write equity / MM, never 1.00 below the line; words where nothing is required."""
+    if value is None:
+        return "nothing required"
+    return f"{off_the_lines(value):,.2f}"
 
 
 def table_of(*columns: str, left: int = 1, title: str | None = None) -> Table:
@@ -122,7 +125,7 @@ def _totals(made: Statement) -> RenderableType:
         ("initial margin (IM)", usd(t.im)),
         ("maintenance margin (MM)", usd(t.mm)),
         ("available (equity − IM)", usd(t.available)),
-        ("health (equity / MM, 1.0 is the line)", health(t.health)),
+        (_health_label(made), health(t.health)),
     ):
         table.add_row(name, value)
     return table
@@ -374,7 +377,8 @@ def print_comparison(console: Console, account: str, rows: Sequence[ComparisonRo
         vols = ", ".join(f"{name} {vol * 100:.0f} %" for name, vol in tail.vol.items())
         console.print(
             Text(
-                "saving: 1 − IM / Σ standalone IM. tail cost: CVaR "
+                "health: equity / MM of the weakest pot. saving: 1 − IM / Σ standalone IM. "
+                f"tail cost: CVaR "
                 f"{tail.confidence * 100:.0f} % of the loss over {tail.horizon_days:g} day, "
                 "pooled less separate pots; "
                 f"{tail.scenarios:,} Student-t scenarios, vol {vols}, correlation "
@@ -410,3 +414,9 @@ def print_refusals(console: Console, refused: Sequence[tuple[str, str]], whose: 
     for name, error in refused:
         if name not in other:
             console.print(Text(f"{name}: {error}", "yellow"))
+
+
+def _health_label(made: Statement) -> str:
+    if len(made.pots) > 1:
+        return "health (weakest pot; 1.0 is the line)"
+    return "health (equity / MM, 1.0 is the line)"

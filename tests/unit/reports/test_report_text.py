@@ -110,3 +110,10 @@ def test_time_and_labels() -> None:
     assert t.count(3, "gap") == f"3{NB}gaps"
     assert t.column_decimals([99_999.0, -3.0]) == 2
     assert t.column_decimals([100_000.0]) == 0
+
+
+def test_the_terminal_and_the_page_write_the_same_health() -> None:
+    from crossmargin.reports import terminal
+
+    for value in (-0.001, 0.0, 0.3086, 0.99999, 1.0, 1.005, 2.2893, 33.15):
+        assert terminal.health(value) == t.health(value).replace("−", "-"), value
