@@ -236,7 +236,7 @@ def test_verify_recomputes_byte_for_byte(write, tmp_path, capsys) -> None:
     assert run(capsys, "verify", str(path))[0] == 1
 
 
-@pytest.mark.parametrize("kind", ["account", "market", "statement"])
+@pytest.mark.parametrize("kind", ["account", "market", "ruleset", "statement", "case"])
 def test_published_schemas_are_those_of_the_code(kind, capsys) -> None:
     folder = Path(__file__).parents[2] / "docs" / "schemas"
     assert run(capsys, "schema", kind)[1] == (folder / f"{kind}.schema.json").read_text()
