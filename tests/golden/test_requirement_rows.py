@@ -30,6 +30,7 @@ from tests.helpers import (
 )
 
 from crossmargin.book import AccountFile
+from crossmargin.errors import PricingError
 from crossmargin.margin import (
     LiquidationPrice,
     Ruleset,
@@ -44,7 +45,7 @@ from crossmargin.margin import (
 from crossmargin.margin._formula import tier_margin
 from crossmargin.margin.components import Tier
 from crossmargin.market import Snapshot
-from crossmargin.pricing import black76, black76_greeks
+from crossmargin.pricing import accrued_interest, black76, black76_greeks
 from crossmargin.scenarios import UnderlyingShocks, vol_multiplier
 
 G = scan_rules()
@@ -663,3 +664,48 @@ class TestB12EffectiveRate:
     def test_the_whole_notional_jumps(self) -> None:
         just = tier_margin(np.array([1e6, 1e6 + 1e-6]), self.tiers, marginal=False)[0]
         assert just[1] - just[0] == pytest.approx(10_000.0, rel=1e-6)
+
+
+class TestA26MarginAccount:
+    """The loan of the row: 20,000 at 10 % a year."""
+
+    def test_interest_of_a_day(self) -> None:
+        simple = accrued_interest(20_000, 0.10, 1 / 365)
+        hourly = accrued_interest(20_000, 0.10, 1 / 365, periods_per_year=8_760)
+        assert simple == pytest.approx(5.479452, abs=5e-7)
+        assert hourly == pytest.approx(5.480171, abs=5e-7)
+
+    def test_what_has_no_meaning_is_refused(self) -> None:
+        for debt, years, periods in ((-1.0, 1.0, None), (1.0, -1.0, None), (1.0, 1.0, 0.0)):
+            with pytest.raises(PricingError):
+                accrued_interest(debt, 0.1, years, periods_per_year=periods)
+
+
+class TestVenueWorkedExamples:
+    """Figures of venues.md that belong to no row."""
+
+    def test_bankruptcy_price_of_an_inverse_long(self) -> None:
+        """Bybit's ADL page: isolated, entry 7,890.08, leverage 50, bankrupt at 7,735.37."""
+        entry, leverage = 7_890.08, 50.0
+        coins = 10_000.0 / entry
+        who = account(
+            {
+                "instrument": "BTC-PERPETUAL",
+                "quantity": 10_000,
+                "entry_price": entry,
+                "fenced_margin": coins / leverage,
+            },
+            balances={"BTC": 1.0},
+        )
+        fenced = rules(flat_rate(0.02, 0.005), pools={"by": "position"})
+        snapshot = market({"BTC": entry}, marks={"BTC-PERPETUAL": entry})
+        found = frame(who, fenced, snapshot)
+        pot = int(np.flatnonzero(found.arrangement.pot_position >= 0)[0])
+
+        def left(price: float) -> float:
+            moved = market({"BTC": price}, marks={"BTC-PERPETUAL": price})
+            there = frame(who, fenced, moved)
+            return float(equity(there, requirement(there)).mm[pot])
+
+        assert left(7_735.38) > 0 > left(7_735.36)
+        assert left(entry * leverage / (leverage + 1)) == pytest.approx(0.0, abs=1e-9)

@@ -369,7 +369,9 @@ def verify(statement: Annotated[str, Parameter(help="Statement as JSON.")]) -> i
 
 @app.command
 def schema(
-    kind: Annotated[str, Parameter(help="account, market, ruleset, statement or case.")] = "account",
+    kind: Annotated[
+        str, Parameter(help="account, market, ruleset, statement or case.")
+    ] = "account",
 ) -> None:
     """Print the JSON Schema of a file format.
 

@@ -21,6 +21,7 @@ from crossmargin.pricing._black76 import (
 from crossmargin.pricing._grid import price_grid
 from crossmargin.pricing._implied import ImpliedVol, IvStatus, implied_vol
 from crossmargin.pricing._pnl import inverse_pnl, inverse_pnl_move, linear_pnl
+from crossmargin.pricing.interest import accrued_interest
 from crossmargin.pricing.settlement import (
     SETTLEMENT_WINDOW_S,
     averaging_years,
@@ -34,6 +35,7 @@ __all__ = [
     "InverseGreeks",
     "IvStatus",
     "Kernel",
+    "accrued_interest",
     "averaging_years",
     "black76",
     "black76_greeks",
