@@ -20,6 +20,7 @@ from crossmargin.book._account import (
     write_account,
 )
 from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
+from crossmargin.book._compact import CompactBook, NumberedIds, compact_book
 from crossmargin.book._location import account_without_location, book_without_location
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
 from crossmargin.book._select import select_accounts
@@ -32,6 +33,8 @@ __all__ = [
     "AccountFile",
     "BalanceEntry",
     "Book",
+    "CompactBook",
+    "NumberedIds",
     "OrderEntry",
     "OrderLeg",
     "PoolEntry",
@@ -42,6 +45,7 @@ __all__ = [
     "account_without_location",
     "book_from_accounts",
     "book_without_location",
+    "compact_book",
     "parse_account",
     "read_account",
     "read_book_parquet",
