@@ -74,6 +74,17 @@ def shocked_values(frame: Frame, instrument: Ints, moves: Sequence[float]) -> Fl
     return np.asarray(then * unit[:, None])
 
 
+def basis_changes(spec: BasisContingency, frame: Frame, instrument: Ints) -> Floats:
+    """Change of one unit of options in both moves of the forward, in the settlement asset, [n, 2]."""
+    moved = shocked_values(frame, instrument, (spec.up, spec.down))
+    return np.asarray(moved - frame.unit_value[instrument][:, None])
+
+
+def basis_share(spec: BasisContingency, frame: Frame, instrument: Ints) -> Floats:
+    """Share of the loss that is charged, by instrument."""
+    return np.asarray(spec.add + spec.per_year * frame.view.years[instrument])
+
+
 def run_basis(spec: BasisContingency, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
     """Loss of each expiry's options in a move of the forward, times a share that grows with time.
 
@@ -89,15 +100,11 @@ def run_basis(spec: BasisContingency, frame: Frame, quantity: Floats, *, orders:
     expiry = frame.terms.expiry_ns[instrument]
     first, bucket, count = _buckets(a.position_group[rows], expiry)
     rate = frame.position_rate[rows]
-    change = (
-        shocked_values(frame, instrument, (spec.up, spec.down))
-        - frame.unit_value[instrument][:, None]
-    )
-    moved = change * (quantity[rows] * rate)[:, None]
+    moved = basis_changes(spec, frame, instrument) * (quantity[rows] * rate)[:, None]
     total = sum_by(moved, bucket, count)
     worst = np.argmin(total, axis=1) if count else np.empty(0, dtype=np.int64)
     loss = np.maximum(0.0, -total[np.arange(count), worst])
-    share = spec.add + spec.per_year * frame.view.years[instrument][first]
+    share = basis_share(spec, frame, instrument[first])
     binds = loss > 0
     mine = np.where(binds[bucket], -moved[np.arange(rows.size), worst[bucket]] * share[bucket], 0.0)
     group = a.position_group[rows][first]
@@ -114,14 +121,10 @@ def _order_basis(spec: BasisContingency, frame: Frame) -> Floats:
     kind = frame.terms.kind[book.leg_instrument]
     legs = np.flatnonzero(kind == KIND_CODE["option"])
     instrument = book.leg_instrument[legs]
-    change = (
-        shocked_values(frame, instrument, (spec.up, spec.down))
-        - frame.unit_value[instrument][:, None]
-    )
-    moved = change * (frame.leg_quantity[legs] * frame.segment_rate[a.leg_segment[legs]])[:, None]
+    size = frame.leg_quantity[legs] * frame.segment_rate[a.leg_segment[legs]]
+    moved = basis_changes(spec, frame, instrument) * size[:, None]
     loss = np.maximum(0.0, -moved.min(axis=1, initial=0.0))
-    share = spec.add + spec.per_year * frame.view.years[instrument]
-    return sum_by(loss * share, a.leg_group[legs], a.groups)
+    return sum_by(loss * basis_share(spec, frame, instrument), a.leg_group[legs], a.groups)
 
 
 def run_naked(spec: NakedShort, frame: Frame, quantity: Floats, *, orders: bool) -> Part:

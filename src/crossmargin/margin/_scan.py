@@ -359,7 +359,7 @@ def _expiry_values(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scanned:
+class Scanned:
     """Rows, segment sums and φ of one scan: what margin and shares are both read from.
 
     `raw` is the change of each segment before a static discount, `v` what counts of it, and
@@ -396,9 +396,10 @@ class _Scanned:
         return -slope[p] * moved, balance
 
 
-def _scanned(
+def scanned(
     spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
-) -> _Scanned:
+) -> Scanned:
+    """Value rows, segments and φ of one scan; parameters as for :func:`run_scan`."""
     a = frame.arrangement
     instrument = frame.book.position_instrument
     rows = quantity[:, None] * frame.table.pnl[instrument]
@@ -417,7 +418,7 @@ def _scanned(
         away = np.where(frame.table.scenarios.turned & (v > 0), -v, v)
         v = away - worse
         filled = raw - worse
-    return _Scanned(frame, rows, held, value, raw, filled, v, discount, _phi(spec, frame))
+    return Scanned(frame, rows, held, value, raw, filled, v, discount, _phi(spec, frame))
 
 
 def worst_column(vector: Floats) -> tuple[Floats, Ints]:
@@ -436,8 +437,8 @@ def scan_shares(
 
     A column holds the scenario of each group, or -1 where nothing is to be shared.
     """
-    scanned = _scanned(spec, frame, quantity, amount, orders=False)
-    return [scanned.shares(column) for column in columns]
+    found = scanned(spec, frame, quantity, amount, orders=False)
+    return [found.shares(column) for column in columns]
 
 
 def run_scan(
@@ -459,15 +460,15 @@ def run_scan(
         Whether to add the worst fills of open orders.
     """
     a = frame.arrangement
-    scanned = _scanned(spec, frame, quantity, amount, orders=orders)
-    vector = sum_by(scanned.phi.value(scanned.v), a.segment_group, a.groups)
+    found = scanned(spec, frame, quantity, amount, orders=orders)
+    vector = sum_by(found.phi.value(found.v), a.segment_group, a.groups)
     margin, binding = worst_column(vector)
-    share, balance_share = scanned.shares(binding)
+    share, balance_share = found.shares(binding)
     return ScanResult(
         margin=margin,
         binding=binding,
         vector=vector,
-        raw=sum_by(scanned.filled, a.segment_group, a.groups),
+        raw=sum_by(found.filled, a.segment_group, a.groups),
         position_share=share,
         balance_share=balance_share,
     )

@@ -82,6 +82,37 @@ class Expression:
                 return self._check(arg)
         raise self._bad("uses something other than arithmetic over component names")
 
+    def postfix(self) -> list[tuple[str, str | float]]:
+        """Return the expression as steps of a stack machine.
+
+        Returns
+        -------
+        list of (str, str or float)
+            ``("name", component)``, ``("number", value)`` put a value on the stack; ``"+"``,
+            ``"-"``, ``"*"``, ``"/"``, ``"max"``, ``"min"`` take two, ``"neg"`` and ``"sqrt"`` one.
+        """
+        return self._postfix(self._body)
+
+    def _postfix(self, node: ast.expr) -> list[tuple[str, str | float]]:
+        match node:
+            case ast.Name(id=name):
+                return [("name", name)]
+            case ast.Constant(value=int() | float() as number):
+                return [("number", float(number))]
+            case ast.UnaryOp(operand=operand):
+                return [*self._postfix(operand), ("neg", "")]
+            case ast.BinOp(left=left, op=op, right=right):
+                sign = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}[type(op)]
+                return [*self._postfix(left), *self._postfix(right), (sign, "")]
+            case ast.Call(func=ast.Name(id="sqrt"), args=[arg]):
+                return [*self._postfix(arg), ("sqrt", "")]
+            case ast.Call(func=ast.Name(id=name), args=args):
+                steps = self._postfix(args[0])
+                for arg in args[1:]:
+                    steps += [*self._postfix(arg), (name, "")]
+                return steps
+        raise self._bad("cannot be compiled")
+
     def evaluate(self, values: Mapping[str, Floats]) -> Floats:
         """Return the value, elementwise over the arrays of the components."""
         return self.dual({name: Dual(value, {}) for name, value in values.items()}).value
