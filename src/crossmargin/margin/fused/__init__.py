@@ -1,0 +1,1 @@
+"""The complete requirement of many accounts in one pass."""
