@@ -24,8 +24,8 @@ Floats = NDArray[np.float64]
 PUSH, NUMBER, ADD, SUB, MUL, DIV, MAX, MIN, NEG, SQRT = range(10)
 _CODES = {"+": ADD, "-": SUB, "*": MUL, "/": DIV, "max": MAX, "min": MIN}
 
-#: Columns of a record (one group of one account): the scan, then linear and bucket lanes.
-SCAN_COLUMN, LINEAR_COLUMN, BUCKET_COLUMN, COLUMNS = 0, 1, 9, 17
+#: First column of a record (one group of one account): the scan. The lanes in use follow.
+SCAN_COLUMN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,9 @@ def combination(
             parts[name] = ((SCAN_COLUMN, 1.0), (SCAN_COLUMN, 1.0))
         elif part.shape == "row":
             im, mm = lanes.row[name]
-            parts[name] = ((LINEAR_COLUMN + im, 1.0), (LINEAR_COLUMN + mm, 1.0))
+            parts[name] = ((lanes.column(im), 1.0), (lanes.column(mm), 1.0))
         elif name in lanes.bucket:
-            column = BUCKET_COLUMN + lanes.bucket[name]
+            column = lanes.column(8 + lanes.bucket[name])
             im_factor, mm_factor = lanes.per_level.get(name, (1.0, 1.0))
             parts[name] = ((column, im_factor), (column, mm_factor))
         elif part.shape == "limit":
@@ -135,7 +135,7 @@ def run_steps(
     ----------
     op, column, number
         See :class:`Steps`.
-    columns : float64[COLUMNS, n]
+    columns : float64[C, n]
         Records, a column a row.
     count : int
         Records in use.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crossmargin.book import CompactBook
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin.fused._layout import ACCOUNT, Layout
+from crossmargin.margin.fused._layout import ACCOUNT, CASH_ROW, POT, Layout
 from crossmargin.margin.fused._program import Program
 
 Floats = NDArray[np.float64]
@@ -51,8 +51,9 @@ class Holdings:
 
 
 def level_table(layout: Layout) -> NDArray[np.int32]:
-    """Level ids of each code, coarse to fine, shape ``[C, 5]``: what boundaries are read from."""
-    columns = [layout.pot, layout.group, layout.segment, layout.bucket, layout.strike]
+    """Level ids of each code, coarse to fine, and whether it is cash, shape ``[C, 6]``."""
+    cash = (layout.group_asset[layout.group] < 0).astype(np.int32)
+    columns = [layout.pot, layout.group, layout.segment, layout.bucket, layout.strike, cash]
     return np.ascontiguousarray(np.stack(columns, axis=1))
 
 
@@ -153,6 +154,10 @@ def _put(keys: Any, units: Any, n: int, key: int, quantity: float) -> int:
 @numba.njit(nogil=True, cache=True, inline="always")
 def _change(ids: Any, before: int, after: int) -> int:
     """Return the coarsest level at which two codes differ."""
+    if ids[before, 0] != ids[after, 0]:
+        return POT
+    if ids[after, 5] == 1:
+        return CASH_ROW
     for column in range(5):
         if ids[before, column] != ids[after, column]:
             return 5 - column

@@ -14,15 +14,30 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.margin.fused._combine import BUCKET_COLUMN, LINEAR_COLUMN, SCAN_COLUMN
-from crossmargin.margin.fused._layout import BUCKET, GROUP, SEGMENT, STRIKE
-from crossmargin.margin.kernels._vector import block_add, block_min, fma_rows
+from crossmargin.margin.fused._layout import CASH_ROW, GROUP, SEGMENT
+from crossmargin.margin.kernels._vector import (
+    block_add,
+    block_fma,
+    block_min,
+    block_zero,
+    fma_rows,
+    fma_rows_add,
+)
+from crossmargin.margin.kernels._vector_lanes import (
+    block_discount,
+    block_offset,
+    bucket_rows,
+    size_rows,
+)
 
 LANES = 8
 
+#: What netted changes of a segment count as.
+PLAIN, DISCOUNT, OFFSET = 0, 1, 2
+
 
 @functools.cache
-def record_kernel(nv: int, absolute: bool, buckets: bool) -> Callable[..., int]:
+def record_kernel(nv: int, absolute: bool, buckets: bool, paired: bool) -> Callable[..., int]:
     """Return the compiled kernel for tables of `nv` scenario vectors.
 
     Parameters
@@ -31,31 +46,35 @@ def record_kernel(nv: int, absolute: bool, buckets: bool) -> Callable[..., int]:
         Vectors of scenario lanes; 0 without a scan.
     absolute, buckets : bool
         Whether the table has anything in these blocks.
+    paired : bool
+        Whether the last two bucket lanes are two moves of which the worse counts.
 
     Returns
     -------
     callable
-        ``kernel(first, last, start, code, quantity, level, table, group_of, segment_of, scanned,
-        kind, terms, weight, tail, turned, tail_gains, strikes, shorts, pair, out, account, group)
-        -> records`` where `out` is float64[COLUMNS, n], `account` and `group` int32[n].
+        ``kernel(first, last, start, code, quantity, level, tables, out, account, group) ->
+        records``, with `tables` as :func:`crossmargin.margin.fused._program.kernel_tables` gives
+        them; `out` is float64[columns, n], `account` and `group` int32[n].
     """
     one = nv + 1
     wide = LANES * nv
     stride = LANES * (nv + 3)
-    absolute_at, bucket_at = LANES * (nv + 1), LANES * (nv + 2)
+    size_at, bucket_at = LANES * (nv + 1), LANES * (nv + 2)
+    pair = 1 if paired else 0
+    scenarios = max(nv, 1)
+    has_scan = nv > 0
 
     @numba.njit(nogil=True, cache=True, boundscheck=False)
     def kernel(
-        first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, table: Any,
-        group_of: Any, segment_of: Any, scanned: Any, kind: Any, terms: Any, weight: Any,
-        tail: Any, turned: Any, tail_gains: bool, strikes: int, shorts: int, pair: int,
+        first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
         out: Any, account_of: Any, group_out: Any,
     ) -> int:  # fmt: skip
-        v = np.empty(LANES * one)
-        total = np.empty(LANES * one)
-        sizes = np.zeros(LANES)
-        running = np.zeros(LANES)
-        ended = np.zeros(LANES)
+        (table, group_of, segment_of, scanned, kind, terms, weight, tail, turned, counted, keep,
+         close, shape, columns) = tables  # fmt: skip
+        v = np.empty(LANES * (one + 1))
+        total = np.empty(LANES * (one + 1))
+        # Linear lanes, then bucket lanes, as records take them.
+        parts = np.empty(2 * LANES)
         record = 0
         for account in range(first, last):
             k, end = start[account], start[account + 1]
@@ -64,83 +83,63 @@ def record_kernel(nv: int, absolute: bool, buckets: bool) -> Callable[..., int]:
                 scans = scanned[g]
                 alone = True
                 worst = 0.0
-                for j in range(LANES):
-                    sizes[j] = 0.0
-                    ended[j] = 0.0
+                block_zero(parts, 0, 2)
                 while True:
                     stop = k + 1
                     while stop < end and level[stop] < SEGMENT:
                         stop += 1
                     closes = stop == end or level[stop] >= GROUP
                     fma_rows(v, table, stride, 0, code, quantity, k, stop, one)
+                    block_add(parts, 0, v, wide, 1)
                     if absolute:
-                        for row in range(k, stop):
-                            at = np.int64(code[row]) * stride + absolute_at
-                            q = abs(quantity[row])
-                            for j in range(LANES):
-                                sizes[j] += q * table[at + j]
+                        size_rows(parts, 0, table, stride, size_at, code, quantity, k, stop)
                     if buckets:
-                        for j in range(LANES):
-                            running[j] = 0.0
-                        value = 0.0
-                        for row in range(k, stop):
-                            at = np.int64(code[row]) * stride + bucket_at
-                            q = quantity[row]
-                            here = level[row]
-                            after = level[row + 1] if row + 1 < stop else SEGMENT
-                            value += q * table[at]
-                            for j in range(1, LANES):
-                                edge = STRIKE if (strikes >> j) & 1 else BUCKET
-                                x = q * table[at + j]
-                                if here < edge:
-                                    x += running[j]
-                                running[j] = x
-                                if after >= edge and j != pair and j - 1 != pair:
-                                    if (shorts >> j) & 1:
-                                        ended[j] += max(0.0, -x)
-                                    else:
-                                        ended[j] += abs(x)
-                            if pair >= 0 and after >= BUCKET:
-                                low = min(running[pair], running[pair + 1])
-                                ended[pair] += max(0.0, -low)
-                    if nv and scans:
+                        bucket_rows(
+                            parts, LANES, table, stride, bucket_at, code, quantity, level, k,
+                            stop, keep, close, shape, pair,
+                        )  # fmt: skip
+                    if has_scan and scans:
                         s = segment_of[code[k]]
-                        if buckets and kind[s] == 1:
-                            long, short = terms[s, 0], terms[s, 1]
-                            for j in range(wide):
-                                then = v[j]
-                                x = then * (long if then >= 0.0 else short) - weight[g, j] * value
-                                v[j] = -abs(x) if turned[j] != 0.0 else x
-                        elif kind[s] == 2:
-                            offset, cap, dampener = terms[s, 0], terms[s, 1], terms[s, 2]
+                        if kind[s] == DISCOUNT:
+                            block_discount(
+                                v, terms[s, 0], terms[s, 1], parts[LANES], weight, g * wide,
+                                turned, scenarios,
+                            )  # fmt: skip
+                            parts[LANES] = 0.0
+                        elif kind[s] == OFFSET:
                             if alone and closes:
-                                for j in range(wide):
-                                    v[j] += dampener * tail[j]
+                                # One segment alone: its gains offset nothing, and the worst of
+                                # what is left of its losses is all that counts.
+                                block_fma(v, 0, terms[s, 2], tail, 0, scenarios)
                             else:
-                                for j in range(wide):
-                                    x = v[j]
-                                    if x > 0.0:
-                                        gain = min(x * offset, cap)
-                                        v[j] = 0.0 if tail[j] != 0.0 and not tail_gains else gain
-                                    else:
-                                        v[j] = min(x + dampener * tail[j], 0.0)
-                    if alone:
-                        for j in range(LANES * one):
-                            total[j] = v[j]
-                    else:
-                        block_add(total, 0, v, 0, one)
+                                block_offset(
+                                    v, terms[s, 0], terms[s, 1], terms[s, 2], tail, counted,
+                                    scenarios,
+                                )  # fmt: skip
+                        if alone and closes:
+                            worst = -block_min(v, 0, scenarios)
+                        elif alone:
+                            block_zero(total, 0, scenarios)
+                            block_add(total, 0, v, 0, scenarios)
+                        else:
+                            block_add(total, 0, v, 0, scenarios)
+                            if closes:
+                                worst = -block_min(total, 0, scenarios)
                     alone = False
                     k = stop
                     if closes:
                         break
-                if nv and scans:
-                    worst = max(0.0, -block_min(total, 0, nv))
-                    if np.isnan(total[0]):
-                        worst = np.nan
-                out[SCAN_COLUMN, record] = worst
-                for j in range(LANES):
-                    out[LINEAR_COLUMN + j, record] = total[wide + j] + sizes[j]
-                    out[BUCKET_COLUMN + j, record] = ended[j]
+                while stop < end and level[stop] == CASH_ROW:
+                    stop += 1
+                if stop > k:
+                    fma_rows_add(parts, table, stride, wide, code, quantity, k, stop, 1)
+                    if absolute:
+                        size_rows(parts, 0, table, stride, size_at, code, quantity, k, stop)
+                    k = stop
+                # A NaN passes: what cannot be valued has no requirement.
+                out[0, record] = 0.0 if worst < 0.0 else worst
+                for j in range(columns.size):
+                    out[j + 1, record] = parts[columns[j]]
                 account_of[record] = account
                 group_out[record] = g
                 record += 1

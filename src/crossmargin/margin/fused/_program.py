@@ -8,6 +8,7 @@ over its rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,18 @@ from crossmargin.margin.components import (
     Scan,
 )
 from crossmargin.margin.fused._combine import Combination, combination
-from crossmargin.margin.fused._layout import BALANCE, COST, POSITION, Layout, lay_out
+from crossmargin.margin.fused._layout import (
+    ACCOUNT,
+    BALANCE,
+    BUCKET,
+    CASH_ROW,
+    COST,
+    POSITION,
+    SEGMENT,
+    STRIKE,
+    Layout,
+    lay_out,
+)
 from crossmargin.margin.fused._shapes import NotFusable, Shaped, shape_of
 from crossmargin.margin.fused._units import (
     ScanUnits,
@@ -59,6 +71,9 @@ LANES = 8
 #: Lanes of the linear and absolute blocks: equity at the two levels, then components.
 EQUITY_IM, EQUITY_MM, FIRST_FREE = 0, 1, 2
 
+#: Bucket lanes of a component that looks at two moves.
+PAIR = 6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lanes:
@@ -74,21 +89,29 @@ class Lanes:
         Lane of components that are sums over buckets (block of its own).
     per_level : dict of str to (float, float)
         Factors of IM and MM on the bucket's sum.
-    strikes : int
-        Bit mask of bucket lanes that end with a strike; the others end with a bucket.
-    shorts : int
-        Bit mask of bucket lanes that count what is sold; the others count either side.
-    pair : int
-        First of two bucket lanes of which the worse counts; -1 for none.
+    keep, close : float64[64]
+        By level and bucket lane: whether a running sum goes on, and whether it ends.
+    shape : float64[16]
+        What the sum of a bucket counts as: ``shape[j]·x + shape[8 + j]·|x|``.
+    paired : bool
+        Whether the last two bucket lanes are two moves of which the worse counts.
+    columns : int64[n]
+        Lanes that records take: linear lanes below 8, bucket lanes from 8 on.
     """
 
     row: dict[str, tuple[int, int]]
     limit: dict[str, int]
     bucket: dict[str, int]
     per_level: dict[str, tuple[float, float]]
-    strikes: int
-    shorts: int
-    pair: int
+    keep: Floats
+    close: Floats
+    shape: Floats
+    paired: bool
+    columns: Ints
+
+    def column(self, lane: int) -> int:
+        """Return the column of a record that holds a lane."""
+        return 1 + int(np.flatnonzero(self.columns == lane)[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +197,20 @@ class Program:
     def flat_table(self) -> Floats:
         """The table as one line of numbers, as compiled code takes it."""
         return self.table.reshape(-1)
+
+    def kernel_tables(self) -> tuple[NDArray[Any], ...]:
+        """Return what the compiled kernel reads, in the order in which it reads it."""
+        return (
+            self.flat_table, self.layout.group, self.layout.segment, self.scanned,
+            self.segment_kind, self.segment_terms, self.weight.reshape(-1), self.tail,
+            self.turned, self.counted, self.lanes.keep, self.lanes.close, self.lanes.shape,
+            self.lanes.columns,
+        )  # fmt: skip
+
+    @property
+    def counted(self) -> Floats:
+        """1.0 on lanes whose gains offset other segments."""
+        return np.ones_like(self.tail) if self.tail_gains else 1.0 - self.tail
 
     @property
     def in_group(self) -> NDArray[np.bool_]:
@@ -357,8 +394,11 @@ def _lanes(shaped: list[Shaped]) -> Lanes:
     limit: dict[str, int] = {}
     bucket: dict[str, int] = {}
     factors: dict[str, tuple[float, float]] = {}
-    strikes = shorts = 0
-    pair = -1
+    # Bucket lane 0 carries today's value of a segment; it adds up as it is.
+    edge = [SEGMENT] + [BUCKET] * (LANES - 1)
+    form = np.zeros((2, LANES))
+    form[0, 0] = 1.0
+    paired = False
     free, slot = FIRST_FREE, 1
     for part in shaped:
         name = part.spec.name
@@ -367,22 +407,37 @@ def _lanes(shaped: list[Shaped]) -> Lanes:
         elif part.shape == "limit":
             limit[name], free = free, free + 1
         elif part.shape == "net":
-            bucket[name], slot = slot, slot + 1
+            bucket[name], form[1, slot], slot = slot, 1.0, slot + 1
         elif part.shape == "short":
-            bucket[name] = slot
+            bucket[name], form[:, slot], edge[slot] = slot, (-0.5, 0.5), STRIKE
             factors[name] = (part.spec.im, part.spec.mm)
-            strikes |= 1 << slot
-            shorts |= 1 << slot
             slot += 1
         elif part.shape == "worst":
-            if pair >= 0:
+            if paired:
                 raise NotFusable("two components look at a pair of moves")
-            bucket[name], pair, slot = slot, slot, slot + 2
-            shorts |= 3 << pair
-    if free > LANES or slot > LANES:
+            bucket[name], paired = PAIR, True
+            form[:, PAIR:] = [[-0.5], [0.5]]
+    if free > LANES or slot > PAIR:
         raise NotFusable("there are more components than lanes")
-    return Lanes(row=row, limit=limit, bucket=bucket, per_level=factors, strikes=strikes,
-                 shorts=shorts, pair=pair)  # fmt: skip
+    levels = np.arange(8)
+    # A row of cash ends whatever came before it.
+    begins = np.where(levels == CASH_ROW, ACCOUNT, levels)[:, None] >= np.array(edge)
+    close = begins.astype(np.float64)
+    if paired:
+        close[:, PAIR + 1] = 0.0
+    lanes = {lane for pair in row.values() for lane in pair} | set(limit.values())
+    used = [EQUITY_IM, EQUITY_MM, *sorted(lanes), *sorted(LANES + b for b in bucket.values())]
+    return Lanes(
+        row=row,
+        limit=limit,
+        bucket=bucket,
+        per_level=factors,
+        keep=(~begins).astype(np.float64).reshape(-1),
+        close=close.reshape(-1),
+        shape=form.reshape(-1),
+        paired=paired,
+        columns=np.array(used, dtype=np.int64),
+    )
 
 
 def _charged(units: Units, spec: Component, frame: Frame, level: str) -> Floats:

@@ -11,10 +11,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._combine import COLUMNS, Steps, run_steps
+from crossmargin.margin.fused._combine import Steps, run_steps
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._kernel import LANES, record_kernel
-from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
+from crossmargin.margin.fused._kernel import record_kernel
+from crossmargin.margin.fused._program import Program
 
 Floats = NDArray[np.float64]
 
@@ -63,8 +63,8 @@ def _reduce(
             pot = group_pot[group[r]]
             eq = eq_im = need_im = need_mm = 0.0
             while r < count and account[r] == a and group_pot[group[r]] == pot:
-                eq_im += columns[1 + EQUITY_IM, r]
-                eq += columns[1 + EQUITY_MM, r]
+                eq_im += columns[1, r]
+                eq += columns[2, r]
                 if scanned_or_held[group[r]]:
                     need_im += im[r]
                     need_mm += mm[r]
@@ -112,6 +112,7 @@ def run_program(
     holdings: Holdings,
     *,
     threads: int = 1,
+    totals: bool = False,
     first: int = 0,
     last: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -126,6 +127,8 @@ def run_program(
         Laid out for the program.
     threads : int
         Chunks in work at a time; values do not depend on it.
+    totals : bool
+        Whether components are added up over accounts.
     first, last : int
         Accounts, half-open; by default all.
     progress : callable, optional
@@ -139,7 +142,13 @@ def run_program(
     blocks = -(-max(end - first, 0) // CHUNK)
     names = list(program.combine.parts)
     sums = np.zeros((blocks, len(names), 2))
-    work = _Worker(program, holdings, columns, health, over, sums, first)
+    kernel = record_kernel(
+        program.nv, program.has_absolute, program.has_buckets, program.lanes.paired
+    )
+    work = _Worker(
+        program, holdings, columns, health, over, sums, first, totals, program.kernel_tables(),
+        kernel,
+    )  # fmt: skip
 
     def part(worker: int) -> None:
         scratch = work.scratch()
@@ -187,12 +196,15 @@ class _Worker:
     over: NDArray[np.bool_]
     sums: Floats
     origin: int
+    totals: bool
+    tables: tuple[NDArray[Any], ...]
+    kernel: Callable[..., int]
 
     def scratch(self) -> _Scratch:
         depth = max(self.program.combine.im.depth, self.program.combine.mm.depth)
         size = self.rows()
         return _Scratch(
-            out=np.empty((COLUMNS, size)),
+            out=np.empty((self.program.lanes.columns.size + 1, size)),
             account=np.empty(size, dtype=np.int32),
             group=np.empty(size, dtype=np.int32),
             stack=np.empty((depth, size)),
@@ -208,15 +220,10 @@ class _Worker:
 
     def run(self, block: int, first: int, last: int, s: _Scratch) -> None:
         p, h = self.program, self.holdings
-        wide = slice(LANES * (p.nv + 1), LANES * (p.nv + 2))
-        kernel = record_kernel(p.nv, p.has_absolute, p.has_buckets)
-        count = kernel(
-            first, last, h.start, h.code, h.quantity, h.level, p.flat_table, p.layout.group,
-            p.layout.segment, p.scanned, p.segment_kind, p.segment_terms, p.weight, p.tail,
-            p.turned, p.tail_gains, p.lanes.strikes, p.lanes.shorts, p.lanes.pair, s.out,
-            s.account, s.group,
+        count = self.kernel(
+            first, last, h.start, h.code, h.quantity, h.level, self.tables, s.out, s.account,
+            s.group,
         )  # fmt: skip
-        del wide
         for steps, out in ((p.combine.im, s.im), (p.combine.mm, s.mm)):
             self.evaluate(steps, s, count, out)
         _reduce(
@@ -225,7 +232,15 @@ class _Worker:
             self.health,
         )  # fmt: skip
         for name, lane in p.lanes.limit.items():
-            _beyond(count, s.out[1 + lane], s.group, s.account, p.limits[name], self.over)
+            _beyond(
+                count, s.out[p.lanes.column(lane)], s.group, s.account, p.limits[name], self.over
+            )
+        if self.totals:
+            self.add_up(block, s, count)
+
+    def add_up(self, block: int, s: _Scratch, count: int) -> None:
+        """Add components up over the accounts of a block, in US dollars."""
+        p = self.program
         usd = p.pot_usd[p.layout.group_pot]
         for k, parts in enumerate(p.combine.parts.values()):
             for level, (column, factor) in enumerate(parts):
