@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from crossmargin.margin.ruleset import Ruleset
 
 if TYPE_CHECKING:
-    from crossmargin.margin.fused._program import Lanes
     from crossmargin.margin.fused._shapes import Shaped
 
 Floats = NDArray[np.float64]
+
+#: Column and factor of a component at the initial and the maintenance level.
+Columns = tuple[tuple[int, float], tuple[int, float]]
 
 PUSH, NUMBER, ADD, SUB, MUL, DIV, MAX, MIN, NEG, SQRT = range(10)
 _CODES = {"+": ADD, "-": SUB, "*": MUL, "/": DIV, "max": MAX, "min": MIN}
@@ -62,39 +64,42 @@ class Combination:
 
     im: Steps
     mm: Steps
-    parts: dict[str, tuple[tuple[int, float], tuple[int, float]]]
+    parts: dict[str, Columns]
 
 
 def combination(
     ruleset: Ruleset,
     shaped: list[Shaped],
-    lanes: Lanes,
+    columns: dict[str, Columns],
     level: dict[str, tuple[float, float]],
 ) -> Combination:
-    """Compile the expressions of a rule-set over the columns of a record."""
-    parts: dict[str, tuple[tuple[int, float], tuple[int, float]]] = {}
+    """Compile the expressions of a rule-set over the columns of a record.
+
+    Parameters
+    ----------
+    ruleset : Ruleset
+        Its ``combine``.
+    shaped : list of Shaped
+        Components.
+    columns : dict
+        Column and factor of components that have lanes, at both levels.
+    level : dict
+        Figures of components that are the same for every group.
+    """
+    parts: dict[str, Columns] = {}
     for part in shaped:
         name = part.spec.name
         if part.shape == "scan":
             parts[name] = ((SCAN_COLUMN, 1.0), (SCAN_COLUMN, 1.0))
-        elif part.shape == "row":
-            im, mm = lanes.row[name]
-            parts[name] = ((lanes.column(im), 1.0), (lanes.column(mm), 1.0))
-        elif name in lanes.bucket:
-            column = lanes.column(8 + lanes.bucket[name])
-            im_factor, mm_factor = lanes.per_level.get(name, (1.0, 1.0))
-            parts[name] = ((column, im_factor), (column, mm_factor))
-        elif part.shape == "limit":
-            parts[name] = ((-1, 0.0), (-1, 0.0))
+        elif name in columns:
+            parts[name] = columns[name]
         else:
-            im_value, mm_value = level[name]
+            im_value, mm_value = level.get(name, (0.0, 0.0))
             parts[name] = ((-1, im_value), (-1, mm_value))
     return Combination(_steps(ruleset, parts, 0), _steps(ruleset, parts, 1), parts)
 
 
-def _steps(
-    ruleset: Ruleset, parts: dict[str, tuple[tuple[int, float], tuple[int, float]]], row: int
-) -> Steps:
+def _steps(ruleset: Ruleset, parts: dict[str, Columns], row: int) -> Steps:
     known = ruleset.data.combine
     out: list[tuple[int, int, float]] = []
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crossmargin.book import CompactBook
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin.fused._layout import ACCOUNT, CASH_ROW, POT, Layout
+from crossmargin.margin.fused._layout import ACCOUNT, BUCKET, POT, Layout
 from crossmargin.margin.fused._program import Program
 
 Floats = NDArray[np.float64]
@@ -30,8 +30,8 @@ class Holdings:
         Sorted within an account; each at most once.
     quantity : float64[N]
         Units of a contract, of an asset, or of the settlement asset paid (costs).
-    level : uint8[N]
-        Coarsest level at which a row differs from the one before it.
+    level : uint8[N + 1]
+        Coarsest level at which a row differs from the one before it; ``ACCOUNT`` after the last.
     """
 
     start: Ints
@@ -90,7 +90,7 @@ def holdings_of(book: CompactBook, program: Program) -> Holdings:
     narrow = np.uint16 if layout.size <= np.iinfo(np.uint16).max else np.uint32
     code = np.empty(rows, dtype=narrow)
     quantity = np.empty(rows)
-    level = np.empty(rows, dtype=np.uint8)
+    level = np.full(rows + 1, ACCOUNT, dtype=np.uint8)
     _fill(*args, start, code, quantity, level, level_table(layout), longest, False)
     return Holdings(start=start, code=code, quantity=quantity, level=level)
 
@@ -157,7 +157,8 @@ def _change(ids: Any, before: int, after: int) -> int:
     if ids[before, 0] != ids[after, 0]:
         return POT
     if ids[after, 5] == 1:
-        return CASH_ROW
+        # What only counts as money joins the record before it.
+        return BUCKET
     for column in range(5):
         if ids[before, column] != ids[after, column]:
             return 5 - column

@@ -2,7 +2,7 @@
 
 For each group of each account: sum quantity × row into the scenario lanes and the lanes of
 components, map each segment by φ, take the worst scenario, and write one record. Scenario
-vectors never leave the processor's first cache.
+vectors of a few accounts at a time stay in the processor's first cache.
 """
 
 from __future__ import annotations
@@ -14,135 +14,96 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.margin.fused._layout import CASH_ROW, GROUP, SEGMENT
-from crossmargin.margin.kernels._vector import (
-    block_add,
-    block_fma,
-    block_min,
-    block_zero,
-    fma_rows,
-    fma_rows_add,
-)
-from crossmargin.margin.kernels._vector_lanes import (
-    block_discount,
-    block_offset,
-    bucket_rows,
-    size_rows,
-)
+from crossmargin.margin.kernels._vector_lanes import tile_rows, tile_worst
 
 LANES = 8
 
-#: What netted changes of a segment count as.
-PLAIN, DISCOUNT, OFFSET = 0, 1, 2
+#: Accounts whose scenario vectors are held at a time.
+TILE = 16
+
+#: What netted changes of a segment count as; see ``tile_worst``.
+ALONE, DISCOUNT, OFFSET = 0, 1, 2
 
 
 @functools.cache
-def record_kernel(nv: int, absolute: bool, buckets: bool, paired: bool) -> Callable[..., int]:
-    """Return the compiled kernel for tables of `nv` scenario vectors.
+def record_kernel(nv: int, na: int, mode: int, paired: bool, value: int) -> Callable[..., int]:
+    """Return the compiled kernel for tables of one shape.
 
     Parameters
     ----------
-    nv : int
-        Vectors of scenario lanes; 0 without a scan.
-    absolute, buckets : bool
-        Whether the table has anything in these blocks.
+    nv, na : int
+        Vectors of scenario lanes and of component lanes, each at least 1.
+    mode : {0, 1, 2}
+        What segments count as.
     paired : bool
-        Whether the last two bucket lanes are two moves of which the worse counts.
+        Whether the last two component lanes are two moves of which the worse counts.
+    value : int
+        Component lane of today's value of a segment (mode 1).
 
     Returns
     -------
     callable
         ``kernel(first, last, start, code, quantity, level, tables, out, account, group) ->
-        records``, with `tables` as :func:`crossmargin.margin.fused._program.kernel_tables` gives
-        them; `out` is float64[columns, n], `account` and `group` int32[n].
+        records``, with `tables` as :meth:`Program.kernel_tables` gives them. `out` is
+        float64[columns, n]: the scan, then the lanes in use; `account` and `group` are int32[n].
+        Accounts without rows have no record.
     """
-    one = nv + 1
-    wide = LANES * nv
-    stride = LANES * (nv + 3)
-    size_at, bucket_at = LANES * (nv + 1), LANES * (nv + 2)
+    stride = LANES * (nv + na)
     pair = 1 if paired else 0
-    scenarios = max(nv, 1)
-    has_scan = nv > 0
 
     @numba.njit(nogil=True, cache=True, boundscheck=False)
     def kernel(
         first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
         out: Any, account_of: Any, group_out: Any,
     ) -> int:  # fmt: skip
-        (table, group_of, segment_of, scanned, kind, terms, weight, tail, turned, counted, keep,
-         close, shape, columns) = tables  # fmt: skip
-        v = np.empty(LANES * (one + 1))
-        total = np.empty(LANES * (one + 1))
-        # Linear lanes, then bucket lanes, as records take them.
-        parts = np.empty(2 * LANES)
+        (table, group_of, segment_of, terms, weight, tail, flags, keep, close, shape,
+         columns) = tables  # fmt: skip
+        longest = 0
+        for tile in range(first, last, TILE):
+            longest = max(longest, start[min(tile + TILE, last)] - start[tile])
+        room = longest + 1
+        seg = np.empty(room * LANES * (nv + 1))
+        aux = np.empty(room * LANES * na)
+        worst = np.empty(room)
+        seg_code = np.empty(room, dtype=np.int32)
+        opens = np.empty(room, dtype=np.int32)
+        rec_code = np.empty(room, dtype=np.int32)
+        owner = np.empty(room, dtype=np.int32)
+        filled = np.empty(TILE, dtype=np.int32)
+        counts = np.zeros(2, dtype=np.int64)
         record = 0
-        for account in range(first, last):
-            k, end = start[account], start[account + 1]
-            while k < end:
-                g = group_of[code[k]]
-                scans = scanned[g]
-                alone = True
-                worst = 0.0
-                block_zero(parts, 0, 2)
-                while True:
-                    stop = k + 1
-                    while stop < end and level[stop] < SEGMENT:
-                        stop += 1
-                    closes = stop == end or level[stop] >= GROUP
-                    fma_rows(v, table, stride, 0, code, quantity, k, stop, one)
-                    block_add(parts, 0, v, wide, 1)
-                    if absolute:
-                        size_rows(parts, 0, table, stride, size_at, code, quantity, k, stop)
-                    if buckets:
-                        bucket_rows(
-                            parts, LANES, table, stride, bucket_at, code, quantity, level, k,
-                            stop, keep, close, shape, pair,
-                        )  # fmt: skip
-                    if has_scan and scans:
-                        s = segment_of[code[k]]
-                        if kind[s] == DISCOUNT:
-                            block_discount(
-                                v, terms[s, 0], terms[s, 1], parts[LANES], weight, g * wide,
-                                turned, scenarios,
-                            )  # fmt: skip
-                            parts[LANES] = 0.0
-                        elif kind[s] == OFFSET:
-                            if alone and closes:
-                                # One segment alone: its gains offset nothing, and the worst of
-                                # what is left of its losses is all that counts.
-                                block_fma(v, 0, terms[s, 2], tail, 0, scenarios)
-                            else:
-                                block_offset(
-                                    v, terms[s, 0], terms[s, 1], terms[s, 2], tail, counted,
-                                    scenarios,
-                                )  # fmt: skip
-                        if alone and closes:
-                            worst = -block_min(v, 0, scenarios)
-                        elif alone:
-                            block_zero(total, 0, scenarios)
-                            block_add(total, 0, v, 0, scenarios)
-                        else:
-                            block_add(total, 0, v, 0, scenarios)
-                            if closes:
-                                worst = -block_min(total, 0, scenarios)
-                    alone = False
-                    k = stop
-                    if closes:
-                        break
-                while stop < end and level[stop] == CASH_ROW:
-                    stop += 1
-                if stop > k:
-                    fma_rows_add(parts, table, stride, wide, code, quantity, k, stop, 1)
-                    if absolute:
-                        size_rows(parts, 0, table, stride, size_at, code, quantity, k, stop)
-                    k = stop
+        for tile in range(first, last, TILE):
+            end = min(tile + TILE, last)
+            held = 0
+            for account in range(tile, end):
+                filled[held] = account
+                held += start[account + 1] > start[account]
+            tile_rows(
+                seg, aux, seg_code, opens, rec_code, owner, table, stride, code, quantity, level,
+                start[tile], start[end], keep, close, shape, counts, nv, na, pair,
+            )  # fmt: skip
+            tile_worst(
+                worst, seg, seg_code, opens, counts[0], segment_of, group_of, terms, weight, tail,
+                flags, value, mode, nv,
+            )  # fmt: skip
+            size = counts[1]
+            for r in range(size):
                 # A NaN passes: what cannot be valued has no requirement.
-                out[0, record] = 0.0 if worst < 0.0 else worst
-                for j in range(columns.size):
-                    out[j + 1, record] = parts[columns[j]]
-                account_of[record] = account
-                group_out[record] = g
-                record += 1
+                out[0, record + r] = 0.0 if worst[r] > 0.0 else -worst[r]
+            for c in range(columns.shape[0]):
+                one, two, sign = columns[c, 0], columns[c, 1], columns[c, 2]
+                target = out[c + 1]
+                if two < 0:
+                    for r in range(size):
+                        target[record + r] = aux[r * LANES * na + one]
+                else:
+                    for r in range(size):
+                        at = r * LANES * na
+                        target[record + r] = aux[at + one] + sign * aux[at + two]
+            for r in range(size):
+                account_of[record + r] = filled[owner[r]]
+                group_out[record + r] = group_of[rec_code[r]]
+            record += size
         return record
 
     return kernel

@@ -27,8 +27,6 @@ CASH = np.iinfo(np.int32).max
 
 #: How far apart two neighbouring rows are: the coarsest level at which they differ.
 SAME, STRIKE, BUCKET, SEGMENT, GROUP, POT, ACCOUNT = 0, 1, 2, 3, 4, 5, 6
-#: A row that only counts as money and follows others of its pot: it joins their record.
-CASH_ROW = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ over its rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,41 +20,28 @@ from crossmargin.margin._cuts import asset_rule
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._option_charges import basis_changes, basis_share
 from crossmargin.margin._protect import protected_pots
-from crossmargin.margin._stages import Stage, run_stage
 from crossmargin.margin.batch import evaluate_book
 from crossmargin.margin.components import (
     BasisContingency,
     CollateralConfidence,
-    Component,
     DeltaConcentration,
     Flat,
     LiabilityWeight,
     NakedShort,
     OracleConfidence,
     Roll,
-    Scan,
 )
-from crossmargin.margin.fused._combine import Combination, combination
-from crossmargin.margin.fused._layout import (
-    ACCOUNT,
-    BALANCE,
-    BUCKET,
-    CASH_ROW,
-    COST,
-    POSITION,
-    SEGMENT,
-    STRIKE,
-    Layout,
-    lay_out,
-)
+from crossmargin.margin.fused._combine import Columns, Combination, combination
+from crossmargin.margin.fused._kernel import DISCOUNT, record_kernel
+from crossmargin.margin.fused._lanes import LANES, LanePlan, Lanes
+from crossmargin.margin.fused._layout import COST, POSITION, Layout, lay_out
+from crossmargin.margin.fused._segments import fill_scan, paid_for, segment_parts
 from crossmargin.margin.fused._shapes import NotFusable, Shaped, shape_of
 from crossmargin.margin.fused._units import (
-    ScanUnits,
     Units,
     by_account,
     charge_of,
     equities,
-    per_unit,
     scan_units,
     unit_book,
     units_for,
@@ -65,53 +53,8 @@ from crossmargin.market import CONFIDENCE_ONE, Snapshot
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Float64 lanes of one vector.
-LANES = 8
-
-#: Lanes of the linear and absolute blocks: equity at the two levels, then components.
-EQUITY_IM, EQUITY_MM, FIRST_FREE = 0, 1, 2
-
-#: Bucket lanes of a component that looks at two moves.
-PAIR = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lanes:
-    """Which lane carries which part, and how buckets end.
-
-    Attributes
-    ----------
-    row : dict of str to (int, int)
-        Lanes of IM and MM of components that are sums over rows.
-    limit : dict of str to int
-        Lane of the net figure that must stay within a limit.
-    bucket : dict of str to int
-        Lane of components that are sums over buckets (block of its own).
-    per_level : dict of str to (float, float)
-        Factors of IM and MM on the bucket's sum.
-    keep, close : float64[64]
-        By level and bucket lane: whether a running sum goes on, and whether it ends.
-    shape : float64[16]
-        What the sum of a bucket counts as: ``shape[j]·x + shape[8 + j]·|x|``.
-    paired : bool
-        Whether the last two bucket lanes are two moves of which the worse counts.
-    columns : int64[n]
-        Lanes that records take: linear lanes below 8, bucket lanes from 8 on.
-    """
-
-    row: dict[str, tuple[int, int]]
-    limit: dict[str, int]
-    bucket: dict[str, int]
-    per_level: dict[str, tuple[float, float]]
-    keep: Floats
-    close: Floats
-    shape: Floats
-    paired: bool
-    columns: Ints
-
-    def column(self, lane: int) -> int:
-        """Return the column of a record that holds a lane."""
-        return 1 + int(np.flatnonzero(self.columns == lane)[0])
+#: Columns of a record that hold equity at the two levels.
+EQUITY_IM, EQUITY_MM = 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,22 +70,21 @@ class Program:
     layout : Layout
         Codes.
     nv : int
-        Vectors of scenario lanes; 0 without a scan.
-    table : float64[C, 8·(nv + 3)]
+        Vectors of scenario lanes, at least 1.
+    mode : {0, 1, 2}
+        What a segment's netted change counts as; see ``kernels.tile_worst``.
+    table : float64[C, 8·(nv + lanes.vectors)]
         Scenario lanes (weights included; an option under a static discount with its value
-        today), then linear, absolute and bucket lanes.
+        today), then component lanes.
     weight : float64[groups, 8·nv]
         Scenario weights of each kind of group.
-    segment_kind : int8[segments]
-        0: the netted change counts as it is; 1: static discount; 2: offset and dampener.
     segment_terms : float64[segments, 4]
-        Discount of long and short values; or offset, cap, dampener.
-    tail, turned : float64[8·nv]
-        1.0 on lanes of tail scenarios, and of turned surfaces.
-    tail_gains : bool
-        Whether gains in tails offset other segments.
-    scanned : bool[groups]
-        Groups that have scenarios.
+        Discount of long and short values (mode 1); or offset, cap, dampener.
+    tail, flags : float64[8·nv]
+        1.0 on lanes of tail scenarios; on lanes of turned surfaces (mode 1), or whose gains
+        offset other segments (mode 2).
+    scanned : bool
+        Whether the rule-set has a scan.
     lanes : Lanes
         What the other lanes are.
     level : dict of str to (float, float)
@@ -151,8 +93,9 @@ class Program:
         How parts add up.
     pot_usd : float64[pots]
         US dollars per unit of each kind of pot's numeraire.
-    limits : dict of str to float64[groups]
-        Largest |net figure| of a group, by component; ``inf`` without a limit.
+    limits : dict of str to (int, float64[groups])
+        Column of a net figure and the largest size of it by kind of group, by component; ``inf``
+        without a limit.
     bad : dict of int to CrossmarginError
         Codes that this market or rule-set cannot value, with the reason.
     apart : bool[C]
@@ -161,9 +104,6 @@ class Program:
         Codes that touch a price which is not trusted.
     mark : float64[n]
         Price of each instrument, at which positions without an entry price are taken.
-    has_absolute, has_buckets : bool
-        Whether anything counts by its size whatever its side, and whether anything looks at
-        buckets.
     units : Units
         The unit book behind the table.
     """
@@ -172,45 +112,37 @@ class Program:
     registry: Registry
     layout: Layout
     nv: int
+    mode: int
     table: Floats
     weight: Floats
-    segment_kind: NDArray[np.int8]
     segment_terms: Floats
     tail: Floats
-    turned: Floats
-    tail_gains: bool
-    scanned: NDArray[np.bool_]
+    flags: Floats
+    scanned: bool
     lanes: Lanes
     level: dict[str, tuple[float, float]]
     combine: Combination
     pot_usd: Floats
-    limits: dict[str, Floats]
+    limits: dict[str, tuple[int, Floats]]
     bad: dict[int, CrossmarginError]
     apart: NDArray[np.bool_]
     protected: NDArray[np.bool_]
     mark: Floats
-    has_absolute: bool
-    has_buckets: bool
     units: Units
 
-    @property
-    def flat_table(self) -> Floats:
-        """The table as one line of numbers, as compiled code takes it."""
-        return self.table.reshape(-1)
+    def kernel(self) -> Callable[..., int]:
+        """Return the compiled kernel for tables of this shape."""
+        lanes = self.lanes
+        return record_kernel(self.nv, lanes.vectors, self.mode, lanes.paired, max(lanes.value, 0))
 
     def kernel_tables(self) -> tuple[NDArray[Any], ...]:
         """Return what the compiled kernel reads, in the order in which it reads it."""
+        lanes = self.lanes
         return (
-            self.flat_table, self.layout.group, self.layout.segment, self.scanned,
-            self.segment_kind, self.segment_terms, self.weight.reshape(-1), self.tail,
-            self.turned, self.counted, self.lanes.keep, self.lanes.close, self.lanes.shape,
-            self.lanes.columns,
+            self.table.reshape(-1), self.layout.group, self.layout.segment,
+            self.segment_terms.reshape(-1), self.weight.reshape(-1), self.tail, self.flags,
+            lanes.keep, lanes.close, lanes.shape, lanes.columns,
         )  # fmt: skip
-
-    @property
-    def counted(self) -> Floats:
-        """1.0 on lanes whose gains offset other segments."""
-        return np.ones_like(self.tail) if self.tail_gains else 1.0 - self.tail
 
     @property
     def in_group(self) -> NDArray[np.bool_]:
@@ -326,151 +258,119 @@ def _assemble(
 ) -> Program:
     """Fill the table from the unit book."""
     frame = units.frame
-    ruleset = frame.ruleset
-    spec = ruleset.scan
+    ruleset, spec = frame.ruleset, frame.ruleset.scan
     scan = None if spec is None else scan_units(units, spec)
-    nv = 0 if scan is None else -(-scan.row.shape[1] // LANES)
-    table = aligned_empty((layout.size, LANES * (nv + 3)))
+    nv = 1 if scan is None else -(-scan.row.shape[1] // LANES)
+    plan = LanePlan(layout.size)
+    segments = segment_parts(layout, scan, units, nv, spec)
+    if segments.mode == DISCOUNT:
+        value = np.zeros(layout.size)
+        if scan is not None:
+            value[units.codes] = scan.value
+        plan.value(value)
+    found, limits = _part_lanes(plan, layout, shaped, units)
+    levels = {p.spec.name: _level(units, p) for p in shaped if p.shape in ("level", "none")}
+    lanes = plan.done()
+    table = aligned_empty((layout.size, LANES * (nv + lanes.vectors)))
     table[:] = 0.0
-    table[list(bad)] = np.nan
-    lanes = _lanes(shaped)
-    linear, absolute, bucket = (table[:, LANES * (nv + k) : LANES * (nv + k + 1)] for k in range(3))
-    codes = units.codes
-    for lane, row in ((EQUITY_IM, 0), (EQUITY_MM, 1)):
-        linear[codes, lane], absolute[codes, lane] = per_unit(
-            units, lambda f, row=row: equities(f)[row]
-        )
-    for part in shaped:
-        if part.shape == "row":
-            for lane, level in zip(lanes.row[part.spec.name], ("im", "mm")):
-                linear[codes, lane], absolute[codes, lane] = per_unit(
-                    units, lambda f, p=part.spec, v=level: _charged(units, p, f, v)
-                )
-        elif part.shape == "limit":
-            linear[codes, lanes.limit[part.spec.name]] = _net_usd(units)
-        elif part.shape in ("net", "short", "worst"):
-            _fill_bucket(bucket, lanes, part, units)
-    levels = {
-        part.spec.name: _level(units, part) for part in shaped if part.shape in ("level", "none")
-    }
-    limits = {p.spec.name: _limits(layout, frame, p.spec) for p in shaped if p.shape == "limit"}
-    kind, seg_terms, weight, tail, turned, gains = _segments(layout, scan, units, nv, spec)
     if scan is not None:
-        _fill_scan(table, layout, units, scan, nv)
-    _fill_costs(table, layout, units, scan, nv)
+        fill_scan(table, layout, units, scan, nv)
+    table[:, LANES * nv :] = lanes.coefficient
+    table[list(bad)] = np.nan
     usd = frame.asset_usd_or_one
-    pot_usd = np.where(layout.pot_asset < 0, 1.0, usd[np.maximum(layout.pot_asset, 0)])
     return Program(
         ruleset=ruleset,
         registry=frame.book.registry,
         layout=layout,
         nv=nv,
+        mode=segments.mode,
         table=table,
-        weight=weight,
-        segment_kind=kind,
-        segment_terms=seg_terms,
-        tail=tail,
-        turned=turned,
-        tail_gains=gains,
-        scanned=layout.group_asset >= 0 if nv else np.zeros(layout.group_asset.size, dtype=bool),
+        weight=segments.weight,
+        segment_terms=segments.terms,
+        tail=segments.tail,
+        flags=segments.flags,
+        scanned=scan is not None,
         lanes=lanes,
         level=levels,
-        combine=combination(ruleset, shaped, lanes, levels),
-        pot_usd=pot_usd,
+        combine=combination(ruleset, shaped, found, levels),
+        pot_usd=np.where(layout.pot_asset < 0, 1.0, usd[np.maximum(layout.pot_asset, 0)]),
         limits=limits,
         bad=bad,
         apart=_expired(layout, frame),
         protected=_protected(layout, units),
         mark=frame.view.price,
-        has_absolute=bool(np.any(np.nan_to_num(absolute) != 0.0)),
-        has_buckets=bool(np.any(np.nan_to_num(bucket) != 0.0)),
         units=units,
     )
 
 
-def _lanes(shaped: list[Shaped]) -> Lanes:
-    """Hand out lanes."""
-    row: dict[str, tuple[int, int]] = {}
-    limit: dict[str, int] = {}
-    bucket: dict[str, int] = {}
-    factors: dict[str, tuple[float, float]] = {}
-    # Bucket lane 0 carries today's value of a segment; it adds up as it is.
-    edge = [SEGMENT] + [BUCKET] * (LANES - 1)
-    form = np.zeros((2, LANES))
-    form[0, 0] = 1.0
-    paired = False
-    free, slot = FIRST_FREE, 1
+def _part_lanes(
+    plan: LanePlan, layout: Layout, shaped: list[Shaped], units: Units
+) -> tuple[dict[str, Columns], dict[str, tuple[int, Floats]]]:
+    """Give equity and every component its lanes; return their columns, and limits."""
+    codes = units.codes
+
+    def spread(values: Floats) -> Floats:
+        out = np.zeros(layout.size)
+        out[codes] = values
+        return out
+
+    up, down = equities(units.sized(1.0)), equities(units.sized(-1.0))
+    paid = paid_for(layout, units)
+    sides = [plan.by_side(spread(up[k]) + paid[k], spread(down[k]) - paid[k]) for k in range(2)]
+    if sides == [1, 1]:
+        sides = [1, plan.repeat(1)]
+    if sides != [EQUITY_IM, EQUITY_MM]:
+        raise NotFusable("equity is not in its columns")
+    found: dict[str, Columns] = {}
+    limits: dict[str, tuple[int, Floats]] = {}
     for part in shaped:
-        name = part.spec.name
+        spec = part.spec
         if part.shape == "row":
-            row[name], free = (free, free + 1), free + 2
+            charge = charge_of(units, spec, 1.0)
+            found[spec.name] = plan.levels(
+                spread(by_account(units.frame, charge.im)),
+                spread(by_account(units.frame, charge.mm)),
+            )
         elif part.shape == "limit":
-            limit[name], free = free, free + 1
-        elif part.shape == "net":
-            bucket[name], form[1, slot], slot = slot, 1.0, slot + 1
-        elif part.shape == "short":
-            bucket[name], form[:, slot], edge[slot] = slot, (-0.5, 0.5), STRIKE
-            factors[name] = (part.spec.im, part.spec.mm)
-            slot += 1
-        elif part.shape == "worst":
-            if paired:
-                raise NotFusable("two components look at a pair of moves")
-            bucket[name], paired = PAIR, True
-            form[:, PAIR:] = [[-0.5], [0.5]]
-    if free > LANES or slot > PAIR:
-        raise NotFusable("there are more components than lanes")
-    levels = np.arange(8)
-    # A row of cash ends whatever came before it.
-    begins = np.where(levels == CASH_ROW, ACCOUNT, levels)[:, None] >= np.array(edge)
-    close = begins.astype(np.float64)
-    if paired:
-        close[:, PAIR + 1] = 0.0
-    lanes = {lane for pair in row.values() for lane in pair} | set(limit.values())
-    used = [EQUITY_IM, EQUITY_MM, *sorted(lanes), *sorted(LANES + b for b in bucket.values())]
-    return Lanes(
-        row=row,
-        limit=limit,
-        bucket=bucket,
-        per_level=factors,
-        keep=(~begins).astype(np.float64).reshape(-1),
-        close=close.reshape(-1),
-        shape=form.reshape(-1),
-        paired=paired,
-        columns=np.array(used, dtype=np.int64),
-    )
+            column = plan.column(plan.lane("sum", spread(_net_usd(units))))
+            limits[spec.name] = (column, _limits(layout, units.frame, spec))
+        elif isinstance(spec, Roll):
+            column = plan.column(plan.lane("net", spread(_signed(units, spec))))
+            found[spec.name] = ((column, 1.0), (column, 1.0))
+        elif isinstance(spec, NakedShort):
+            column = plan.column(plan.lane("short", spread(_sold(units, spec))))
+            found[spec.name] = ((column, spec.im), (column, spec.mm))
+        elif isinstance(spec, BasisContingency):
+            moved = _moved(units, spec)
+            column = plan.pair(spread(moved[:, 0]), spread(moved[:, 1]))
+            found[spec.name] = ((column, 1.0), (column, 1.0))
+    return found, limits
 
 
-def _charged(units: Units, spec: Component, frame: Frame, level: str) -> Floats:
-    book = frame.book
-    stage = Stage(frame, book.position_quantity, book.balance_amount, {}, None, False)
-    part = run_stage(spec, stage)
-    return by_account(frame, part.im if level == "im" else part.mm)
+def _signed(units: Units, spec: Roll) -> Floats:
+    """Return what one unit is charged where it stands alone, with the sign of its delta."""
+    frame = units.sized(1.0)
+    side = frame.unit_delta[frame.book.position_instrument] * frame.book.position_quantity
+    return by_account(frame, charge_of(units, spec, 1.0).im) * np.sign(side)
 
 
-def _fill_bucket(bucket: Floats, lanes: Lanes, part: Shaped, units: Units) -> None:
-    """Signed coefficients of components by bucket."""
-    frame, codes = units.sized(1.0), units.codes
+def _sold(units: Units, spec: NakedShort) -> Floats:
+    """Return what one unit sold is charged, before the rates of the two levels."""
+    charge = charge_of(units, spec, -1.0)
+    rate, part = (spec.im, charge.im) if spec.im else (spec.mm, charge.mm)
+    return by_account(units.frame, part) / rate if rate else np.zeros(units.codes.size)
+
+
+def _moved(units: Units, spec: BasisContingency) -> Floats:
+    """Return the change of one unit in both moves of the forward, times the share that is charged."""
+    frame = units.sized(1.0)
     index = frame.book.position_instrument
-    slot = lanes.bucket[part.spec.name]
-    if isinstance(part.spec, Roll):
-        size = _charged(units, part.spec, frame, "im")
-        bucket[codes, slot] = size * np.sign(
-            frame.unit_delta[index] * (frame.book.position_quantity)
-        )
-    elif isinstance(part.spec, NakedShort):
-        # What one unit sold is charged, before the rates of the two levels.
-        rate = part.spec.im or part.spec.mm
-        level = "im" if part.spec.im else "mm"
-        charge = _charged(units, part.spec, units.sized(-1.0), level)
-        bucket[codes, slot] = charge / rate if rate else 0.0
-    elif isinstance(part.spec, BasisContingency):
-        live = (frame.terms.kind[index] == KIND_CODE["option"]) & ~frame.view.settled[index]
-        live &= frame.book.position_quantity != 0
-        rows = np.flatnonzero(live)
-        moved = basis_changes(part.spec, frame, index[rows]) * frame.position_rate[rows][:, None]
-        bucket[codes[rows], slot : slot + 2] = (
-            moved * basis_share(part.spec, frame, index[rows])[:, None]
-        )
+    live = (frame.terms.kind[index] == KIND_CODE["option"]) & ~frame.view.settled[index]
+    rows = np.flatnonzero(live & (frame.book.position_quantity != 0))
+    out = np.zeros((index.size, 2))
+    moved = basis_changes(spec, frame, index[rows]) * frame.position_rate[rows][:, None]
+    out[rows] = moved * basis_share(spec, frame, index[rows])[:, None]
+    return out
 
 
 def _net_usd(units: Units) -> Floats:
@@ -499,84 +399,6 @@ def _level(units: Units, part: Shaped) -> tuple[float, float]:
         return 0.0, 0.0
     found = charge_of(units, part.spec, 1.0)
     return float(found.im[0]), float(found.mm[0])
-
-
-def _segments(
-    layout: Layout, scan: ScanUnits | None, units: Units, nv: int, spec: Scan | None
-) -> tuple[NDArray[np.int8], Floats, Floats, Floats, Floats, bool]:
-    """Parameters of φ by kind of segment, and weights by kind of group."""
-    segments = int(layout.segment[-1]) + 1
-    groups = layout.group_asset.size
-    kind = np.zeros(segments, dtype=np.int8)
-    terms = np.zeros((segments, 4))
-    terms[:, :2] = 1.0
-    weight = np.ones((groups, LANES * nv))
-    tail, turned = np.zeros(LANES * nv), np.zeros(LANES * nv)
-    if scan is None or spec is None:
-        return kind, terms, weight, tail, turned, True
-    scenarios = units.frame.table.scenarios
-    tail[:] = padded(scenarios.extended.astype(np.float64), nv)
-    turned[:] = padded(scenarios.turned.astype(np.float64), nv)
-    moving = layout.what[units.codes] != BALANCE
-    for row in np.flatnonzero(moving).tolist():
-        code = int(units.codes[row])
-        s, g = int(layout.segment[code]), int(layout.group[code])
-        weight[g] = padded(scan.weight[row], nv)
-        plain = scan.offset[row] == 1.0 and np.isinf(scan.cap[row])
-        plain &= not scenarios.extended.any() or (scan.dampener[row] == 0 and spec.tail_gains_count)
-        if scan.long[row] != 1.0 or scan.short[row] != 1.0:
-            if not plain:
-                raise NotFusable("a static discount stands beside offsets")
-            kind[s], terms[s, :2] = 1, (scan.long[row], scan.short[row])
-        elif not plain:
-            kind[s], terms[s, :3] = 2, (scan.offset[row], scan.cap[row], scan.dampener[row])
-        elif turned.any() and np.any(scan.row[row][scenarios.turned] != 0.0):
-            kind[s], terms[s, :2] = 1, (1.0, 1.0)
-    return kind, terms, weight, tail, turned, spec.tail_gains_count
-
-
-def padded(values: Floats, nv: int) -> Floats:
-    """Fill the lanes beyond the last scenario with the first one, so that they decide nothing."""
-    out = np.empty((*values.shape[:-1], LANES * nv))
-    out[..., : values.shape[-1]] = values
-    out[..., values.shape[-1] :] = values[..., :1]
-    return out
-
-
-def _fill_scan(table: Floats, layout: Layout, units: Units, scan: ScanUnits, nv: int) -> None:
-    moving = np.flatnonzero(layout.what[units.codes] != BALANCE)
-    codes = units.codes[moving]
-    then = scan.row[moving] + scan.value[moving][:, None] * scan.weight[moving]
-    table[codes, : LANES * nv] = padded(then, nv)
-    # The value itself, to be taken off again once the segment is netted and discounted.
-    table[codes, LANES * (nv + 2)] = scan.value[moving]
-
-
-def _fill_costs(
-    table: Floats, layout: Layout, units: Units, scan: ScanUnits | None, nv: int
-) -> None:
-    """Rows of what was paid: less equity, and what that is revalued by in a scenario.
-
-    Both are read off a contract settled in the asset, entered at nothing and at the mark.
-    """
-    frame, one = units.sized(1.0, at_mark=True), units.sized(1.0)
-    terms = frame.terms
-    profit, _ = one.position_values()
-    gained = equities(one) - equities(frame)
-    for code in np.flatnonzero(layout.what == COST).tolist():
-        asset = int(layout.item[code])
-        index = frame.book.position_instrument
-        of_asset = (terms.settlement[index] == asset) & (frame.book.position_quantity != 0)
-        of_asset &= np.isin(terms.kind[index], [KIND_CODE["perpetual"], KIND_CODE["future"]])
-        same = of_asset & (layout.group[units.codes] == layout.group[code])
-        rows = np.flatnonzero(same if same.any() else of_asset)
-        if not rows.size:
-            continue
-        row = int(rows[0])
-        table[code, LANES * nv + EQUITY_IM] = gained[0, row] / profit[row]
-        table[code, LANES * nv + EQUITY_MM] = gained[1, row] / profit[row]
-        if scan is not None and layout.group_asset[layout.group[code]] >= 0:
-            table[code, : LANES * nv] = padded(scan.paid[row] / profit[row], nv)
 
 
 def _expired(layout: Layout, frame: Frame) -> NDArray[np.bool_]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from crossmargin.margin.fused._combine import Steps, run_steps
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._kernel import record_kernel
 from crossmargin.margin.fused._program import Program
 
 Floats = NDArray[np.float64]
@@ -142,9 +141,7 @@ def run_program(
     blocks = -(-max(end - first, 0) // CHUNK)
     names = list(program.combine.parts)
     sums = np.zeros((blocks, len(names), 2))
-    kernel = record_kernel(
-        program.nv, program.has_absolute, program.has_buckets, program.lanes.paired
-    )
+    kernel = program.kernel()
     work = _Worker(
         program, holdings, columns, health, over, sums, first, totals, program.kernel_tables(),
         kernel,
@@ -204,7 +201,7 @@ class _Worker:
         depth = max(self.program.combine.im.depth, self.program.combine.mm.depth)
         size = self.rows()
         return _Scratch(
-            out=np.empty((self.program.lanes.columns.size + 1, size)),
+            out=np.empty((self.program.lanes.columns.shape[0] + 1, size)),
             account=np.empty(size, dtype=np.int32),
             group=np.empty(size, dtype=np.int32),
             stack=np.empty((depth, size)),
@@ -231,10 +228,8 @@ class _Worker:
             p.in_group, self.columns[0], self.columns[1], self.columns[2], self.columns[3],
             self.health,
         )  # fmt: skip
-        for name, lane in p.lanes.limit.items():
-            _beyond(
-                count, s.out[p.lanes.column(lane)], s.group, s.account, p.limits[name], self.over
-            )
+        for column, limit in p.limits.values():
+            _beyond(count, s.out[column], s.group, s.account, limit, self.over)
         if self.totals:
             self.add_up(block, s, count)
 

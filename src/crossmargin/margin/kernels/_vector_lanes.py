@@ -1,7 +1,10 @@
-"""Vector intrinsics of the fused requirement: lanes of components, and the map φ on scenarios.
+"""Vector intrinsics of the fused requirement: rows of many accounts in one loop without branches.
 
-The same rules as :mod:`~crossmargin.margin.kernels._vector`: nothing is checked, vectors are
-LLVM values, and constants of the shape are known at compile time.
+Accounts have few rows in each group, and no two alike, so a loop inside a loop guesses wrong at
+nearly every end. Here one loop runs over all rows of a tile of accounts. Where a segment begins,
+running sums are masked to zero; sums are stored at every row, and the place to store moves on
+where a segment or a group ends. The same rules as in :mod:`~crossmargin.margin.kernels._vector`
+hold: nothing is checked, vectors are LLVM values, and shapes are constants at compile time.
 """
 
 from __future__ import annotations
@@ -12,174 +15,266 @@ from typing import Any, cast
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils as _cgutils
-from numba.core.errors import NumbaTypeError
 from numba.extending import intrinsic
 
-from crossmargin.margin.kernels._vector import LANES_F64, _check_codes, _count, _element, _Emit
+from crossmargin.margin.kernels._vector import LANES_F64, _count, _element, _Emit
 
 cgutils: Any = _cgutils
 
+_I8 = ir.IntType(8)
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
+_MASK = ir.VectorType(_I64, LANES_F64)
+
+#: Levels of :mod:`crossmargin.margin.fused._layout` that a tile knows.
+SEGMENT, GROUP, ACCOUNT = 3, 4, 6
 
 
-def _size(emit: Any, value: Any) -> Any:
-    """|x| by lanes."""
-    signature = ir.FunctionType(emit.vector, [emit.vector])
-    name = f"llvm.fabs.{emit.suffix}"
-    function = cgutils.get_or_insert_function(emit.builder.module, signature, name)
-    return emit.builder.call(function, [value])
+class _Tile(_Emit):
+    """Pieces of the loop over rows."""
+
+    def size(self, value: Any) -> Any:
+        """|x| by lanes."""
+        signature = ir.FunctionType(self.vector, [self.vector])
+        name = f"llvm.fabs.{self.suffix}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, [value])
+
+    def number(self, value: int) -> Any:
+        """Return a constant index."""
+        return ir.Constant(_I64, value)
+
+    def variable(self, start: Any) -> Any:
+        """Return a place for a value that changes from row to row; LLVM keeps it in a register."""
+        place = cgutils.alloca_once(self.builder, start.type)
+        self.builder.store(start, place)
+        return place
+
+    def mask(self, condition: Any) -> Any:
+        """All ones in every lane where a condition holds, else zeros."""
+        word = self.builder.sext(condition, _I64)
+        empty = ir.Constant(_MASK, ir.Undefined)
+        one = self.builder.insert_element(empty, word, ir.Constant(_I32, 0))
+        spread = ir.Constant(ir.VectorType(_I32, LANES_F64), [0] * LANES_F64)
+        return self.builder.shuffle_vector(one, empty, spread)
+
+    def masked(self, value: Any, mask: Any) -> Any:
+        """Return the value where the mask is set, else 0.0: also of a NaN."""
+        bits = self.builder.and_(self.builder.bitcast(value, _MASK), mask)
+        return self.builder.bitcast(bits, self.vector)
+
+    def masks(self, data: Any, at: Any, count: int) -> list[Any]:
+        """Load masks of lanes."""
+        out = []
+        for v in range(count):
+            step = self.builder.add(at, self.number(v * LANES_F64))
+            here = self.builder.bitcast(self.builder.gep(data, [step]), _MASK.as_pointer())
+            out.append(self.builder.load(here, align=8))
+        return out
+
+    def many(self, data: Any, at: Any, count: int) -> list[Any]:
+        """Load `count` vectors from an element on."""
+        places = [self.place(data, at, v) for v in range(count)]
+        return [self.builder.load(p, align=self.align) for p in places]
+
+    def counted(self, sums: list[Any], slopes: list[Any], sides: list[Any], paired: bool) -> Any:
+        """Return what running sums count as: slope·x + side·|x|; of a pair the larger."""
+        out = [
+            self.fma(side, self.size(x), self.builder.fmul(slope, x))
+            for x, slope, side in zip(sums, slopes, sides)
+        ]
+        if paired:
+            swap = ir.Constant(ir.VectorType(_I32, LANES_F64), [0, 1, 2, 3, 4, 5, 7, 6])
+            empty = ir.Constant(self.vector, ir.Undefined)
+            other = self.builder.shuffle_vector(out[-1], empty, swap)
+            larger = self.builder.fcmp_ordered(">", out[-1], other)
+            out[-1] = self.builder.select(larger, out[-1], other)
+        return out
 
 
-def _emit_size_rows(
-    typingctx: Any, out: Any, at: Any, table: Any, stride: Any, column: Any, codes: Any,
-    quantity: Any, first: Any, last: Any,
+def _emit_tile_rows(
+    typingctx: Any, seg: Any, aux: Any, seg_code: Any, seg_opens: Any, rec_code: Any,
+    rec_account: Any, table: Any, stride: Any, codes: Any, quantity: Any, level: Any, first: Any, last: Any, keep: Any,
+    close: Any, shape: Any, counts: Any, nv: Any, na: Any, paired: Any,
 ) -> Any:  # fmt: skip
-    """Add what counts by size: ``out[at + j] += Σ |q_k| · row_k[column + j]``, one vector."""
-    element = _element(table, quantity, out)
-    _check_codes(codes)
-    kinds = (out, at, table, stride, column, codes, quantity, first, last)
+    """Sum rows ``first:last`` of whole accounts by segment and by group.
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = _Emit(context, builder, element, 1)
-        target, place = emit.data(out, args[0]), emit.word(at, args[1])
-        data, code, units = (emit.data(kinds[i], args[i]) for i in (2, 5, 6))
-        wide, skip, low, high = (emit.word(kinds[i], args[i]) for i in (3, 4, 7, 8))
-        total = cgutils.alloca_once(builder, emit.vector)
-        builder.store(emit.load(target, place)[0], total)
-        with cgutils.for_range_slice(builder, low, high, ir.Constant(_I64, 1)) as (k, _):
-            number = builder.zext(builder.load(builder.gep(code, [k])), _I64)
-            weight = _size(emit, emit.splat(builder.load(builder.gep(units, [k]))))
-            (row,) = emit.load(data, builder.add(builder.mul(number, wide), skip))
-            builder.store(emit.fma(weight, row, builder.load(total)), total)
-        emit.store([builder.load(total)], target, place)
-        return context.get_dummy_value()
+    Segment s gets ``seg[s·8(nv + 1):]``: its `nv` scenario vectors, then the running sums of the
+    first component vector. Record r (a group of an account) gets ``aux[r·8na:]``: its component
+    lanes. `seg_code` and `rec_code` take the first code of each, `seg_opens` whether the segment is
+    the first of its record; `rec_account` how many accounts of the tile came before it. ``counts[0:2]`` are the numbers of segments and records.
 
-    return types.void(*kinds), codegen
-
-
-def _emit_bucket_rows(
-    typingctx: Any, out: Any, at: Any, table: Any, stride: Any, column: Any, codes: Any,
-    quantity: Any, level: Any, first: Any, last: Any, keep: Any, close: Any, shape: Any,
-    paired: Any,
-) -> Any:  # fmt: skip
-    """Add up functions of sums by bucket, a lane each; one vector.
-
-    With x the running sum of a lane since its bucket began, a bucket that ends adds
-    ``shape[j]·x + shape[8 + j]·|x|`` to ``out[at + j]``: either side, the short side alone, or
-    (`paired`, a constant) the larger of the short sides of the last two lanes. `level` says how
-    far a row differs from the one before it; ``keep[8·level + j]`` is 0 where a lane then begins
-    anew and ``close[8·level + j]`` is 1 where it ends before such a row. The last row of the run
-    ends at level 3 (a segment).
+    ``level[k]`` says how far row k differs from row k − 1, and there is one level after the last
+    row. A component lane begins anew at a row of level l where ``keep[8na·l + j]`` is 0, and adds
+    ``shape[j]·x + shape[8na + j]·|x|`` to its record where a row is followed by one of level l
+    and ``close[8na·l + j]`` is 1.
     """
-    element = _element(table, quantity, out, keep, close, shape)
-    _check_codes(codes)
-    if not isinstance(level, types.Array) or level.dtype != types.uint8:
-        raise NumbaTypeError("levels must be uint8")
-    if not isinstance(paired, types.IntegerLiteral):
-        raise NumbaTypeError("paired must be a constant")
-    kinds = (out, at, table, stride, column, codes, quantity, level, first, last, keep, close,
-             shape, paired)  # fmt: skip
+    element = _element(table, quantity, seg, aux, close, shape)
+    n, m, pair = _count(nv), _count(na), bool(paired.literal_value)
+    kinds = (seg, aux, seg_code, seg_opens, rec_code, rec_account, table, stride, codes, quantity,
+             level, first, last, keep, close, shape, counts, nv, na, paired)  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = _Emit(context, builder, element, 1)
-        target, place = emit.data(out, args[0]), emit.word(at, args[1])
-        data, code, units, edges, kept, ends, form = (
-            emit.data(kinds[i], args[i]) for i in (2, 5, 6, 7, 10, 11, 12)
-        )
-        wide, skip, low, high = (emit.word(kinds[i], args[i]) for i in (3, 4, 8, 9))
-        eight = ir.Constant(_I64, LANES_F64)
-        (slope,) = emit.load(form, ir.Constant(_I64, 0))
-        (either,) = emit.load(form, eight)
-        total = cgutils.alloca_once(builder, emit.vector)
-        running = cgutils.alloca_once(builder, emit.vector)
-        builder.store(emit.load(target, place)[0], total)
-        builder.store(emit.zeros()[0], running)
-        one = ir.Constant(_I64, 1)
-        final = builder.sub(high, one)
+        emit = _Tile(context, builder, element, n)
+        (segs, records, seg_codes, opens, rec_codes, owners, data, code, units, edges, kept, ends,
+         form, tally) = (
+            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 13, 14, 15, 16)
+        )  # fmt: skip
+        wide, low, high = (emit.word(kinds[i], args[i]) for i in (7, 11, 12))
+        one, lanes = emit.number(1), emit.number(LANES_F64 * m)
+        slopes = emit.many(form, emit.number(0), m)
+        sides = emit.many(form, lanes, m)
+        nothing = ir.Constant(emit.vector, [0.0] * LANES_F64)
+        scen = [emit.variable(nothing) for _ in range(n)]
+        sums = [emit.variable(nothing) for _ in range(m)]
+        totals = [emit.variable(nothing) for _ in range(m)]
+        seg_at, rec_at, owner = (emit.variable(emit.number(x)) for x in (0, 0, -1))
+        seg_first, rec_first, seg_begins = (emit.variable(emit.number(0)) for _ in range(3))
         with cgutils.for_range_slice(builder, low, high, one) as (k, _):
             number = builder.zext(builder.load(builder.gep(code, [k])), _I64)
-            weight = emit.splat(builder.load(builder.gep(units, [k])))
-            (row,) = emit.load(data, builder.add(builder.mul(number, wide), skip))
             here = builder.zext(builder.load(builder.gep(edges, [k])), _I64)
-            follow = builder.select(builder.icmp_signed("<", k, final), builder.add(k, one), k)
-            after = builder.zext(builder.load(builder.gep(edges, [follow])), _I64)
-            after = builder.select(builder.icmp_signed("<", k, final), after, ir.Constant(_I64, 3))
-            (stays,) = emit.load(kept, builder.mul(here, eight))
-            (ended,) = emit.load(ends, builder.mul(after, eight))
-            x = emit.fma(weight, row, builder.fmul(builder.load(running), stays))
-            builder.store(x, running)
-            f = emit.fma(either, _size(emit, x), builder.fmul(slope, x))
-            if paired.literal_value:
-                swap = ir.Constant(ir.VectorType(_I32, LANES_F64), [0, 1, 2, 3, 4, 5, 7, 6])
-                other = builder.shuffle_vector(f, ir.Constant(emit.vector, ir.Undefined), swap)
-                f = builder.select(builder.fcmp_ordered(">", f, other), f, other)
-            builder.store(emit.fma(ended, f, builder.load(total)), total)
-        emit.store([builder.load(total)], target, place)
+            after = builder.zext(builder.load(builder.gep(edges, [builder.add(k, one)])), _I64)
+            weight = emit.splat(builder.load(builder.gep(units, [k])))
+            at = builder.mul(number, wide)
+            old_segment = builder.icmp_signed("<", here, emit.number(SEGMENT))
+            old_group = builder.icmp_signed("<", here, emit.number(GROUP))
+            goes_on = emit.mask(old_segment)
+            values = []
+            for place, row in zip(scen, emit.many(data, at, n)):
+                value = emit.fma(weight, row, emit.masked(builder.load(place), goes_on))
+                builder.store(value, place)
+                values.append(value)
+            rows = emit.many(data, builder.add(at, emit.number(LANES_F64 * n)), m)
+            stays = emit.masks(kept, builder.mul(here, lanes), m)
+            running = []
+            for place, row, mask in zip(sums, rows, stays):
+                x = emit.fma(weight, row, emit.masked(builder.load(place), mask))
+                builder.store(x, place)
+                running.append(x)
+            closing = emit.many(ends, builder.mul(after, lanes), m)
+            same = emit.mask(old_group)
+            found = []
+            counted = emit.counted(running, slopes, sides, pair)
+            for place, f, ended in zip(totals, counted, closing):
+                total = emit.fma(ended, f, emit.masked(builder.load(place), same))
+                builder.store(total, place)
+                found.append(total)
+            s, r = builder.load(seg_at), builder.load(rec_at)
+            width = emit.number(LANES_F64 * (n + 1))
+            for v, value in enumerate([*values, running[0]]):
+                builder.store(value, emit.place(segs, builder.mul(s, width), v), align=8)
+            for v, value in enumerate(found):
+                builder.store(value, emit.place(records, builder.mul(r, lanes), v), align=8)
+            begun = builder.select(old_segment, builder.load(seg_first), number)
+            opened = builder.select(old_group, builder.load(rec_first), number)
+            leads = builder.select(
+                old_segment,
+                builder.load(seg_begins),
+                builder.zext(builder.not_(old_group), _I64),
+            )
+            fresh = builder.icmp_signed("==", here, emit.number(ACCOUNT))
+            mine = builder.add(builder.load(owner), builder.zext(fresh, _I64))
+            for value, place, target, slot in (
+                (begun, seg_first, seg_codes, s), (leads, seg_begins, opens, s),
+                (opened, rec_first, rec_codes, r), (mine, owner, owners, r),
+            ):  # fmt: skip
+                builder.store(value, place)
+                builder.store(builder.trunc(value, _I32), builder.gep(target, [slot]))
+            for place, edge, value in ((seg_at, SEGMENT, s), (rec_at, GROUP, r)):
+                ended_here = builder.icmp_signed(">=", after, emit.number(edge))
+                builder.store(builder.add(value, builder.zext(ended_here, _I64)), place)
+        for k, place in enumerate((seg_at, rec_at)):
+            builder.store(builder.load(place), builder.gep(tally, [emit.number(k)]))
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
 
 
-def _emit_block_discount(
-    typingctx: Any, block: Any, long: Any, short: Any, value: Any, weight: Any, weight_at: Any,
-    turned: Any, nv: Any,
+def _emit_tile_worst(
+    typingctx: Any, worst: Any, seg: Any, seg_code: Any, seg_opens: Any, segments: Any,
+    segment_of: Any, group_of: Any, terms: Any, weight: Any, tail: Any, flags: Any,
+    value_lane: Any, mode: Any, nv: Any,
 ) -> Any:  # fmt: skip
-    """Discount netted values in place, and take today's value off.
+    """Map the segments of a tile by φ, sum them by group, and take each group's worst lane.
 
-    ``x = v·(long if v ≥ 0 else short) − weight·value``; where `turned` is not 0, ``−|x|``.
+    ``worst[r]`` is the smallest lane of record r. `mode` is a constant. 0: every group is one
+    segment, and what counts is ``v + dampener·tail`` (an allowance on tail scenarios; its gains
+    offset nothing). 1: static discount, ``v·(long if v ≥ 0 else short) − weight·value``, and
+    ``−|x|`` on lanes where `flags` is set; `value` is lane `value_lane` of the running sums.
+    2: offsets, ``min(max(v, 0)·offset, cap)·flags + min(0, min(v, 0) + dampener·tail)``.
+    ``terms[4·segment:]`` are long, short; or offset, cap, dampener.
     """
-    element, n = _element(block, weight, turned), _count(nv)
-    kinds = (block, element, element, element, weight, weight_at, turned, nv)
+    element = _element(worst, seg, terms, weight, tail, flags)
+    n, kind, lane = _count(nv), int(mode.literal_value), int(value_lane.literal_value)
+    kinds = (worst, seg, seg_code, seg_opens, segments, segment_of, group_of, terms, weight,
+             tail, flags, value_lane, mode, nv)  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = _Emit(context, builder, element, n)
-        zero = ir.Constant(_I64, 0)
-        data = emit.data(block, args[0])
-        high, low = emit.splat(args[1]), emit.splat(args[2])
-        base = emit.splat(builder.fsub(ir.Constant(emit.scalar, 0.0), args[3]))
+        emit = _Tile(context, builder, element, n)
+        (out, segs, codes, opens, segment_ids, group_ids, figures, weights, tails, counts) = (
+            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 5, 6, 7, 8, 9, 10)
+        )
+        size = emit.word(kinds[4], args[4])
+        one, zero = emit.number(1), emit.number(0)
         nothing = emit.zeros()[0]
-        weights = emit.load(emit.data(weight, args[4]), emit.word(weight_at, args[5]))
-        flags = emit.load(emit.data(turned, args[6]), zero)
-        out = []
-        for v, w, flag in zip(emit.load(data, zero), weights, flags):
-            factor = builder.select(builder.fcmp_ordered(">=", v, nothing), high, low)
-            x = emit.fma(v, factor, builder.fmul(w, base))
-            away = builder.fsub(nothing, _size(emit, x))
-            out.append(builder.select(builder.fcmp_ordered("!=", flag, nothing), away, x))
-        emit.store(out, data, zero)
-        return context.get_dummy_value()
+        width = emit.number(LANES_F64 * (n + 1))
+        far = emit.load(tails, zero)
+        flag = emit.load(counts, zero)
+        group_sum = [emit.variable(nothing) for _ in range(n)]
+        record = emit.variable(emit.number(-1))
 
-    return types.void(*kinds), codegen
+        def figure(at: Any, column: int) -> Any:
+            place = builder.gep(figures, [builder.add(at, emit.number(column))])
+            return emit.splat(builder.load(place))
 
+        def discounted(values: list[Any], row: Any, at: Any, code: Any) -> list[Any]:
+            long, short = figure(at, 0), figure(at, 1)
+            held = builder.add(row, emit.number(LANES_F64 * n + lane))
+            base = builder.fsub(nothing, emit.splat(builder.load(builder.gep(segs, [held]))))
+            group = builder.sext(builder.load(builder.gep(group_ids, [code])), _I64)
+            own = emit.load(weights, builder.mul(group, emit.number(LANES_F64 * n)))
+            out = []
+            for v, w, turned in zip(values, own, flag):
+                positive = builder.fcmp_ordered(">=", v, nothing)
+                factor = builder.select(positive, long, short)
+                change = emit.fma(v, factor, builder.fmul(w, base))
+                away = builder.fsub(nothing, emit.size(change))
+                turns = builder.fcmp_ordered("!=", turned, nothing)
+                out.append(builder.select(turns, away, change))
+            return out
 
-def _emit_block_offset(
-    typingctx: Any, block: Any, offset: Any, cap: Any, dampener: Any, tail: Any, counted: Any,
-    nv: Any,
-) -> Any:  # fmt: skip
-    """Count gains in part and tail losses beyond an allowance, in place.
+        def offset(values: list[Any], at: Any) -> list[Any]:
+            share, most, spared = (figure(at, c) for c in range(3))
+            out = []
+            for v, f, c in zip(values, far, flag):
+                gain = builder.fmul(emit.minimum(builder.fmul(v, share), most), c)
+                loss = emit.minimum(emit.fma(spared, f, v), nothing)
+                positive = builder.fcmp_ordered(">", v, nothing)
+                out.append(builder.select(positive, gain, loss))
+            return out
 
-    ``min(max(v, 0)·offset, cap)·counted + min(0, min(v, 0) + dampener·tail)``.
-    """
-    element, n = _element(block, tail, counted), _count(nv)
-    kinds = (block, element, element, element, tail, counted, nv)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = _Emit(context, builder, element, n)
-        zero = ir.Constant(_I64, 0)
-        data = emit.data(block, args[0])
-        share, most, spared = (emit.splat(a) for a in args[1:4])
-        nothing = emit.zeros()[0]
-        tails = emit.load(emit.data(tail, args[4]), zero)
-        counts = emit.load(emit.data(counted, args[5]), zero)
-        out = []
-        for v, far, counts_here in zip(emit.load(data, zero), tails, counts):
-            positive = builder.fcmp_ordered(">", v, nothing)
-            gain = emit.minimum(builder.fmul(v, share), most)
-            gain = builder.fmul(gain, counts_here)
-            loss = emit.minimum(emit.fma(spared, far, v), nothing)
-            out.append(builder.select(positive, gain, loss))
-        emit.store(out, data, zero)
+        with cgutils.for_range_slice(builder, zero, size, one) as (s, _):
+            row = builder.mul(s, width)
+            code = builder.zext(builder.load(builder.gep(codes, [s])), _I64)
+            id_ = builder.sext(builder.load(builder.gep(segment_ids, [code])), _I64)
+            at = builder.shl(id_, emit.number(2))
+            values = emit.load(segs, row)
+            if kind == 0:
+                spared = figure(at, 2)
+                worst_here = [emit.fma(spared, f, v) for v, f in zip(values, far)]
+                builder.store(emit.least(worst_here), builder.gep(out, [s]))
+            else:
+                x = discounted(values, row, at, code) if kind == 1 else offset(values, at)
+                fresh = builder.zext(builder.load(builder.gep(opens, [s])), _I64)
+                mask = emit.mask(builder.icmp_signed("==", fresh, zero))
+                sums = []
+                for place, value in zip(group_sum, x):
+                    total = builder.fadd(emit.masked(builder.load(place), mask), value)
+                    builder.store(total, place)
+                    sums.append(total)
+                r = builder.add(builder.load(record), fresh)
+                builder.store(r, record)
+                builder.store(emit.least(sums), builder.gep(out, [r]))
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
@@ -187,12 +282,7 @@ def _emit_block_offset(
 
 _intrinsic = intrinsic(prefer_literal=True)
 
-#: ``size_rows(out, at, table, stride, column, codes, quantity, first, last)``
-size_rows = cast("Callable[..., None]", _intrinsic(_emit_size_rows))
-#: ``bucket_rows(out, at, table, stride, column, codes, quantity, level, first, last, keep, close,
-#: shape, paired)``
-bucket_rows = cast("Callable[..., None]", _intrinsic(_emit_bucket_rows))
-#: ``block_discount(block, long, short, value, weight, weight_at, turned, nv)``
-block_discount = cast("Callable[..., None]", _intrinsic(_emit_block_discount))
-#: ``block_offset(block, offset, cap, dampener, tail, counted, nv)``
-block_offset = cast("Callable[..., None]", _intrinsic(_emit_block_offset))
+#: See :func:`_emit_tile_rows`.
+tile_rows = cast("Callable[..., None]", _intrinsic(_emit_tile_rows))
+#: See :func:`_emit_tile_worst`.
+tile_worst = cast("Callable[..., None]", _intrinsic(_emit_tile_worst))
