@@ -40,9 +40,9 @@ class Lanes:
         How many vectors they fill.
     coefficient : float64[C, 8·vectors]
         Of each code.
-    keep : int64[8 levels · 8·vectors]
-        By level of a row and lane: a mask, -1 where the running sum goes on, 0 where it begins
-        anew.
+    masks : int64[8 levels · 8(2 + vectors)]
+        By level of a row: masks (-1 or 0) of scenario sums that go on, of records that go on, and
+        of lanes whose running sum goes on.
     close : float64[8 levels · 8·vectors]
         By level of the next row and lane: 1 where the sum ends.
     shape : float64[2 · 8·vectors]
@@ -57,7 +57,7 @@ class Lanes:
 
     vectors: int
     coefficient: Floats
-    keep: Ints
+    masks: Ints
     close: Floats
     shape: Floats
     paired: bool
@@ -165,13 +165,19 @@ class LanePlan:
         return Lanes(
             vectors=vectors,
             coefficient=coefficient,
-            keep=np.where(begins, 0, -1).astype(np.int64).reshape(-1),
+            masks=_masks(begins),
             close=close.reshape(-1),
             shape=np.array([[_FORMS[k][i] for k in kinds] for i in (1, 2)]).reshape(-1),
             paired=self._pair is not None,
             value=self._value,
             columns=np.array(columns, dtype=np.int64).reshape(-1, 3),
         )
+
+
+def _masks(begins: NDArray[np.bool_]) -> Ints:
+    level = np.arange(_LEVELS)[:, None] + np.zeros(LANES)
+    whole = np.concatenate([level >= SEGMENT, level >= GROUP, begins], axis=1)
+    return np.where(whole, 0, -1).astype(np.int64)
 
 
 def _ratio(im: Floats, mm: Floats) -> float | None:

@@ -32,9 +32,9 @@ from crossmargin.margin.components import (
     Roll,
 )
 from crossmargin.margin.fused._combine import Columns, Combination, combination
-from crossmargin.margin.fused._kernel import DISCOUNT, record_kernel
+from crossmargin.margin.fused._kernel import ALONE, DISCOUNT, Shape, record_kernel
 from crossmargin.margin.fused._lanes import LANES, LanePlan, Lanes
-from crossmargin.margin.fused._layout import COST, POSITION, Layout, lay_out
+from crossmargin.margin.fused._layout import COST, GROUP, POSITION, SEGMENT, Layout, lay_out
 from crossmargin.margin.fused._segments import fill_scan, paid_for, segment_parts
 from crossmargin.margin.fused._shapes import NotFusable, Shaped, shape_of
 from crossmargin.margin.fused._units import (
@@ -46,7 +46,7 @@ from crossmargin.margin.fused._units import (
     unit_book,
     units_for,
 )
-from crossmargin.margin.kernels._vector import aligned_empty
+from crossmargin.margin.kernels._vector import aligned, aligned_empty
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import CONFIDENCE_ONE, Snapshot
 
@@ -133,16 +133,31 @@ class Program:
     def kernel(self) -> Callable[..., int]:
         """Return the compiled kernel for tables of this shape."""
         lanes = self.lanes
-        return record_kernel(self.nv, lanes.vectors, self.mode, lanes.paired, max(lanes.value, 0))
+        return record_kernel(
+            Shape(
+                nv=self.nv,
+                na=lanes.vectors,
+                mode=self.mode,
+                paired=lanes.paired,
+                value=max(lanes.value, 0),
+                tails=_vector_bits(self.tail),
+                flagged=_vector_bits(self.flags) if self.mode == DISCOUNT else 0,
+            )
+        )
 
     def kernel_tables(self) -> tuple[NDArray[Any], ...]:
         """Return what the compiled kernel reads, in the order in which it reads it."""
-        lanes = self.lanes
-        return (
-            self.table.reshape(-1), self.layout.group, self.layout.segment,
-            self.segment_terms.reshape(-1), self.weight.reshape(-1), self.tail, self.flags,
-            lanes.keep, lanes.close, lanes.shape, lanes.columns,
-        )  # fmt: skip
+        layout, lanes = self.layout, self.lanes
+        block = LANES * (2 if self.mode == ALONE else self.nv + 2)
+        levels = np.arange(8)
+        steps = np.stack(
+            [(levels >= SEGMENT) * block, (levels >= GROUP) * LANES * (lanes.vectors + 1)], axis=1
+        ).astype(np.int64)
+        spared = np.where(self.mode == ALONE, self.segment_terms[layout.segment, 2], 0.0)
+        figures = (self.segment_terms, self.weight, self.tail, self.flags, lanes.masks,
+                   lanes.close, steps, lanes.shape, spared)  # fmt: skip
+        small = (aligned(x).reshape(-1) for x in figures)
+        return (self.table.reshape(-1), layout.group, layout.segment, *small, lanes.columns)
 
     @property
     def in_group(self) -> NDArray[np.bool_]:
@@ -399,6 +414,12 @@ def _level(units: Units, part: Shaped) -> tuple[float, float]:
         return 0.0, 0.0
     found = charge_of(units, part.spec, 1.0)
     return float(found.im[0]), float(found.mm[0])
+
+
+def _vector_bits(lanes: Floats) -> int:
+    """Return the bits of the vectors that have a lane other than 0."""
+    some = np.any(lanes.reshape(-1, LANES) != 0.0, axis=1)
+    return int(sum(1 << k for k in np.flatnonzero(some).tolist()))
 
 
 def _expired(layout: Layout, frame: Frame) -> NDArray[np.bool_]:

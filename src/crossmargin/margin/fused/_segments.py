@@ -73,8 +73,27 @@ def segment_parts(
     )
     scanned = pairs[layout.group_asset[pairs[:, 0]] >= 0]
     alone = np.unique(scanned[:, 0]).size == scanned.shape[0]
-    mode = ALONE if alone else OFFSET
+    mode = ALONE if alone and _one_allowance(layout, terms) else OFFSET
     return SegmentParts(mode=mode, terms=terms, weight=weight, tail=tail, flags=flags)
+
+
+def _one_allowance(layout: Layout, terms: Floats) -> bool:
+    """Give cash the allowance of its pot's segments, whose records it may end.
+
+    Returns
+    -------
+    bool
+        Whether all segments of every pot have the same allowance, so that this can be done.
+    """
+    cash = layout.group_asset[layout.group] < 0
+    for pot in range(layout.pot_asset.size):
+        mine = layout.pot == pot
+        own = np.unique(terms[layout.segment[mine & ~cash], 2])
+        if own.size > 1:
+            return False
+        if own.size:
+            terms[layout.segment[mine & cash], 2] = own[0]
+    return True
 
 
 def padded(values: Floats, nv: int) -> Floats:

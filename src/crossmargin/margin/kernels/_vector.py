@@ -68,6 +68,14 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any = np.float64) -> np.n
     return whole.reshape(shape)
 
 
+def aligned(values: Any) -> np.ndarray[Any, Any]:
+    """Return a copy of an array whose data begins on a cache line."""
+    source = np.asarray(values)
+    out = aligned_empty(source.shape, source.dtype)
+    out[...] = source
+    return out
+
+
 def lanes_of(dtype: Any) -> int:
     """Return the number of elements of a vector: 8 for float64, 16 for float32."""
     return VECTOR_BYTES // int(np.dtype(dtype).itemsize)

@@ -21,13 +21,12 @@ from crossmargin.margin.kernels._vector import LANES_F64, _count, _element, _Emi
 
 cgutils: Any = _cgutils
 
-_I8 = ir.IntType(8)
 _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 _MASK = ir.VectorType(_I64, LANES_F64)
 
-#: Levels of :mod:`crossmargin.margin.fused._layout` that a tile knows.
-SEGMENT, GROUP, ACCOUNT = 3, 4, 6
+#: The level of :mod:`crossmargin.margin.fused._layout` at which a record begins.
+GROUP = 4
 
 
 class _Tile(_Emit):
@@ -77,6 +76,14 @@ class _Tile(_Emit):
         places = [self.place(data, at, v) for v in range(count)]
         return [self.builder.load(p, align=self.align) for p in places]
 
+    def lowest(self, values: list[Any]) -> Any:
+        """Return the smallest of some vectors, lane by lane."""
+        while len(values) > 1:
+            pairs = zip(values[::2], values[1::2])
+            odd = [values[-1]] if len(values) % 2 else []
+            values = [self.minimum(a, b) for a, b in pairs] + odd
+        return values[0]
+
     def counted(self, sums: list[Any], slopes: list[Any], sides: list[Any], paired: bool) -> Any:
         """Return what running sums count as: slope·x + side·|x|; of a pair the larger."""
         out = [
@@ -93,66 +100,75 @@ class _Tile(_Emit):
 
 
 def _emit_tile_rows(
-    typingctx: Any, seg: Any, aux: Any, seg_code: Any, seg_opens: Any, rec_code: Any,
-    rec_account: Any, table: Any, stride: Any, codes: Any, quantity: Any, level: Any, first: Any, last: Any, keep: Any,
-    close: Any, shape: Any, counts: Any, nv: Any, na: Any, paired: Any,
+    typingctx: Any, seg: Any, aux: Any, table: Any, stride: Any, codes: Any, quantity: Any,
+    level: Any, first: Any, last: Any, masks: Any, ends: Any, steps: Any, shape: Any, tail: Any,
+    tails: Any, spared: Any, counts: Any, alone: Any, nv: Any, na: Any, paired: Any,
 ) -> Any:  # fmt: skip
     """Sum rows ``first:last`` of whole accounts by segment and by group.
 
-    Segment s gets ``seg[s·8(nv + 1):]``: its `nv` scenario vectors, then the running sums of the
-    first component vector. Record r (a group of an account) gets ``aux[r·8na:]``: its component
-    lanes. `seg_code` and `rec_code` take the first code of each, `seg_opens` whether the segment is
-    the first of its record; `rec_account` how many accounts of the tile came before it. ``counts[0:2]`` are the numbers of segments and records.
+    Segment s has a block of `seg`: its `nv` scenario vectors, the running sums of the first
+    component vector, and a vector whose first word is the number of its last row. Record r (a
+    group of an account) has a block of `aux`: its component lanes, and the same. ``counts[0:2]``
+    are the numbers of segments and records.
+
+    With `alone` (a constant) every group is one segment, and its block is one vector instead:
+    the smallest of its scenario vectors, lane by lane, with ``spared[code]`` times `tail` added
+    on the vectors whose bits are set in `tails` (a constant); then the vector with the row.
 
     ``level[k]`` says how far row k differs from row k − 1, and there is one level after the last
-    row. A component lane begins anew at a row of level l where ``keep[8na·l + j]`` is 0, and adds
-    ``shape[j]·x + shape[8na + j]·|x|`` to its record where a row is followed by one of level l
-    and ``close[8na·l + j]`` is 1.
+    row. ``masks[8(2 + na)·l:]`` are masks for a row of level l: of scenario sums that go on, of
+    records that go on, of component lanes that go on. ``ends[8na·l + j]`` is 1 where lane j ends
+    before a row of level l, and then adds ``shape[j]·x + shape[8na + j]·|x|`` to its record.
+    ``steps[2l:]`` is how far the places of segment and record move on before such a row.
     """
-    element = _element(table, quantity, seg, aux, close, shape)
+    element = _element(table, quantity, seg, aux, ends, shape, tail, spared)
     n, m, pair = _count(nv), _count(na), bool(paired.literal_value)
-    kinds = (seg, aux, seg_code, seg_opens, rec_code, rec_account, table, stride, codes, quantity,
-             level, first, last, keep, close, shape, counts, nv, na, paired)  # fmt: skip
+    single, bits = bool(alone.literal_value), int(tails.literal_value)
+    kinds = (seg, aux, table, stride, codes, quantity, level, first, last, masks, ends, steps,
+             shape, tail, tails, spared, counts, alone, nv, na, paired)  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = _Tile(context, builder, element, n)
-        (segs, records, seg_codes, opens, rec_codes, owners, data, code, units, edges, kept, ends,
-         form, tally) = (
-            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 13, 14, 15, 16)
+        (segs, records, data, code, units, edges, masked, closings, moves, form, far, spare,
+         tally) = (
+            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 15, 16)
         )  # fmt: skip
-        wide, low, high = (emit.word(kinds[i], args[i]) for i in (7, 11, 12))
-        one, lanes = emit.number(1), emit.number(LANES_F64 * m)
+        wide, low, high = (emit.word(kinds[i], args[i]) for i in (3, 7, 8))
+        one, lanes, eight = emit.number(1), emit.number(LANES_F64 * m), emit.number(LANES_F64)
         slopes = emit.many(form, emit.number(0), m)
         sides = emit.many(form, lanes, m)
+        beyond = emit.many(far, emit.number(0), n)
         nothing = ir.Constant(emit.vector, [0.0] * LANES_F64)
         scen = [emit.variable(nothing) for _ in range(n)]
         sums = [emit.variable(nothing) for _ in range(m)]
         totals = [emit.variable(nothing) for _ in range(m)]
-        seg_at, rec_at, owner = (emit.variable(emit.number(x)) for x in (0, 0, -1))
-        seg_first, rec_first, seg_begins = (emit.variable(emit.number(0)) for _ in range(3))
+        seg_at, rec_at = emit.variable(emit.number(0)), emit.variable(emit.number(0))
+
+        def edge(at: Any) -> Any:
+            return builder.zext(builder.load(builder.gep(edges, [at])), _I64)
+
+        before = emit.variable(edge(low))
         with cgutils.for_range_slice(builder, low, high, one) as (k, _):
             number = builder.zext(builder.load(builder.gep(code, [k])), _I64)
-            here = builder.zext(builder.load(builder.gep(edges, [k])), _I64)
-            after = builder.zext(builder.load(builder.gep(edges, [builder.add(k, one)])), _I64)
+            here, after = builder.load(before), edge(builder.add(k, one))
+            builder.store(after, before)
             weight = emit.splat(builder.load(builder.gep(units, [k])))
             at = builder.mul(number, wide)
-            old_segment = builder.icmp_signed("<", here, emit.number(SEGMENT))
-            old_group = builder.icmp_signed("<", here, emit.number(GROUP))
-            goes_on = emit.mask(old_segment)
+            goes_on, same, *stays = emit.masks(
+                masked, builder.mul(here, emit.number(LANES_F64 * (2 + m))), 2 + m
+            )
             values = []
             for place, row in zip(scen, emit.many(data, at, n)):
                 value = emit.fma(weight, row, emit.masked(builder.load(place), goes_on))
                 builder.store(value, place)
                 values.append(value)
             rows = emit.many(data, builder.add(at, emit.number(LANES_F64 * n)), m)
-            stays = emit.masks(kept, builder.mul(here, lanes), m)
             running = []
             for place, row, mask in zip(sums, rows, stays):
                 x = emit.fma(weight, row, emit.masked(builder.load(place), mask))
                 builder.store(x, place)
                 running.append(x)
-            closing = emit.many(ends, builder.mul(after, lanes), m)
-            same = emit.mask(old_group)
+            closing = emit.many(closings, builder.mul(after, lanes), m)
             found = []
             counted = emit.counted(running, slopes, sides, pair)
             for place, f, ended in zip(totals, counted, closing):
@@ -160,87 +176,89 @@ def _emit_tile_rows(
                 builder.store(total, place)
                 found.append(total)
             s, r = builder.load(seg_at), builder.load(rec_at)
-            width = emit.number(LANES_F64 * (n + 1))
-            for v, value in enumerate([*values, running[0]]):
-                builder.store(value, emit.place(segs, builder.mul(s, width), v), align=8)
-            for v, value in enumerate(found):
-                builder.store(value, emit.place(records, builder.mul(r, lanes), v), align=8)
-            begun = builder.select(old_segment, builder.load(seg_first), number)
-            opened = builder.select(old_group, builder.load(rec_first), number)
-            leads = builder.select(
-                old_segment,
-                builder.load(seg_begins),
-                builder.zext(builder.not_(old_group), _I64),
-            )
-            fresh = builder.icmp_signed("==", here, emit.number(ACCOUNT))
-            mine = builder.add(builder.load(owner), builder.zext(fresh, _I64))
-            for value, place, target, slot in (
-                (begun, seg_first, seg_codes, s), (leads, seg_begins, opens, s),
-                (opened, rec_first, rec_codes, r), (mine, owner, owners, r),
-            ):  # fmt: skip
-                builder.store(value, place)
-                builder.store(builder.trunc(value, _I32), builder.gep(target, [slot]))
-            for place, edge, value in ((seg_at, SEGMENT, s), (rec_at, GROUP, r)):
-                ended_here = builder.icmp_signed(">=", after, emit.number(edge))
-                builder.store(builder.add(value, builder.zext(ended_here, _I64)), place)
-        for k, place in enumerate((seg_at, rec_at)):
-            builder.store(builder.load(place), builder.gep(tally, [emit.number(k)]))
+            if single:
+                allowance = emit.splat(builder.load(builder.gep(spare, [number])))
+                shifted = [
+                    emit.fma(allowance, beyond[v], x) if bits >> v & 1 else x
+                    for v, x in enumerate(values)
+                ]
+                kept = [emit.lowest(shifted)]
+            else:
+                kept = [*values, running[0]]
+            for target, here_at, vectors in ((segs, s, kept), (records, r, found)):
+                for v, value in enumerate(vectors):
+                    builder.store(value, emit.place(target, here_at, v), align=8)
+                slot = emit.place(target, here_at, len(vectors))
+                builder.store(k, builder.bitcast(slot, _I64.as_pointer()), align=8)
+            move = builder.shl(after, one)
+            for place, value, column in ((seg_at, s, 0), (rec_at, r, 1)):
+                far_on = builder.gep(moves, [builder.add(move, emit.number(column))])
+                builder.store(builder.add(value, builder.load(far_on)), place)
+        for k, (place, width) in enumerate(((seg_at, 2 if single else n + 2), (rec_at, m + 1))):
+            count = builder.udiv(builder.load(place), builder.mul(eight, emit.number(width)))
+            builder.store(count, builder.gep(tally, [emit.number(k)]))
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
 
 
 def _emit_tile_worst(
-    typingctx: Any, worst: Any, seg: Any, seg_code: Any, seg_opens: Any, segments: Any,
-    segment_of: Any, group_of: Any, terms: Any, weight: Any, tail: Any, flags: Any,
+    typingctx: Any, worst: Any, seg: Any, segments: Any, first: Any, codes: Any, level: Any,
+    segment_of: Any, group_of: Any, terms: Any, weight: Any, tail: Any, flags: Any, flagged: Any,
     value_lane: Any, mode: Any, nv: Any,
 ) -> Any:  # fmt: skip
     """Map the segments of a tile by φ, sum them by group, and take each group's worst lane.
 
-    ``worst[r]`` is the smallest lane of record r. `mode` is a constant. 0: every group is one
-    segment, and what counts is ``v + dampener·tail`` (an allowance on tail scenarios; its gains
-    offset nothing). 1: static discount, ``v·(long if v ≥ 0 else short) − weight·value``, and
-    ``−|x|`` on lanes where `flags` is set; `value` is lane `value_lane` of the running sums.
-    2: offsets, ``min(max(v, 0)·offset, cap)·flags + min(0, min(v, 0) + dampener·tail)``.
-    ``terms[4·segment:]`` are long, short; or offset, cap, dampener.
+    ``worst[r]`` is the smallest lane of record r. `mode` is a constant. 0: the blocks of `seg`
+    are already the smallest of their scenario vectors. 1: static discount,
+    ``v·(long if v ≥ 0 else short) − weight·value``, and ``−|x|`` on lanes where `flags` is set
+    (vectors whose bits are set in `flagged`, a constant); `value` is lane `value_lane` of the
+    running sums. 2: offsets,
+    ``min(max(v, 0)·offset, cap)·flags + min(0, min(v, 0) + dampener·tail)``.
+    ``terms[4·segment:]`` are long, short; or offset, cap, dampener. `first` is the first row of
+    the tile.
     """
     element = _element(worst, seg, terms, weight, tail, flags)
     n, kind, lane = _count(nv), int(mode.literal_value), int(value_lane.literal_value)
-    kinds = (worst, seg, seg_code, seg_opens, segments, segment_of, group_of, terms, weight,
-             tail, flags, value_lane, mode, nv)  # fmt: skip
+    bits = int(flagged.literal_value)
+    kinds = (worst, seg, segments, first, codes, level, segment_of, group_of, terms, weight, tail,
+             flags, flagged, value_lane, mode, nv)  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = _Tile(context, builder, element, n)
-        (out, segs, codes, opens, segment_ids, group_ids, figures, weights, tails, counts) = (
-            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 5, 6, 7, 8, 9, 10)
+        (out, segs, code, edges, segment_ids, group_ids, figures, weights, tails, counts) = (
+            emit.data(kinds[i], args[i]) for i in (0, 1, 4, 5, 6, 7, 8, 9, 10, 11)
         )
-        size = emit.word(kinds[4], args[4])
+        size, begin = emit.word(kinds[2], args[2]), emit.word(kinds[3], args[3])
         one, zero = emit.number(1), emit.number(0)
         nothing = emit.zeros()[0]
-        width = emit.number(LANES_F64 * (n + 1))
+        width = emit.number(LANES_F64 * (2 if kind == 0 else n + 2))
         far = emit.load(tails, zero)
         flag = emit.load(counts, zero)
         group_sum = [emit.variable(nothing) for _ in range(n)]
         record = emit.variable(emit.number(-1))
+        row_first = emit.variable(begin)
 
         def figure(at: Any, column: int) -> Any:
             place = builder.gep(figures, [builder.add(at, emit.number(column))])
             return emit.splat(builder.load(place))
 
-        def discounted(values: list[Any], row: Any, at: Any, code: Any) -> list[Any]:
+        def discounted(values: list[Any], row: Any, at: Any, number: Any) -> list[Any]:
             long, short = figure(at, 0), figure(at, 1)
             held = builder.add(row, emit.number(LANES_F64 * n + lane))
             base = builder.fsub(nothing, emit.splat(builder.load(builder.gep(segs, [held]))))
-            group = builder.sext(builder.load(builder.gep(group_ids, [code])), _I64)
+            group = builder.sext(builder.load(builder.gep(group_ids, [number])), _I64)
             own = emit.load(weights, builder.mul(group, emit.number(LANES_F64 * n)))
             out = []
-            for v, w, turned in zip(values, own, flag):
+            for k, (v, w, turned) in enumerate(zip(values, own, flag)):
                 positive = builder.fcmp_ordered(">=", v, nothing)
                 factor = builder.select(positive, long, short)
                 change = emit.fma(v, factor, builder.fmul(w, base))
-                away = builder.fsub(nothing, emit.size(change))
-                turns = builder.fcmp_ordered("!=", turned, nothing)
-                out.append(builder.select(turns, away, change))
+                if bits >> k & 1:
+                    away = builder.fsub(nothing, emit.size(change))
+                    turns = builder.fcmp_ordered("!=", turned, nothing)
+                    change = builder.select(turns, away, change)
+                out.append(change)
             return out
 
         def offset(values: list[Any], at: Any) -> list[Any]:
@@ -255,23 +273,27 @@ def _emit_tile_worst(
 
         with cgutils.for_range_slice(builder, zero, size, one) as (s, _):
             row = builder.mul(s, width)
-            code = builder.zext(builder.load(builder.gep(codes, [s])), _I64)
-            id_ = builder.sext(builder.load(builder.gep(segment_ids, [code])), _I64)
-            at = builder.shl(id_, emit.number(2))
-            values = emit.load(segs, row)
             if kind == 0:
-                spared = figure(at, 2)
-                worst_here = [emit.fma(spared, f, v) for v, f in zip(values, far)]
-                builder.store(emit.least(worst_here), builder.gep(out, [s]))
+                builder.store(emit.least(emit.many(segs, row, 1)), builder.gep(out, [s]))
             else:
-                x = discounted(values, row, at, code) if kind == 1 else offset(values, at)
-                fresh = builder.zext(builder.load(builder.gep(opens, [s])), _I64)
-                mask = emit.mask(builder.icmp_signed("==", fresh, zero))
+                opening = builder.load(row_first)
+                slot = builder.add(row, emit.number(LANES_F64 * (n + 1)))
+                held = builder.bitcast(builder.gep(segs, [slot]), _I64.as_pointer())
+                builder.store(builder.add(builder.load(held), one), row_first)
+                number = builder.zext(builder.load(builder.gep(code, [opening])), _I64)
+                id_ = builder.sext(builder.load(builder.gep(segment_ids, [number])), _I64)
+                at = builder.shl(id_, emit.number(2))
+                values = emit.load(segs, row)
+                x = discounted(values, row, at, number) if kind == 1 else offset(values, at)
+                edge = builder.zext(builder.load(builder.gep(edges, [opening])), _I64)
+                goes_on = builder.icmp_signed("<", edge, emit.number(GROUP))
+                mask = emit.mask(goes_on)
                 sums = []
                 for place, value in zip(group_sum, x):
                     total = builder.fadd(emit.masked(builder.load(place), mask), value)
                     builder.store(total, place)
                     sums.append(total)
+                fresh = builder.zext(builder.not_(goes_on), _I64)
                 r = builder.add(builder.load(record), fresh)
                 builder.store(r, record)
                 builder.store(emit.least(sums), builder.gep(out, [r]))
