@@ -34,7 +34,7 @@ _DIRECTIONAL, _HEDGED, _OVERLAY, _MAKER, _COIN = range(len(ACCOUNT_KINDS))
 
 #: Trades of an account by kind, before those in one contract are added up, when there are ten
 #: positions on average.
-_TRADES = np.array([6.7, 3.8, 4.5, 125.0, 6.7])
+_TRADES = np.array([7.0, 4.0, 4.7, 130.0, 7.0])
 #: Makers are larger than their clients.
 _MAKER_SIZE = 20.0
 _MARK_DIGITS = 6
@@ -321,8 +321,9 @@ class _Maker:
     def _net(self, trades: _Trades) -> tuple[Ints, Ints, Ints]:
         """Add up the trades of each account and contract; what nets to nothing is gone."""
         key = np.concatenate(trades.owner) * self.n + np.concatenate(trades.instrument)
-        order = np.argsort(key)
-        key = key[order]
+        # Sorted with their row behind them: numbers sort several times faster than indices.
+        rows = key.size
+        key, order = np.divmod(np.sort(key * rows + np.arange(rows)), rows)
         first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
         # Lots are whole numbers: their sum does not depend on the order.
         lots = np.add.reduceat(np.concatenate(trades.lots)[order], first)
