@@ -6,6 +6,8 @@ Both say the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,14 +47,17 @@ def astray_quantity(quantity: Floats, side: Ints | None) -> Bools:
     return wrong
 
 
-def astray_entry(entry: Floats, instrument: Ints, registry: Registry) -> Bools:
-    """Mark entry prices below zero, and of zero where the contract is no option."""
+def astray_entry(entry: Floats, held: Callable[[Ints], Ints], registry: Registry) -> Bools:
+    """Mark entry prices below zero, and of zero where the contract is no option.
+
+    `held` returns the instruments of some rows.
+    """
     low: Bools = entry <= 0
-    rows = np.flatnonzero(low)
-    held = instrument[rows]
-    option = np.zeros(rows.size, dtype=bool)
-    option[held >= 0] = registry.terms.kind[held[held >= 0]] == KIND_CODE["option"]
-    low[rows[(entry[rows] == 0) & option]] = False
+    rows = np.flatnonzero(low & (entry == 0))
+    if rows.size:
+        instrument = held(rows)
+        option = registry.terms.kind[instrument] == KIND_CODE["option"]
+        low[rows[option & (instrument >= 0)]] = False
     return low
 
 

@@ -50,8 +50,8 @@ from crossmargin.book._tables import (
     cast_column,
     read_table,
     require_told,
-    tables_of,
-    write_tables,
+    table_of,
+    write_table,
 )
 from crossmargin.errors import InputError
 from crossmargin.instruments import Registry
@@ -81,15 +81,16 @@ def write_book_parquet(book: Book, folder: str | Path, *, overwrite: bool = Fals
         ``INP-040`` when the folder exists, ``INP-005`` when it cannot be written, ``INP-041``
         for an instrument that its name does not describe (a contract size of its own).
     """
-    tables = _tables(book)
-    with whole_folder(folder, overwrite=overwrite, what="the book") as draft:
-        write_tables(draft, tables)
-
-
-def _tables(book: Book) -> dict[str, pl.DataFrame]:
     require_told(book.registry, book.instruments_used())
-    columns = {one.name: getattr(book, one.name) for fields in TABLES.values() for one in fields}
-    return tables_of(columns, book.registry, book.locations)
+    with whole_folder(folder, overwrite=overwrite, what="the book") as draft:
+        write_book_tables(book, draft)
+
+
+def write_book_tables(book: Book, folder: Path) -> None:
+    """Write the tables of a book into a folder that is there."""
+    for table, fields in TABLES.items():
+        columns = {field.name: getattr(book, field.name) for field in fields}
+        write_table(folder, table, table_of(table, columns, book.registry, book.locations))
 
 
 def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> Book:
@@ -209,7 +210,7 @@ def _check_numbers(book: Book) -> None:
     quantity, entry, leg = book.position_quantity, book.position_entry, book.leg_quantity
     ordered, orders = book.leg_instrument, book.order_pool[book.leg_order]
     astray = astray_quantity(quantity, book.position_leg)
-    free = astray_entry(entry, held, book.registry)
+    free = astray_entry(entry, held.__getitem__, book.registry)
     limit = np.where(np.isposinf(book.group_limit_usd), 0.0, book.group_limit_usd)
     astray_debt = book.balance_pending & (book.balance_amount < 0)
     none, nowhere = np.full(book.balance_pool.size, -1), np.full(limit.size, -1)

@@ -76,10 +76,9 @@ TABLES: dict[str, tuple[Field, ...]] = {
 }
 
 
-def write_tables(draft: Path, tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write tables as Parquet files (zstd) into a folder."""
-    for name, table in tables.items():
-        table.write_parquet(draft / f"{name}.parquet", compression="zstd")
+def write_table(folder: Path, name: str, table: pl.DataFrame) -> None:
+    """Write a table as a Parquet file (zstd) into a folder."""
+    table.write_parquet(folder / f"{name}.parquet", compression="zstd")
 
 
 def require_told(registry: Registry, used: Ints) -> None:
@@ -101,10 +100,10 @@ def require_told(registry: Registry, used: Ints) -> None:
             )
 
 
-def tables_of(
-    columns: Mapping[str, Any], registry: Registry, locations: list[str]
-) -> dict[str, pl.DataFrame]:
-    """Arrange columns, by the names that :class:`Book` gives them, as the tables of a folder."""
+def table_of(
+    table: str, columns: Mapping[str, Any], registry: Registry, locations: list[str]
+) -> pl.DataFrame:
+    """Arrange columns, by the names that :class:`Book` gives them, as a table of a folder."""
     import polars as pl
 
     words = _words(registry)
@@ -126,10 +125,7 @@ def tables_of(
             return pl.Series(values, dtype=pl.Boolean)
         return pl.Series(np.where(np.isinf(values), np.nan, values)).fill_nan(None)
 
-    return {
-        table: pl.DataFrame({field.column: series(field) for field in fields})
-        for table, fields in TABLES.items()
-    }
+    return pl.DataFrame({field.column: series(field) for field in TABLES[table]})
 
 
 def _words(registry: Registry) -> dict[str, list[str]]:
