@@ -21,19 +21,28 @@ from crossmargin.book._account import (
 )
 from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
 from crossmargin.book._compact import CompactBook, NumberedIds, compact_book
+from crossmargin.book._compact_parquet import write_compact_parquet
+from crossmargin.book._generate import generate_book
 from crossmargin.book._location import account_without_location, book_without_location
+from crossmargin.book._mapped import write_compact
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
+from crossmargin.book._read_compact import CompactRead, read_compact
+from crossmargin.book._rejected import Rejected
 from crossmargin.book._select import select_accounts
+from crossmargin.book._shape import ACCOUNT_KINDS, BookShape
 
 __all__ = [
     "ABSURD",
     "ACCOUNT_FORMAT",
+    "ACCOUNT_KINDS",
     "LEGS",
     "POOL_MODES",
     "AccountFile",
     "BalanceEntry",
     "Book",
+    "BookShape",
     "CompactBook",
+    "CompactRead",
     "NumberedIds",
     "OrderEntry",
     "OrderLeg",
@@ -41,16 +50,21 @@ __all__ = [
     "PositionEntry",
     "Quote",
     "QuoteGroup",
+    "Rejected",
     "account_schema",
     "account_without_location",
     "book_from_accounts",
     "book_without_location",
     "compact_book",
+    "generate_book",
     "parse_account",
     "read_account",
     "read_book_parquet",
+    "read_compact",
     "select_accounts",
     "to_float",
     "write_account",
     "write_book_parquet",
+    "write_compact",
+    "write_compact_parquet",
 ]

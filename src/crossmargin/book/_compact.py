@@ -38,6 +38,16 @@ class NumberedIds(Sequence[str]):
         self._count, self._prefix = count, prefix
         self._digits = len(str(max(count - 1, 0)))
 
+    @property
+    def prefix(self) -> str:
+        """What stands in front of each number."""
+        return self._prefix
+
+    @property
+    def digits(self) -> int:
+        """Digits of each number, with its leading zeros."""
+        return self._digits
+
     def __len__(self) -> int:
         return self._count
 

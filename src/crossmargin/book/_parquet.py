@@ -23,80 +23,41 @@ in the order of their accounts.
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book._account import ABSURD
-from crossmargin.book._book import LEGS, POOL_MODES, Book, Ints
+from crossmargin.book._book import LEGS, Book, Ints
+from crossmargin.book._faults import (
+    account_twice,
+    astray_entry,
+    astray_quantity,
+    missing_text,
+    name_of,
+    no_such_row,
+    number_error,
+    position_twice,
+    wrong_rows,
+)
+from crossmargin.book._folder import whole_folder
+from crossmargin.book._tables import (
+    MEANINGS,
+    TABLES,
+    Field,
+    cast_column,
+    read_table,
+    require_told,
+    table_of,
+    write_table,
+)
 from crossmargin.errors import InputError
-from crossmargin.instruments import KIND_CODE, Registry, parse_instrument
+from crossmargin.instruments import Registry
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-class _Field(NamedTuple):
-    """A column of a table, what it holds, and the column of :class:`Book` it becomes.
-
-    Columns of the kinds in `_OPTIONAL` may be missing, and each of their values too.
-    """
-
-    column: str
-    kind: str
-    name: str
-    into: str = ""
-
-
-_OPTIONAL = ("place", "time", "flag")
-
-
-_TABLES: dict[str, tuple[_Field, ...]] = {
-    "accounts": (_Field("account_id", "text", "account_ids"), _Field("owner", "text", "owners")),
-    "pools": (
-        _Field("account", "row", "pool_account", "accounts"),
-        _Field("name", "text", "pool_names"),
-        _Field("mode", "code", "pool_mode"),
-    ),
-    "balances": (
-        _Field("pool", "row", "balance_pool", "pools"),
-        _Field("asset", "code", "balance_asset"),
-        _Field("amount", "number", "balance_amount"),
-        _Field("location", "place", "balance_location"),
-        _Field("proof_ns", "time", "balance_proof_ns"),
-        _Field("pending", "flag", "balance_pending"),
-    ),
-    "positions": (
-        _Field("pool", "row", "position_pool", "pools"),
-        _Field("instrument", "code", "position_instrument"),
-        _Field("leg", "code", "position_leg"),
-        _Field("quantity", "number", "position_quantity"),
-        _Field("entry", "number", "position_entry"),
-        _Field("leverage", "number", "position_leverage"),
-        _Field("fence", "number", "position_fence"),
-    ),
-    "orders": (
-        _Field("pool", "row", "order_pool", "pools"),
-        _Field("id", "text", "order_ids"),
-        _Field("group", "row", "order_group", "quote_groups"),
-    ),
-    "order_legs": (
-        _Field("order", "row", "leg_order", "orders"),
-        _Field("instrument", "code", "leg_instrument"),
-        _Field("quantity", "number", "leg_quantity"),
-        _Field("price", "number", "leg_price"),
-    ),
-    "quote_groups": (
-        _Field("pool", "row", "group_pool", "pools"),
-        _Field("id", "text", "group_ids"),
-        _Field("limit_usd", "number", "group_limit_usd"),
-    ),
-}
 
 
 def write_book_parquet(book: Book, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -120,88 +81,16 @@ def write_book_parquet(book: Book, folder: str | Path, *, overwrite: bool = Fals
         ``INP-040`` when the folder exists, ``INP-005`` when it cannot be written, ``INP-041``
         for an instrument that its name does not describe (a contract size of its own).
     """
-    target = Path(folder)
-    if target.exists() and not overwrite:
-        raise InputError(
-            f"{target.name!r} exists already", code="INP-040", hint="choose another folder"
-        )
-    tables = _tables(book)
-    draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        draft.mkdir()
-        for name, table in tables.items():
-            path = draft / f"{name}.parquet"
-            table.write_parquet(path, compression="zstd")
-            with path.open("rb") as written:
-                os.fsync(written.fileno())
-        _put(draft, target)
-    except OSError as error:
-        raise InputError(
-            f"cannot write the book {target.name!r}: {(error.strerror or 'unknown').lower()}",
-            code="INP-005",
-            hint="check the folder above it and the space left",
-        ) from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    require_told(book.registry, book.instruments_used())
+    with whole_folder(folder, overwrite=overwrite, what="the book") as draft:
+        write_book_tables(book, draft)
 
 
-def _put(draft: Path, target: Path) -> None:
-    old = target.parent / f"{draft.name}.old"
-    if target.exists():
-        target.rename(old)
-    try:
-        draft.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _tables(book: Book) -> dict[str, pl.DataFrame]:
-    import polars as pl
-
-    for index in book.instruments_used():
-        instrument = book.registry[int(index)]
-        if parse_instrument(instrument.id) != instrument:
-            raise InputError(
-                f"{instrument.id} has terms that its name does not tell",
-                code="INP-041",
-                instrument=instrument.id,
-                hint="only contracts with their usual terms can be written",
-            )
-    words = _words(book.registry)
-
-    def series(field: _Field) -> pl.Series:
-        values = getattr(book, field.name)
-        if field.kind == "text":
-            return pl.Series(values, dtype=pl.String)
-        if field.kind == "code":
-            known = pl.Series(words[field.column], dtype=pl.String)
-            return known.gather(values).cast(pl.Categorical)
-        if field.kind == "place":
-            known = pl.Series([*book.locations, None], dtype=pl.String)
-            return known.gather(np.where(values < 0, len(book.locations), values))
-        if field.kind in ("row", "time"):
-            return pl.Series(values).replace(-1, None)
-        if field.kind == "flag":
-            return pl.Series(values, dtype=pl.Boolean)
-        return pl.Series(np.where(np.isinf(values), np.nan, values)).fill_nan(None)
-
-    return {
-        table: pl.DataFrame({field.column: series(field) for field in fields})
-        for table, fields in _TABLES.items()
-    }
-
-
-def _words(registry: Registry) -> dict[str, list[str]]:
-    """Return what the codes of each coded column stand for."""
-    return {
-        "mode": list(POOL_MODES),
-        "leg": list(LEGS),
-        "asset": registry.assets,
-        "instrument": [one.id for one in registry],
-    }
+def write_book_tables(book: Book, folder: Path) -> None:
+    """Write the tables of a book into a folder that is there."""
+    for table, fields in TABLES.items():
+        columns = {field.name: getattr(book, field.name) for field in fields}
+        write_table(folder, table, table_of(table, columns, book.registry, book.locations))
 
 
 def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> Book:
@@ -223,12 +112,16 @@ def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> B
         absurd, ``INP-006`` zero quantity or a leg with the wrong sign, ``INP-007`` the same key
         twice, ``INP-008`` a reference to a row that is not there, ``INP-042`` rows out of order.
     """
-    known = registry if registry is not None else Registry()
+    frames = {table: read_table(Path(folder), table) for table in TABLES}
+    return book_from_tables(frames, registry if registry is not None else Registry())
+
+
+def book_from_tables(frames: Mapping[str, pl.DataFrame], known: Registry) -> Book:
+    """Arrange the tables of a folder as a book and check every row."""
     columns: dict[str, Any] = {"locations": []}
-    for table, fields in _TABLES.items():
-        frame = _read(Path(folder), table)
+    for table, fields in TABLES.items():
         for field in fields:
-            series = _cast(frame[field.column], table, field)
+            series = cast_column(frames[table][field.column], table, field)
             if field.kind == "place":
                 columns["locations"] = series.drop_nulls().unique(maintain_order=True).to_list()
             columns[field.name] = _column(series, table, field, known)
@@ -240,63 +133,7 @@ def read_book_parquet(folder: str | Path, registry: Registry | None = None) -> B
     return book
 
 
-def _read(folder: Path, name: str) -> pl.DataFrame:
-    import polars as pl
-
-    path = folder / f"{name}.parquet"
-    if not path.is_file():
-        raise InputError(
-            f"the book {folder.name!r} has no table {path.name!r}",
-            code="INP-005",
-            field=name,
-            hint="a book is a folder with " + ", ".join(f"{one}.parquet" for one in _TABLES),
-        )
-    try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError):
-        raise InputError(
-            f"{path.name!r} of the book {folder.name!r} is not a whole Parquet file",
-            code="INP-005",
-            field=name,
-        ) from None
-    for field in _TABLES[name]:
-        if field.column not in frame.columns and field.kind in _OPTIONAL:
-            frame = frame.with_columns(pl.lit(None).alias(field.column))
-        elif field.column not in frame.columns:
-            raise InputError(
-                f"table {name!r} has no column {field.column!r}",
-                code="INP-003",
-                field=f"{name}.{field.column}",
-            )
-    return frame
-
-
-def _cast(series: pl.Series, table: str, field: _Field) -> pl.Series:
-    """Return a column as Int64, Float64 or String; a column of another type is refused."""
-    import polars as pl
-
-    kind = series.dtype
-    if field.kind in ("row", "time") and (kind.is_integer() or kind == pl.Null):
-        return series.cast(pl.Int64)
-    if field.kind == "flag" and kind in (pl.Boolean, pl.Null):
-        return series.cast(pl.Boolean)
-    if field.kind == "number" and (kind.is_numeric() or kind == pl.Null):
-        return series.cast(pl.Float64)
-    if field.kind in ("text", "code", "place") and kind in (
-        pl.String,
-        pl.Categorical,
-        pl.Enum,
-        pl.Null,
-    ):
-        return series.cast(pl.String)
-    raise InputError(
-        f"column {field.column!r} of table {table!r} holds {kind}",
-        code="INP-003",
-        field=f"{table}.{field.column}",
-    )
-
-
-def _column(series: pl.Series, table: str, field: _Field, registry: Registry) -> Any:
+def _column(series: pl.Series, table: str, field: Field, registry: Registry) -> Any:
     """Turn a column of a file into one of a book; a missing row number becomes -1."""
     if field.kind in ("row", "time"):
         return series.fill_null(-1).to_numpy().astype(np.int64)
@@ -310,11 +147,7 @@ def _column(series: pl.Series, table: str, field: _Field, registry: Registry) ->
         return series.fill_null(np.nan).to_numpy().astype(np.float64)
     empty = (series.is_null() | (series == "")).arg_true()
     if len(empty):
-        raise InputError(
-            f"row {empty[0]} of table {table!r} has no {field.column}",
-            code="INP-003",
-            field=f"{table}[{empty[0]}].{field.column}",
-        )
+        raise missing_text(table, field.column, int(empty[0]))
     if field.kind == "text":
         return series.to_list()
     return _coded(series, table, registry)
@@ -327,28 +160,16 @@ def _coded(series: pl.Series, table: str, registry: Registry) -> Ints:
     codes: dict[str, int] = {}
     for text in series.unique(maintain_order=True):
         try:
-            codes[text] = _code(series.name, text, registry)
+            codes[text] = name_of(series.name, text, registry, MEANINGS.get(series.name, ()))
         except InputError as error:
             row = (series == text).arg_true()[0]
             raise error.located(field=f"{table}[{row}].{series.name}") from None
     return series.replace_strict(codes, return_dtype=pl.Int64).to_numpy().astype(np.int64)
 
 
-def _code(column: str, text: str, registry: Registry) -> int:
-    if column == "instrument":
-        return registry.resolve(text)
-    if column == "asset" and text.isalnum():
-        return registry.asset(text)
-    known = {"leg": LEGS, "mode": POOL_MODES}.get(column, ())
-    if text not in known:
-        hint = "it is one of " + ", ".join(known) if known else "write its symbol, such as BTC"
-        raise InputError(f"{text!r} is no {column}", code="INP-003", hint=hint)
-    return known.index(text)
-
-
 def _check_rows(book: Book) -> None:
     """See that every reference leads to a row, keys differ and rows follow their accounts."""
-    for table, fields in _TABLES.items():
+    for table, fields in TABLES.items():
         for field in fields:
             if field.into:
                 _check_references(book, table, field)
@@ -363,33 +184,19 @@ def _check_rows(book: Book) -> None:
             )
     if len(set(book.account_ids)) < book.size:
         name = next(one for one in book.account_ids if book.account_ids.count(one) > 1)
-        raise InputError(
-            f"account {name!r} appears twice", code="INP-007", account=name, field="accounts"
-        )
+        raise account_twice(name)
     keys = (book.position_pool * len(book.registry) + book.position_instrument) * len(LEGS)
     _, first, counts = np.unique(keys + book.position_leg, return_index=True, return_counts=True)
     for row in first[counts > 1]:
         account, held = _place(book, book.position_pool[row], book.position_instrument[row])
-        raise InputError(
-            f"{held} appears twice in account {account!r}",
-            code="INP-007",
-            account=account,
-            instrument=held,
-            field=f"positions[{row}]",
-            hint="net the two rows, or mark them as long and short legs",
-        )
+        raise position_twice(int(row), account, held)
 
 
-def _check_references(book: Book, table: str, field: _Field) -> None:
-    values, size = getattr(book, field.name), len(getattr(book, _TABLES[field.into][-1].name))
+def _check_references(book: Book, table: str, field: Field) -> None:
+    values, size = getattr(book, field.name), len(getattr(book, TABLES[field.into][-1].name))
     lowest = -1 if field.column == "group" else 0
     for row in np.flatnonzero((values < lowest) | (values >= size)):
-        says = "no row" if values[row] == -1 else f"row {values[row]}"
-        raise InputError(
-            f"row {row} of table {table!r} refers to {says} of {field.into!r}, which has {size}",
-            code="INP-008",
-            field=f"{table}[{row}].{field.column}",
-        )
+        raise no_such_row(table, field.column, int(row), int(values[row]), field.into, size)
 
 
 def _place(book: Book, pool: int, instrument: int) -> tuple[str, str | None]:
@@ -400,18 +207,17 @@ def _place(book: Book, pool: int, instrument: int) -> tuple[str, str | None]:
 def _check_numbers(book: Book) -> None:
     """See that every figure is possible; the first that is not is named with its place."""
     held, pools = book.position_instrument, book.position_pool
-    option = book.registry.terms.kind[held] == KIND_CODE["option"]
     quantity, entry, leg = book.position_quantity, book.position_entry, book.leg_quantity
     ordered, orders = book.leg_instrument, book.order_pool[book.leg_order]
-    side = book.position_leg
-    astray = ((side == 1) & (quantity < 0)) | ((side == 2) & (quantity > 0)) | (quantity == 0)
+    astray = astray_quantity(quantity, book.position_leg)
+    free = astray_entry(entry, held.__getitem__, book.registry)
     limit = np.where(np.isposinf(book.group_limit_usd), 0.0, book.group_limit_usd)
     astray_debt = book.balance_pending & (book.balance_amount < 0)
     none, nowhere = np.full(book.balance_pool.size, -1), np.full(limit.size, -1)
     checks: tuple[tuple[str, Any, Ints, Ints, NDArray[np.bool_]], ...] = (
         ("balances.amount", book.balance_amount, book.balance_pool, none, astray_debt),
         ("positions.quantity", quantity, pools, held, astray),
-        ("positions.entry", entry, pools, held, (entry < 0) | ((entry == 0) & ~option)),
+        ("positions.entry", entry, pools, held, free),
         ("positions.leverage", book.position_leverage, pools, held, book.position_leverage <= 0),
         ("positions.fence", book.position_fence, pools, held, book.position_fence < 0),
         ("order_legs.quantity", leg, orders, ordered, leg == 0),
@@ -420,15 +226,8 @@ def _check_numbers(book: Book) -> None:
     )
     for where, values, pool, instrument, wrong in checks:
         table, column = where.split(".")
-        needed = column in ("amount", "quantity")
-        for row in np.flatnonzero((np.abs(values) > ABSURD) | wrong | (np.isnan(values) & needed)):
+        for row in wrong_rows(values, wrong, needed=column in ("amount", "quantity")):
             account, name = _place(book, pool[row], instrument[row])
-            says = "missing" if np.isnan(values[row]) else f"{values[row]:g}"
-            raise InputError(
-                f"the {column} of {name or table} in account {account!r} is {says}",
-                code="INP-006" if wrong[row] and column == "quantity" else "INP-004",
-                account=account,
-                instrument=name,
-                field=f"{table}[{row}].{column}",
-                hint="correct the row, or remove it",
+            raise number_error(
+                table, column, int(row), values[row], account, name, astray=bool(wrong[row])
             )

@@ -36,6 +36,7 @@ from crossmargin.market.funding import (
     funding_since,
     impact_premium,
 )
+from crossmargin.market.generated import VenueKind, generated_market, generated_underlyings
 from crossmargin.market.history import (
     BidSide,
     PriceHistory,
@@ -153,6 +154,7 @@ __all__ = [
     "TrustEntry",
     "TrustPolicy",
     "Twap",
+    "VenueKind",
     "Verdict",
     "Walk",
     "allowed_actions",
@@ -177,6 +179,8 @@ __all__ = [
     "funding_rule_ids",
     "funding_rules_from_toml",
     "funding_since",
+    "generated_market",
+    "generated_underlyings",
     "impact_fraction",
     "impact_premium",
     "index_price",
