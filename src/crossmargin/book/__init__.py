@@ -23,7 +23,7 @@ from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
 from crossmargin.book._compact import CompactBook, NumberedIds, compact_book
 from crossmargin.book._location import account_without_location, book_without_location
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
-from crossmargin.book._select import select_accounts
+from crossmargin.book._select import join_books, select_accounts
 
 __all__ = [
     "ABSURD",
@@ -46,6 +46,7 @@ __all__ = [
     "book_from_accounts",
     "book_without_location",
     "compact_book",
+    "join_books",
     "parse_account",
     "read_account",
     "read_book_parquet",

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
-from crossmargin.errors import MarketDataError, RulesetError
+from crossmargin.errors import CrossmarginError, MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE, Terms
 from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
+from crossmargin.margin._faults import Faults
 from crossmargin.margin._location import LeftOut
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView
@@ -58,11 +59,8 @@ def sum_by(values: Floats, index: Ints, size: int) -> Floats:
     return out
 
 
-#: What a frame keeps when only the numbers in its rows change.
-_OF_MARKET_AND_ROWS = (
-    "pot_usd",
-    "segment_rate",
-    "position_rate",
+#: Columns by instrument or asset: what the market alone decides.
+MARKET_COLUMNS = (
     "unit_coins",
     "unit_delta",
     "index_quote",
@@ -72,6 +70,21 @@ _OF_MARKET_AND_ROWS = (
     "table",
     "unit_value",
 )
+
+#: What a frame keeps when only the numbers in its rows change.
+_OF_MARKET_AND_ROWS = ("pot_usd", "segment_rate", "position_rate", *MARKET_COLUMNS)
+
+
+def missing_rate(instrument: str, ruleset: str) -> MarketDataError:
+    """Return the refusal of an instrument for whose expiry the market has no interest rate."""
+    return MarketDataError(
+        f"the market has no interest rate for the expiry of {instrument}, which rule-set "
+        f"{ruleset!r} needs",
+        code="MKT-016",
+        instrument=instrument,
+        field="forwards.rate",
+        hint="add rate to the forward of that expiry in the market (0 is a rate)",
+    )
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,11 @@ class Frame:
         book is looked at in.
     left_out : LeftOut, optional
         Balances that do not count by where they are; `book` has 0 in their place.
+    faults : Faults, optional
+        Where accounts that must be refused are noted; without it the first one is raised.
+    shares : bool
+        Whether the shares of positions and balances are wanted. Without them stages may leave
+        them at 0, which is quicker.
     """
 
     book: Book
@@ -104,6 +122,30 @@ class Frame:
     entry: Floats | None = None
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     left_out: LeftOut | None = None
+    faults: Faults | None = field(default=None, compare=False, repr=False)
+    shares: bool = True
+
+    def refuse(self, pot: Ints, make: Callable[[int], CrossmarginError]) -> None:
+        """Refuse the accounts of some rows: raise the first reason, or note all of them.
+
+        Parameters
+        ----------
+        pot : int64[K]
+            Pot of each row at fault, in the order of the stage; may be empty.
+        make : callable
+            Gives the reason of the k-th row.
+        """
+        if not pot.size:
+            return
+        if self.faults is None:
+            raise make(0)
+        self.faults.note(self.book.pool_account[self.arrangement.pot_pool[pot]], make)
+
+    def refused_pots(self) -> NDArray[np.bool_]:
+        """Pots of accounts that were refused; none where refusing raises."""
+        if self.faults is None:
+            return np.zeros(self.arrangement.pots, dtype=np.bool_)
+        return self.faults.bad[self.book.pool_account[self.arrangement.pot_pool]]
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """Return what `make` gave the first time; for what no price changes."""
@@ -305,15 +347,7 @@ class Frame:
         """Refuse, by name, an instrument for whose expiry the market has no interest rate."""
         missing = instrument[np.isnan(self.view.rate[instrument])]
         if missing.size:
-            name = self.book.registry[int(missing[0])].id
-            raise MarketDataError(
-                f"the market has no interest rate for the expiry of {name}, which rule-set "
-                f"{self.ruleset.id!r} needs",
-                code="MKT-016",
-                instrument=name,
-                field="forwards.rate",
-                hint="add rate to the forward of that expiry in the market (0 is a rate)",
-            )
+            raise missing_rate(self.book.registry[int(missing[0])].id, self.ruleset.id)
 
     @property
     def group_scenario_row(self) -> Ints:
@@ -323,9 +357,9 @@ class Frame:
     def _group_scenario_row(self) -> Ints:
         names = self.book.registry.assets
         place = {name: row for row, name in enumerate(self.plan.scenarios.underlyings)}
-        return np.array(
-            [place[names[u]] for u in self.arrangement.group_underlying], dtype=np.int64
-        )
+        # An underlying without scenarios is refused before; 0 only stands where it was noted.
+        rows = np.array([place.get(name, 0) for name in names], dtype=np.int64)
+        return rows[self.arrangement.group_underlying]
 
     @cached_property
     def unit_value(self) -> Floats:

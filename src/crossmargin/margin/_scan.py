@@ -396,9 +396,7 @@ class Scanned:
         return -slope[p] * moved, balance
 
 
-def scanned(
-    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
-) -> Scanned:
+def scanned(spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool) -> Scanned:
     """Value rows, segments and φ of one scan; parameters as for :func:`run_scan`."""
     a = frame.arrangement
     instrument = frame.book.position_instrument
