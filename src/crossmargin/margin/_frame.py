@@ -45,17 +45,102 @@ def sum_by(values: Floats, index: Ints, size: int) -> Floats:
     size : int
         Number of targets.
     """
+    inside = not index.size or int(index.min()) >= 0
     if values.ndim == 1:
-        keep = index >= 0
-        return np.bincount(index[keep], weights=values[keep], minlength=size).astype(np.float64)
+        if not inside:
+            keep = index >= 0
+            index, values = index[keep], values[keep]
+        return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)
     out = np.zeros((size, values.shape[1]))
     if index.size:
-        order = np.argsort(index, kind="stable")
-        ordered = index[order]
+        ordered = index
+        if (index[1:] < index[:-1]).any():
+            order = np.argsort(index, kind="stable")
+            ordered, values = index[order], values[order]
         starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
-        sums = np.add.reduceat(values[order], starts, axis=0)
+        sums = np.add.reduceat(values, starts, axis=0)
         targets = ordered[starts]
-        out[targets[targets >= 0]] = sums[targets >= 0]
+        if inside:
+            out[targets] = sums
+        else:
+            out[targets[targets >= 0]] = sums[targets >= 0]
+    return out
+
+
+def buckets(key: Ints) -> tuple[Ints, Ints]:
+    """Give the distinct keys numbers in ascending order.
+
+    Parameters
+    ----------
+    key : int64[N]
+
+    Returns
+    -------
+    first : int64[K]
+        First row of each distinct key.
+    bucket : int64[N]
+        Number of each row's key.
+    """
+    if not key.size:
+        return key, key
+    if (key[1:] > key[:-1]).all():
+        every = np.arange(key.size)
+        return every, every
+    order = np.argsort(key, kind="stable")
+    new = np.ones(key.size, dtype=np.bool_)
+    ordered = key[order]
+    new[1:] = ordered[1:] != ordered[:-1]
+    bucket = np.empty(key.size, dtype=np.int64)
+    bucket[order] = np.cumsum(new) - 1
+    return order[new], bucket
+
+
+def in_turns(place: Ints) -> list[Ints]:
+    """Split rows so that each turn has at most one row of a place, in the order given.
+
+    Parameters
+    ----------
+    place : int64[N]
+        At least 0.
+
+    Returns
+    -------
+    list of int64
+        The first row of every place, the second of those that have two, and so on.
+    """
+    if not place.size:
+        return []
+    order = np.argsort(place, kind="stable")
+    ordered = place[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+    rank = np.arange(place.size) - np.repeat(starts, np.diff(np.append(starts, place.size)))
+    by_rank = np.argsort(rank, kind="stable")
+    return np.split(order[by_rank], np.flatnonzero(np.diff(rank[by_rank])) + 1)
+
+
+def least_by(values: Floats, index: Ints, size: int, start: float) -> Floats:
+    """Return the least of the values of each target, at most `start`.
+
+    Parameters
+    ----------
+    values : float64[N]
+    index : int64[N]
+        Target of each value, at least 0.
+    size : int
+        Number of targets.
+    start : float
+        What a target without values has.
+    """
+    out = np.full(size, start)
+    if not index.size:
+        return out
+    ordered = index
+    if (index[1:] < index[:-1]).any():
+        order = np.argsort(index, kind="stable")
+        ordered, values = index[order], values[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+    targets = ordered[starts]
+    out[targets] = np.minimum(start, np.minimum.reduceat(values, starts))
     return out
 
 

@@ -75,7 +75,7 @@ def shocked_values(frame: Frame, instrument: Ints, moves: Sequence[float]) -> Fl
 
 
 def basis_changes(spec: BasisContingency, frame: Frame, instrument: Ints) -> Floats:
-    """Change of one unit of options in both moves of the forward, in the settlement asset, [n, 2]."""
+    """Change of one unit of options in both moves of the forward, in settlement assets, [n, 2]."""
     moved = shocked_values(frame, instrument, (spec.up, spec.down))
     return np.asarray(moved - frame.unit_value[instrument][:, None])
 
