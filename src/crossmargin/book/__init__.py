@@ -30,6 +30,7 @@ from crossmargin.book._read_compact import CompactRead, read_compact
 from crossmargin.book._rejected import Rejected
 from crossmargin.book._select import select_accounts
 from crossmargin.book._shape import ACCOUNT_KINDS, BookShape
+from crossmargin.book._select import join_books, select_accounts
 
 __all__ = [
     "ABSURD",
@@ -57,6 +58,7 @@ __all__ = [
     "book_without_location",
     "compact_book",
     "generate_book",
+    "join_books",
     "parse_account",
     "read_account",
     "read_book_parquet",

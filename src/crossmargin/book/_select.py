@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.book._book import Book
+from crossmargin.errors import invariant
 
 Ints = NDArray[np.int64]
 
@@ -66,3 +70,42 @@ def select_accounts(book: Book, accounts: ArrayLike) -> Book:
         group_limit_usd=book.group_limit_usd[group],
         group_ids=[name for name, yes in zip(book.group_ids, group) if yes],
     )
+
+
+def join_books(first: Book, second: Book) -> Book:
+    """Return the accounts of two books of one registry, those of the first before the others."""
+    invariant(first.registry is second.registry, "books of two registries are joined")
+    pools, orders = len(first.pool_names), len(first.order_ids)
+    places = {name: place for place, name in enumerate(first.locations)}
+    for name in second.locations:
+        places.setdefault(name, len(places))
+    moved = np.array([places[name] for name in second.locations], dtype=np.int64)
+    located = second.balance_location
+    offset = {
+        "pool_account": first.size,
+        "balance_pool": pools,
+        "position_pool": pools,
+        "order_pool": pools,
+        "group_pool": pools,
+        "leg_order": orders,
+    }
+    columns: dict[str, Any] = {}
+    for column in fields(Book):
+        mine, other = getattr(first, column.name), getattr(second, column.name)
+        if column.name == "registry":
+            columns["registry"] = mine
+        elif column.name == "locations":
+            columns["locations"] = list(places)
+        elif column.name == "balance_location":
+            new = located.copy()
+            new[located >= 0] = moved[located[located >= 0]]
+            columns["balance_location"] = np.concatenate([mine, new])
+        elif column.name == "order_group":
+            grown = np.where(other >= 0, other + len(first.group_ids), -1)
+            columns["order_group"] = np.concatenate([mine, grown])
+        elif isinstance(mine, list):
+            columns[column.name] = [*mine, *other]
+        else:
+            moved_on = other + offset[column.name] if column.name in offset else other
+            columns[column.name] = np.concatenate([mine, moved_on])
+    return Book(**columns)

@@ -17,6 +17,7 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
+from crossmargin.margin.at_scale import BookColumns, evaluate_compact
 from crossmargin.margin.batch import (
     BookResult,
     LocationStress,
@@ -128,6 +129,7 @@ from crossmargin.margin.topup import (
 __all__ = [
     "ArrayCommodity",
     "ArrayContract",
+    "BookColumns",
     "BookResult",
     "Change",
     "CommodityRisk",
@@ -168,6 +170,7 @@ __all__ = [
     "equity",
     "evaluate",
     "evaluate_book",
+    "evaluate_compact",
     "excess_at",
     "expiry_details",
     "fenced_margins",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, Terms
+from crossmargin.margin._faults import Faults
 from crossmargin.margin.ruleset import Ruleset
 
 Floats = NDArray[np.float64]
@@ -104,8 +105,10 @@ def underlying_aliases(book: Book, ruleset: Ruleset) -> Ints:
     return np.array([alias.get(a, a) for a in range(len(registry.assets))], dtype=np.int64)
 
 
-def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
+def arrange(book: Book, ruleset: Ruleset, faults: Faults | None = None) -> Arrangement:
     """Arrange a book; see :class:`Arrangement`.
+
+    With `faults`, accounts that must be refused are noted there instead of being raised.
 
     Raises
     ------
@@ -144,7 +147,7 @@ def arrange(book: Book, ruleset: Ruleset) -> Arrangement:
     busy = np.full(pot_pool.size, ruleset.data.collateral.stress_idle)
     busy[p_pot] = busy[l_pot] = True
     busy[b_pot[book.balance_amount < 0]] = True
-    stressed = _stressed(book, ruleset, pot_asset[b_pot], busy[b_pot])
+    stressed = _stressed(book, ruleset, pot_asset[b_pot], busy[b_pot], faults)
     s_pot = b_pot[stressed]
     s_under = follow[book.balance_asset[stressed]]
     s_settle = book.balance_asset[stressed]
@@ -201,7 +204,13 @@ def _held_position(book: Book, leg_pool: Ints) -> Ints:
     )
 
 
-def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bool_]) -> Ints:
+def _stressed(
+    book: Book,
+    ruleset: Ruleset,
+    pot_asset: Ints,
+    busy: NDArray[np.bool_],
+    faults: Faults | None,
+) -> Ints:
     """Return the balances whose price move enters the scenarios.
 
     A pot without positions, orders or debt owes nothing for what it owns, and is left out
@@ -217,20 +226,31 @@ def _stressed(book: Book, ruleset: Ruleset, pot_asset: Ints, busy: NDArray[np.bo
     spec = ruleset.data.scenarios
     rules = ruleset.data.collateral.assets
     counted = busy & (book.balance_amount != 0) & (book.balance_asset != pot_asset)
-    keep = np.zeros(book.balance_asset.size, dtype=bool)
-    for asset in np.unique(book.balance_asset[counted]):
-        name = book.registry.assets[asset]
-        rule = rules.get(name) or rules.get("default")
+    names = book.registry.assets
+    keep = np.zeros(len(names), dtype=bool)
+    unknown = np.zeros(len(names), dtype=bool)
+    for asset in np.flatnonzero(np.bincount(book.balance_asset[counted], minlength=1)):
+        rule = rules.get(names[asset]) or rules.get("default")
         if rule is None or rule.stress == "none":
             continue
-        leader = ruleset.data.groups.get(name, name)
-        if spec is None or not {leader, "default"} & set(spec.underlyings):
-            raise RulesetError(
+        leader = ruleset.data.groups.get(names[asset], names[asset])
+        keep[asset] = spec is not None and bool({leader, "default"} & set(spec.underlyings))
+        unknown[asset] = not keep[asset]
+    if unknown.any():
+        rows = np.flatnonzero(counted & unknown[book.balance_asset])
+        rows = rows[np.argsort(book.balance_asset[rows], kind="stable")]
+
+        def reason(row: int) -> RulesetError:
+            name = names[int(book.balance_asset[rows[row]])]
+            return RulesetError(
                 f"rule-set {ruleset.id!r} stresses a balance of {name} and has no scenario "
                 "parameters for it",
                 code="RUL-021",
                 field=f"scenarios.underlyings.{name}",
                 hint="supply its price_range with --set or --params",
             )
-        keep |= counted & (book.balance_asset == asset)
-    return np.flatnonzero(keep)
+
+        if faults is None:
+            raise reason(0)
+        faults.note(book.pool_account[book.balance_pool[rows]], reason)
+    return np.flatnonzero(counted & keep[book.balance_asset])

@@ -7,19 +7,23 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import unique_rows
 from crossmargin.margin._formula import Part, fill_extremes
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, buckets, sum_by
+from crossmargin.margin._lookup import distinct, look_up
 from crossmargin.margin._scan import capped_losses, settlement_rule
 from crossmargin.margin.components import (
     Borrow,
     CorrelationContingency,
     DeltaConcentration,
+    DeltaThreshold,
     FeeProvision,
     FixedCharge,
     FundingProvision,
     MinDelta,
     OrderCharge,
     Roll,
+    RollRates,
 )
 
 Floats = NDArray[np.float64]
@@ -42,8 +46,8 @@ def _expiry_buckets(frame: Frame, instrument: Ints) -> tuple[Ints, Ints]:
     a = frame.arrangement
     segment = np.concatenate([a.position_segment, a.leg_segment])
     expiry = frame.terms.expiry_ns[instrument]
-    keys, bucket = np.unique(np.stack([segment, expiry], axis=1), axis=0, return_inverse=True)
-    return keys[:, 0].astype(np.int64), bucket.reshape(-1)
+    (of_segment, _), bucket = unique_rows(segment, expiry)
+    return of_segment, bucket
 
 
 def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
@@ -72,19 +76,21 @@ def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Par
     years = np.full(count, np.inf)
     years[bucket] = frame.view.years[instrument]
     years = np.where(np.isinf(years), 0.0, years)
-    names = book.registry.assets
-    rate = np.empty(count)
-    for row in range(count):
-        rule = settlement_rule(spec.currencies, frame, int(a.segment_asset[seg[row]]))
-        if rule is None:
-            raise RulesetError(
-                f"rule-set {frame.ruleset.id!r} has no {spec.name} rates for "
-                f"{names[a.segment_asset[seg[row]]]}",
-                code="RUL-011",
-                field=f"components.{spec.name}.currencies",
-                hint="supply them with --set or --params",
-            )
-        rate[row] = max(rule.floor, rule.annual * years[row])
+
+    def rule_of(asset: int) -> RollRates:
+        rule = settlement_rule(spec.currencies, frame, asset)
+        if rule is not None:
+            return rule
+        raise RulesetError(
+            f"rule-set {frame.ruleset.id!r} has no {spec.name} rates for "
+            f"{book.registry.assets[asset]}",
+            code="RUL-011",
+            field=f"components.{spec.name}.currencies",
+            hint="supply them with --set or --params",
+        )
+
+    rules = look_up(frame, a.segment_asset[seg], a.group_pot[a.segment_group[seg]], rule_of)
+    rate = np.maximum(rules.column(lambda r: r.floor), rules.column(lambda r: r.annual) * years)
     unit = rate * frame.segment_rate[seg]
     size = np.abs(net)
     if orders and book.leg_order.size:
@@ -120,9 +126,8 @@ def _instrument_deltas(frame: Frame, quantity: Floats) -> tuple[Floats, Ints, In
     """
     a, book = frame.arrangement, frame.book
     delta = quantity * frame.unit_delta[book.position_instrument]
-    pair = a.position_group * len(book.registry) + book.position_instrument
-    keys, row = np.unique(pair, return_inverse=True)
-    return sum_by(delta, row, keys.size), keys // len(book.registry), row, delta
+    first, row = buckets(a.position_group * len(book.registry) + book.position_instrument)
+    return sum_by(delta, row, first.size), a.position_group[first], row, delta
 
 
 def run_min_delta(spec: MinDelta, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
@@ -184,22 +189,15 @@ def run_delta_concentration(
     usd = frame.view.asset_usd[a.group_underlying]
     spot = _spot_numeraire(frame)
     value, slope = np.zeros(a.groups), np.zeros(a.groups)
-    for asset in np.unique(a.group_underlying):
+    for asset in distinct(a.group_underlying).tolist():
         name = book.registry.assets[asset]
         rule = spec.underlyings.get(name) or spec.underlyings.get("default")
         if rule is None:
             continue
-        over = (a.group_underlying == asset) & (size * usd > rule.threshold_usd)
-        if over.any() and spec.growth is None:
-            g = int(np.flatnonzero(over)[0])
-            raise RulesetError(
-                f"net delta of {size[g]:,.4g} {name} ({size[g] * usd[g]:,.0f} USD) is beyond "
-                f"{rule.threshold_usd:,.0f} USD, where rule-set {frame.ruleset.id!r} charges for "
-                "concentration by a law that is not published",
-                code="RUL-030",
-                field=f"components.{spec.name}.growth",
-                hint=f"supply the law, for example --set components.{spec.name}.growth=linear",
-            )
+        over = np.flatnonzero((a.group_underlying == asset) & (size * usd > rule.threshold_usd))
+        if spec.growth is None:
+            _refuse_concentrated(spec, frame, rule, over, size[over])
+            continue
         shock = np.minimum(
             rule.max_shock, rule.per_coin * (size[over] - rule.threshold_usd / usd[over])
         )
@@ -207,6 +205,28 @@ def run_delta_concentration(
         value[over] = shock * size[over] * spot[over]
         slope[over] = np.sign(net[over]) * (shock + grows) * spot[over]
     return _same(value, delta * slope[a.position_group])
+
+
+def _refuse_concentrated(
+    spec: DeltaConcentration, frame: Frame, rule: DeltaThreshold, groups: Ints, size: Floats
+) -> None:
+    """Refuse groups beyond the threshold where the law of growth is not known."""
+    a = frame.arrangement
+
+    def reason(row: int) -> RulesetError:
+        asset = int(a.group_underlying[groups[row]])
+        name = frame.book.registry.assets[asset]
+        usd = size[row] * frame.view.asset_usd[asset]
+        return RulesetError(
+            f"net delta of {size[row]:,.4g} {name} ({usd:,.0f} USD) is beyond "
+            f"{rule.threshold_usd:,.0f} USD, where rule-set {frame.ruleset.id!r} charges for "
+            "concentration by a law that is not published",
+            code="RUL-030",
+            field=f"components.{spec.name}.growth",
+            hint=f"supply the law, for example --set components.{spec.name}.growth=linear",
+        )
+
+    frame.refuse(a.group_pot[groups], reason)
 
 
 def run_correlation(
@@ -221,16 +241,19 @@ def run_correlation(
     """
     a = frame.arrangement
     names = frame.book.registry.assets
-    flagged = np.array([names[u] in spec.flagged for u in a.group_underlying], dtype=bool)
+    flagged = np.array([name in spec.flagged for name in names], dtype=bool)[a.group_underlying]
     counts = sum_by(flagged.astype(np.float64), a.group_pot, a.pots)
     touched = flagged & (counts[a.group_pot] > 1)
-    if touched.any() and spec.rate is None:
-        raise RulesetError(
-            f"the account nets {', '.join(spec.flagged)}, for which rule-set "
-            f"{frame.ruleset.id!r} charges a correlation contingency that is not published",
-            code="RUL-031",
-            field=f"components.{spec.name}.rate",
-            hint=f"supply a rate, for example --set components.{spec.name}.rate=0.1",
+    if spec.rate is None:
+        frame.refuse(
+            a.group_pot[touched],
+            lambda _: RulesetError(
+                f"the account nets {', '.join(spec.flagged)}, for which rule-set "
+                f"{frame.ruleset.id!r} charges a correlation contingency that is not published",
+                code="RUL-031",
+                field=f"components.{spec.name}.rate",
+                hint=f"supply a rate, for example --set components.{spec.name}.rate=0.1",
+            ),
         )
     factor = np.where(touched, spec.rate or 0.0, 0.0)
     return Part(
@@ -241,15 +264,18 @@ def run_correlation(
     )
 
 
-def _signed_funding(spec: FundingProvision, frame: Frame, instrument: Ints, q: Floats) -> Floats:
+def _signed_funding(
+    spec: FundingProvision, frame: Frame, instrument: Ints, pot: Ints, q: Floats
+) -> Floats:
     """Funding to be paid by each row in its settlement asset, < 0 when received."""
     terms = frame.terms
     perp = terms.kind[instrument] == KIND_CODE["perpetual"]
     funding = frame.view.funding_rate_8h[instrument]
     missing = np.flatnonzero(perp & np.isnan(funding))
-    if missing.size:
-        name = frame.book.registry[int(instrument[missing[0]])].id
-        raise MarketDataError(
+
+    def reason(row: int) -> MarketDataError:
+        name = frame.book.registry[int(instrument[missing[row]])].id
+        return MarketDataError(
             f"the market has no funding rate for {name}, which rule-set "
             f"{frame.ruleset.id!r} provides for",
             code="MKT-008",
@@ -257,6 +283,8 @@ def _signed_funding(spec: FundingProvision, frame: Frame, instrument: Ints, q: F
             field="funding_rate_8h",
             hint="add it to the market (0 is a rate)",
         )
+
+    frame.refuse(pot[missing], reason)
     notional = frame.notional(instrument, q) * np.sign(q)
     rate = np.where(perp, np.nan_to_num(funding), 0.0) * spec.hours / 8.0
     return np.asarray(notional * rate, dtype=np.float64)
@@ -276,10 +304,12 @@ def run_funding(spec: FundingProvision, frame: Frame, quantity: Floats, *, order
         ``MKT-008`` when a perpetual that is held has no funding rate.
     """
     a, book = frame.arrangement, frame.book
-    pay = _signed_funding(spec, frame, book.position_instrument, quantity) * frame.position_rate
+    pay = _signed_funding(spec, frame, book.position_instrument, a.position_pot, quantity)
+    pay = pay * frame.position_rate
     total = sum_by(pay, a.position_group, a.groups)
     if orders and book.leg_order.size:
-        extra = _signed_funding(spec, frame, book.leg_instrument, frame.leg_quantity)
+        pot = a.group_pot[a.leg_group]
+        extra = _signed_funding(spec, frame, book.leg_instrument, pot, frame.leg_quantity)
         extra = extra * frame.segment_rate[a.leg_segment]
         total = total + _worst_fills(frame, extra)
     owed = total > 0
@@ -339,16 +369,27 @@ def run_borrow(spec: Borrow, frame: Frame) -> tuple[Floats, Floats]:
     a, book = frame.arrangement, frame.book
     rate = frame.asset_usd_or_one[book.balance_asset] / frame.pot_usd[a.balance_pot]
     debt = sum_by(np.maximum(-book.balance_amount, 0.0) * rate, a.balance_pot, a.pots)
-    if (spec.im is None or spec.mm is None) and debt.any():
-        missing = "im" if spec.im is None else "mm"
-        raise RulesetError(
-            f"the account owes {float(debt @ frame.pot_usd):,.2f} USD, and rule-set "
+    if spec.im is None or spec.mm is None:
+        _refuse_debt(spec, frame, debt)
+    return (spec.im or 0.0) * debt, (spec.mm or 0.0) * debt
+
+
+def _refuse_debt(spec: Borrow, frame: Frame, debt: Floats) -> None:
+    """Refuse accounts that owe something where no margin rate for debt is known."""
+    account = frame.book.pool_account[frame.arrangement.pot_pool]
+    owed = sum_by(debt * frame.pot_usd, account, frame.book.size)
+    pots = np.flatnonzero(debt)
+    missing = "im" if spec.im is None else "mm"
+    frame.refuse(
+        pots,
+        lambda row: RulesetError(
+            f"the account owes {float(owed[account[pots[row]]]):,.2f} USD, and rule-set "
             f"{frame.ruleset.id!r} has no margin rate for debt",
             code="RUL-015",
             field=f"components.{spec.name}.{missing}",
             hint=f"supply it, for example --set components.{spec.name}.{missing}=0.1",
-        )
-    return (spec.im or 0.0) * debt, (spec.mm or 0.0) * debt
+        ),
+    )
 
 
 def run_order_charge(spec: OrderCharge, frame: Frame, orders: bool) -> tuple[Floats, Floats]:

@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin._formula import Part, fill_extremes
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, buckets, sum_by
 from crossmargin.margin._portfolio import (
     group_index,
+    group_rules,
     leg_sums,
     live_kinds,
     needed,
     not_published,
     same,
 )
-from crossmargin.margin.components import ContractCharge
+from crossmargin.margin.components import ContractCharge, ContractRate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,26 +43,19 @@ def run_contract_charge(
     instrument = book.position_instrument
     keep = live_kinds(frame, instrument, spec.kinds)
     coins = np.where(keep, quantity * np.nan_to_num(frame.unit_coins[instrument]), 0.0)
-    keys, row = frame.once(f"netted_by_{spec.net}", lambda: _netted_by(spec, frame))
-    owner = keys // len(book.registry) if spec.net == "contract" else keys
-    net = sum_by(coins, row, keys.size)
+    owner, row = frame.once(f"netted_by_{spec.net}", lambda: _netted_by(spec, frame))
+    net = sum_by(coins, row, owner.size)
     size = _side(spec, net)
     alone = np.zeros(a.groups)
     if orders and book.leg_order.size:
-        size, alone = _ordered_size(spec, frame, quantity, size, row, keys.size)
+        size, alone = _ordered_size(spec, frame, quantity, size, row, owner.size)
     count = sum_by(size, owner, a.groups) + alone
     unit = np.zeros(a.groups)
     index = group_index(frame)
-    for g in np.flatnonzero(count > 0):
-        if not spec.underlyings:
-            raise not_published(
-                frame,
-                f"components.{spec.name}.underlyings",
-                f"the {spec.name} rate",
-                f"supply it: --set components.{spec.name}.underlyings.default.index=RATE",
-            )
-        rule = needed(spec.underlyings, frame, int(g), spec.name)
-        unit[g] = rule.usd / float(frame.pot_usd[a.group_pot[g]]) + rule.index * index[g]
+    some = np.flatnonzero(count > 0)
+    rules = group_rules(frame, some, lambda asset: _rate(spec, frame, asset))
+    usd, share_of_index = rules.column(lambda r: r.usd), rules.column(lambda r: r.index)
+    unit[some] = usd / frame.pot_usd[a.group_pot[some]] + share_of_index * index[some]
     charged = size > 0
     share = coins * np.where(charged, np.sign(net), 0.0)[row] * unit[a.position_group]
     if spec.side == "short":
@@ -69,14 +63,25 @@ def run_contract_charge(
     return same(count * unit, share)
 
 
+def _rate(spec: ContractCharge, frame: Frame, asset: int) -> ContractRate:
+    if not spec.underlyings:
+        raise not_published(
+            frame,
+            f"components.{spec.name}.underlyings",
+            f"the {spec.name} rate",
+            f"supply it: --set components.{spec.name}.underlyings.default.index=RATE",
+        )
+    return needed(spec.underlyings, frame, asset, spec.name)
+
+
 def _netted_by(spec: ContractCharge, frame: Frame) -> tuple[Ints, Ints]:
-    """Return what nets (contracts by group, or groups), and where each position belongs."""
+    """Return the group of what nets (contracts, or groups), and where each position belongs."""
     a, book = frame.arrangement, frame.book
     pair = a.position_group
     if spec.net == "contract":
         pair = a.position_group * len(book.registry) + book.position_instrument
-    keys, row = np.unique(pair, return_inverse=True)
-    return keys, row.reshape(-1)
+    first, row = buckets(pair)
+    return a.position_group[first], row
 
 
 def _side(spec: ContractCharge, net: Floats) -> Floats:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, Instrument, deribit_name
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, buckets, least_by, sum_by
+from crossmargin.margin._lookup import attempt
 from crossmargin.margin._rate_laws import open_interest_margin, root_margin, weighted_margin
 from crossmargin.margin.components import (
     OpenInterestRate,
@@ -85,8 +86,11 @@ def pick_rule(table: dict[str, T], frame: Frame, index: int, component: str) -> 
     RulesetError
         ``RUL-011`` when the file has none of them.
     """
-    # Names are parsed once a frame: the same contract is looked up for every question.
-    keys = frame.once(f"keys of {index}", lambda: rule_keys(frame.book.registry[index]))
+    # Names are parsed once: the same contract is looked up for every question.
+    known: dict[int, tuple[str, str, str]] = frame.once("rule_keys", dict)
+    keys = known.get(index)
+    if keys is None:
+        keys = known[index] = rule_keys(frame.book.registry[index])
     market = keys[0]
     for key in keys:
         if key in table:
@@ -152,20 +156,23 @@ def _contract_values(
 
 
 def _rate_margin(
-    spec: RateKind, frame: Frame, instrument: Ints, quantity: Floats, leverage: Floats
+    spec: RateKind, frame: Frame, instrument: Ints, pot: Ints, quantity: Floats, leverage: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return IM, MM and their ``q·∂/∂q`` in the settlement asset, by row."""
     coins, value = _contract_values(spec, frame, instrument, quantity)
     out = np.zeros((4, instrument.size))
-    for index in np.unique(instrument).tolist():
-        mine = instrument == index
-        if isinstance(spec, PerpWeights):
-            rule = pick_rule(spec.markets, frame, index, spec.name)
-            out[:, mine] = weighted_margin(
-                spec, frame, index, rule, value[mine], quantity[mine] > 0
-            )
-        else:
-            out[:, mine] = _market_margin(spec, frame, index, coins[mine], value[mine])
+    order = np.argsort(instrument.astype(np.uint32), kind="stable")
+    ends = np.flatnonzero(np.diff(instrument[order])) + 1
+    for rows in np.split(order, ends) if order.size else []:
+        index = int(instrument[rows[0]])
+        out[:, rows] = attempt(
+            frame,
+            pot[rows],
+            lambda mine=rows, index=index: _one_market(  # type: ignore[misc]
+                spec, frame, index, pot[mine], coins[mine], value[mine], quantity[mine] > 0
+            ),
+            np.zeros((4, 1)),
+        )
     if not isinstance(spec, PerpWeights) and spec.use_leverage:
         least = np.where(np.isnan(leverage), 0.0, value / leverage)
         binds = least > out[0]
@@ -174,10 +181,27 @@ def _rate_margin(
     return out[0], out[1], out[2], out[3]
 
 
+def _one_market(
+    spec: RateKind,
+    frame: Frame,
+    index: int,
+    pot: Ints,
+    coins: Floats,
+    value: Floats,
+    long: NDArray[np.bool_],
+) -> Floats:
+    """Return the four columns for rows of one instrument, shape ``[4, n]``."""
+    if isinstance(spec, PerpWeights):
+        rule = pick_rule(spec.markets, frame, index, spec.name)
+        return weighted_margin(spec, frame, index, rule, value, long)
+    return _market_margin(spec, frame, index, pot, coins, value)
+
+
 def _market_margin(
     spec: RateMargin | RootRate | OpenInterestRate,
     frame: Frame,
     index: int,
+    pot: Ints,
     coins: Floats,
     value: Floats,
 ) -> Floats:
@@ -195,16 +219,14 @@ def _market_margin(
             [im, mm, (slope.im + 2.0 * grown) * value, (slope.mm + 2.0 * grown) * value]
         )
     tiers = pick_rule(spec.tiers, frame, index, spec.name)
-    return _tiered(spec, frame, index, tiers, coins, value)
-
-
-def _tiered(
-    spec: RateMargin, frame: Frame, index: int, tiers: list[Tier], coins: Floats, value: Floats
-) -> Floats:
-    """Margin by brackets, in the unit the brackets are stated in and back."""
     per = _unit_per_settlement(spec, frame, index, coins, value)
+    _require_known(frame, index, tiers, value * per, pot, spec)
+    return _tiered(spec, tiers, value, per)
+
+
+def _tiered(spec: RateMargin, tiers: list[Tier], value: Floats, per: Floats) -> Floats:
+    """Margin by brackets, in the unit the brackets are stated in and back."""
     size = value * per
-    _require_known(frame, index, tiers, size, spec)
     im, mm = tier_margin(size, tiers, marginal=spec.scheme == "marginal")
     if spec.im_scheme is not None:
         im, _ = tier_margin(size, tiers, marginal=spec.im_scheme == "marginal")
@@ -240,21 +262,28 @@ def bracket_jumps(frame: Frame, quantity: Floats) -> Floats:
 
 
 def _require_known(
-    frame: Frame, index: int, tiers: list[Tier], size: Floats, spec: RateMargin
+    frame: Frame, index: int, tiers: list[Tier], size: Floats, pot: Ints, spec: RateMargin
 ) -> None:
-    """Refuse a position beyond the end of the published brackets."""
+    """Refuse positions beyond the end of the published brackets."""
     end = tiers[-1].known_to
-    if end is None or not size.size or size.max() <= end:
+    if end is None:
         return
-    market = rule_keys(frame.book.registry[index])[0]
-    raise RulesetError(
-        f"the brackets of {market} in rule-set {frame.ruleset.id!r} are known up to {end:,.10g}, "
-        f"and the position is {size.max():,.10g}",
-        code="RUL-013",
-        instrument=frame.book.registry[index].id,
-        field=f"components.{spec.name}.tiers",
-        hint="supply the venue's whole table with --params",
-    )
+    rows = np.flatnonzero(size > end)
+    # Of an account's positions the largest is named.
+    rows = rows[np.argsort(-size[rows], kind="stable")]
+
+    def reason(row: int) -> RulesetError:
+        market = rule_keys(frame.book.registry[index])[0]
+        return RulesetError(
+            f"the brackets of {market} in rule-set {frame.ruleset.id!r} are known up to "
+            f"{end:,.10g}, and the position is {size[rows[row]]:,.10g}",
+            code="RUL-013",
+            instrument=frame.book.registry[index].id,
+            field=f"components.{spec.name}.tiers",
+            hint="supply the venue's whole table with --params",
+        )
+
+    frame.refuse(pot[rows], reason)
 
 
 def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
@@ -270,25 +299,25 @@ def fill_extremes(frame: Frame) -> tuple[Floats, Floats, Ints, Floats, Floats]:
         The same for those.
     """
     book, a = frame.book, frame.arrangement
-    size = book.position_instrument.size
-    buy, sell = np.zeros(size), np.zeros(size)
-    held: dict[tuple[int, int], int] = {}
-    for row in range(size - 1, -1, -1):
-        held[int(a.position_group[row]), int(book.position_instrument[row])] = row
-    lone: dict[tuple[int, int], list[float]] = {}
-    first: dict[tuple[int, int], int] = {}
-    for leg in range(book.leg_order.size):
-        key = (int(a.leg_group[leg]), int(book.leg_instrument[leg]))
-        q = float(frame.leg_quantity[leg])
-        if key in held:
-            (buy if q > 0 else sell)[held[key]] += abs(q)
-        else:
-            sides = lone.setdefault(key, [0.0, 0.0])
-            sides[0 if q > 0 else 1] += abs(q)
-            first.setdefault(key, leg)
-    legs = np.array(list(first.values()), dtype=np.int64)
-    alone = np.array(list(lone.values())).reshape(-1, 2)
-    return buy, sell, legs, alone[:, 0], alone[:, 1]
+    width = len(book.registry)
+    held, row = np.unique(a.position_group * width + book.position_instrument, return_index=True)
+    key = a.leg_group * width + book.leg_instrument
+    place = np.minimum(np.searchsorted(held, key), max(held.size - 1, 0))
+    covered = held[place] == key if held.size else np.zeros(key.size, dtype=bool)
+    bought, sold = np.maximum(frame.leg_quantity, 0.0), np.maximum(-frame.leg_quantity, 0.0)
+    size, target = book.position_instrument.size, row[place[covered]]
+    _, first, lone = np.unique(key[~covered], return_index=True, return_inverse=True)
+    # In the order in which they first appear.
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(order.size)
+    return (
+        sum_by(bought[covered], target, size),
+        sum_by(sold[covered], target, size),
+        np.flatnonzero(~covered)[first[order]],
+        sum_by(bought[~covered], rank[lone], order.size),
+        sum_by(sold[~covered], rank[lone], order.size),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,24 +331,30 @@ class Netted:
     leverage: Floats
     rate: Floats
 
+    pot: Ints
+
     def sum(self, values: Floats) -> Floats:
         return sum_by(values, self.row, self.group.size)
 
 
 def netted(frame: Frame, rows: Ints, quantity: Floats) -> Netted:
     a, book = frame.arrangement, frame.book
-    instrument = book.position_instrument[rows]
-    pair = a.position_group[rows] * len(book.registry) + instrument
-    keys, first, row = np.unique(pair, return_index=True, return_inverse=True)
-    leverage = np.full(keys.size, np.inf)
-    np.fmin.at(leverage, row, book.position_leverage[rows])
+    instrument, group = book.position_instrument[rows], a.position_group[rows]
+    first, row = buckets(group * len(book.registry) + instrument)
+    given = np.nan_to_num(book.position_leverage[rows], nan=np.inf)
+    if np.isinf(given).all():
+        leverage = np.full(first.size, np.nan)
+    else:
+        leverage = least_by(given, row, first.size, np.inf)
+        leverage = np.where(np.isinf(leverage), np.nan, leverage)
     return Netted(
         row=row,
-        group=a.position_group[rows][first],
+        group=group[first],
         instrument=instrument[first],
-        quantity=sum_by(quantity[rows], row, keys.size),
-        leverage=np.where(np.isinf(leverage), np.nan, leverage),
+        quantity=sum_by(quantity[rows], row, first.size),
+        leverage=leverage,
         rate=frame.position_rate[rows][first],
+        pot=a.group_pot[group[first]],
     )
 
 
@@ -381,12 +416,13 @@ def run_rate(spec: RateKind, frame: Frame, quantity: Floats, *, orders: bool) ->
     rows = rows_of(frame, list(spec.kinds))
     rows = rows[_applies(spec, frame, book.position_instrument[rows])]
     net = netted(frame, rows, quantity)
-    im, mm, s_im, s_mm = _rate_margin(spec, frame, net.instrument, net.quantity, net.leverage)
+    held = net.instrument, net.pot
+    im, mm, s_im, s_mm = _rate_margin(spec, frame, *held, net.quantity, net.leverage)
     extra = np.zeros((2, a.groups))
     if orders and book.leg_order.size:
         buy, sell, legs, alone_buy, alone_sell = fill_extremes(frame)
         for change in (net.sum(buy[rows]), -net.sum(sell[rows])):
-            after = _rate_margin(spec, frame, net.instrument, net.quantity + change, net.leverage)
+            after = _rate_margin(spec, frame, *held, net.quantity + change, net.leverage)
             im, mm = np.maximum(im, after[0]), np.maximum(mm, after[1])
         extra = _alone(spec, frame, legs, alone_buy, alone_sell)
     return Part(
@@ -414,8 +450,9 @@ def _alone(spec: RateKind, frame: Frame, legs: Ints, buy: Floats, sell: Floats) 
     keep = np.isin(terms.kind[held], codes) & ~frame.view.settled[held]
     keep &= _applies(spec, frame, held)
     legs, held, none = legs[keep], held[keep], np.full(int(keep.sum()), np.nan)
-    bought = _rate_margin(spec, frame, held, buy[keep], none)
-    sold = _rate_margin(spec, frame, held, -sell[keep], none)
+    pot = a.group_pot[a.leg_group[legs]]
+    bought = _rate_margin(spec, frame, held, pot, buy[keep], none)
+    sold = _rate_margin(spec, frame, held, pot, -sell[keep], none)
     im, mm = np.maximum(bought[0], sold[0]), np.maximum(bought[1], sold[1])
     rate = frame.segment_rate[a.leg_segment[legs]]
     group = a.leg_group[legs]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book
-from crossmargin.errors import MarketDataError, RulesetError
+from crossmargin.errors import CrossmarginError, MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE, Terms
 from crossmargin.margin._arrange import USD, Arrangement, underlying_aliases
+from crossmargin.margin._faults import Faults
 from crossmargin.margin._location import LeftOut
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView
@@ -44,25 +45,107 @@ def sum_by(values: Floats, index: Ints, size: int) -> Floats:
     size : int
         Number of targets.
     """
+    inside = not index.size or int(index.min()) >= 0
     if values.ndim == 1:
-        keep = index >= 0
-        return np.bincount(index[keep], weights=values[keep], minlength=size).astype(np.float64)
+        if not inside:
+            keep = index >= 0
+            index, values = index[keep], values[keep]
+        return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)
     out = np.zeros((size, values.shape[1]))
     if index.size:
-        order = np.argsort(index, kind="stable")
-        ordered = index[order]
+        ordered = index
+        if (index[1:] < index[:-1]).any():
+            order = np.argsort(index, kind="stable")
+            ordered, values = index[order], values[order]
         starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
-        sums = np.add.reduceat(values[order], starts, axis=0)
+        sums = np.add.reduceat(values, starts, axis=0)
         targets = ordered[starts]
-        out[targets[targets >= 0]] = sums[targets >= 0]
+        if inside:
+            out[targets] = sums
+        else:
+            out[targets[targets >= 0]] = sums[targets >= 0]
     return out
 
 
-#: What a frame keeps when only the numbers in its rows change.
-_OF_MARKET_AND_ROWS = (
-    "pot_usd",
-    "segment_rate",
-    "position_rate",
+def buckets(key: Ints) -> tuple[Ints, Ints]:
+    """Give the distinct keys numbers in ascending order.
+
+    Parameters
+    ----------
+    key : int64[N]
+
+    Returns
+    -------
+    first : int64[K]
+        First row of each distinct key.
+    bucket : int64[N]
+        Number of each row's key.
+    """
+    if not key.size:
+        return key, key
+    if (key[1:] > key[:-1]).all():
+        every = np.arange(key.size)
+        return every, every
+    order = np.argsort(key, kind="stable")
+    new = np.ones(key.size, dtype=np.bool_)
+    ordered = key[order]
+    new[1:] = ordered[1:] != ordered[:-1]
+    bucket = np.empty(key.size, dtype=np.int64)
+    bucket[order] = np.cumsum(new) - 1
+    return order[new], bucket
+
+
+def in_turns(place: Ints) -> list[Ints]:
+    """Split rows so that each turn has at most one row of a place, in the order given.
+
+    Parameters
+    ----------
+    place : int64[N]
+        At least 0.
+
+    Returns
+    -------
+    list of int64
+        The first row of every place, the second of those that have two, and so on.
+    """
+    if not place.size:
+        return []
+    order = np.argsort(place, kind="stable")
+    ordered = place[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+    rank = np.arange(place.size) - np.repeat(starts, np.diff(np.append(starts, place.size)))
+    by_rank = np.argsort(rank, kind="stable")
+    return np.split(order[by_rank], np.flatnonzero(np.diff(rank[by_rank])) + 1)
+
+
+def least_by(values: Floats, index: Ints, size: int, start: float) -> Floats:
+    """Return the least of the values of each target, at most `start`.
+
+    Parameters
+    ----------
+    values : float64[N]
+    index : int64[N]
+        Target of each value, at least 0.
+    size : int
+        Number of targets.
+    start : float
+        What a target without values has.
+    """
+    out = np.full(size, start)
+    if not index.size:
+        return out
+    ordered = index
+    if (index[1:] < index[:-1]).any():
+        order = np.argsort(index, kind="stable")
+        ordered, values = index[order], values[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+    targets = ordered[starts]
+    out[targets] = np.minimum(start, np.minimum.reduceat(values, starts))
+    return out
+
+
+#: Columns by instrument or asset: what the market alone decides.
+MARKET_COLUMNS = (
     "unit_coins",
     "unit_delta",
     "index_quote",
@@ -72,6 +155,21 @@ _OF_MARKET_AND_ROWS = (
     "table",
     "unit_value",
 )
+
+#: What a frame keeps when only the numbers in its rows change.
+_OF_MARKET_AND_ROWS = ("pot_usd", "segment_rate", "position_rate", *MARKET_COLUMNS)
+
+
+def missing_rate(instrument: str, ruleset: str) -> MarketDataError:
+    """Return the refusal of an instrument for whose expiry the market has no interest rate."""
+    return MarketDataError(
+        f"the market has no interest rate for the expiry of {instrument}, which rule-set "
+        f"{ruleset!r} needs",
+        code="MKT-016",
+        instrument=instrument,
+        field="forwards.rate",
+        hint="add rate to the forward of that expiry in the market (0 is a rate)",
+    )
 
 
 @dataclass(frozen=True)
@@ -94,6 +192,11 @@ class Frame:
         book is looked at in.
     left_out : LeftOut, optional
         Balances that do not count by where they are; `book` has 0 in their place.
+    faults : Faults, optional
+        Where accounts that must be refused are noted; without it the first one is raised.
+    shares : bool
+        Whether the shares of positions and balances are wanted. Without them stages may leave
+        them at 0, which is quicker.
     """
 
     book: Book
@@ -104,6 +207,30 @@ class Frame:
     entry: Floats | None = None
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     left_out: LeftOut | None = None
+    faults: Faults | None = field(default=None, compare=False, repr=False)
+    shares: bool = True
+
+    def refuse(self, pot: Ints, make: Callable[[int], CrossmarginError]) -> None:
+        """Refuse the accounts of some rows: raise the first reason, or note all of them.
+
+        Parameters
+        ----------
+        pot : int64[K]
+            Pot of each row at fault, in the order of the stage; may be empty.
+        make : callable
+            Gives the reason of the k-th row.
+        """
+        if not pot.size:
+            return
+        if self.faults is None:
+            raise make(0)
+        self.faults.note(self.book.pool_account[self.arrangement.pot_pool[pot]], make)
+
+    def refused_pots(self) -> NDArray[np.bool_]:
+        """Pots of accounts that were refused; none where refusing raises."""
+        if self.faults is None:
+            return np.zeros(self.arrangement.pots, dtype=np.bool_)
+        return self.faults.bad[self.book.pool_account[self.arrangement.pot_pool]]
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """Return what `make` gave the first time; for what no price changes."""
@@ -305,15 +432,7 @@ class Frame:
         """Refuse, by name, an instrument for whose expiry the market has no interest rate."""
         missing = instrument[np.isnan(self.view.rate[instrument])]
         if missing.size:
-            name = self.book.registry[int(missing[0])].id
-            raise MarketDataError(
-                f"the market has no interest rate for the expiry of {name}, which rule-set "
-                f"{self.ruleset.id!r} needs",
-                code="MKT-016",
-                instrument=name,
-                field="forwards.rate",
-                hint="add rate to the forward of that expiry in the market (0 is a rate)",
-            )
+            raise missing_rate(self.book.registry[int(missing[0])].id, self.ruleset.id)
 
     @property
     def group_scenario_row(self) -> Ints:
@@ -323,9 +442,9 @@ class Frame:
     def _group_scenario_row(self) -> Ints:
         names = self.book.registry.assets
         place = {name: row for row, name in enumerate(self.plan.scenarios.underlyings)}
-        return np.array(
-            [place[names[u]] for u in self.arrangement.group_underlying], dtype=np.int64
-        )
+        # An underlying without scenarios is refused before; 0 only stands where it was noted.
+        rows = np.array([place.get(name, 0) for name in names], dtype=np.int64)
+        return rows[self.arrangement.group_underlying]
 
     @cached_property
     def unit_value(self) -> Floats:

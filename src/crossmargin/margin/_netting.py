@@ -7,9 +7,14 @@ was paired with before, and a position's share needs those derivatives.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 K = TypeVar("K", bound=Hashable)
 
 
@@ -63,3 +68,61 @@ def add_slope(total: dict[K, float], slope: Mapping[K, float], factor: float) ->
     """Add `factor` times a derivative to a sum of derivatives, in place."""
     for key, value in slope.items():
         total[key] = total.get(key, 0.0) + factor * value
+
+
+class Pairings:
+    """The amounts of many books, consumed at the same time; :class:`Pairing` for each of them.
+
+    Parameters
+    ----------
+    amounts : float64[K, G]
+        What there is at the start, by kind and book, at least 0.
+    slopes : bool
+        Whether derivatives are wanted.
+    """
+
+    def __init__(self, amounts: Floats, *, slopes: bool) -> None:
+        self.left = amounts.copy()
+        self._slope: Floats | None = None
+        if slopes:
+            kinds, books = amounts.shape
+            self._slope = np.repeat(np.eye(kinds)[:, :, None], books, axis=2)
+
+    def take(
+        self, books: Ints, legs: Sequence[tuple[int, float]]
+    ) -> tuple[Ints, Floats, Floats | None]:
+        """Take as many spreads from some books as the scarcest leg of each allows.
+
+        Parameters
+        ----------
+        books : int64[n]
+            Books that form the spread, each once.
+        legs : sequence of (int, float)
+            Kinds, and what one spread needs of each, above 0.
+
+        Returns
+        -------
+        books : int64[m]
+            Those that had something left on every leg.
+        count : float64[m]
+            Number of spreads, above 0.
+        slope : float64[K, m] or None
+            Its derivative by the amounts at the start.
+        """
+        counts = np.stack([self.left[kind, books] / ratio for kind, ratio in legs])
+        scarce = np.argmin(counts, axis=0)
+        count = counts[scarce, np.arange(books.size)]
+        some = count > 0.0
+        if not some.all():
+            books, scarce, count = books[some], scarce[some], count[some]
+        grown = None
+        if self._slope is not None:
+            kind, ratio = (np.array(column) for column in zip(*legs))
+            grown = self._slope[kind[scarce], :, books].T / ratio[scarce]
+        for place, (other, per) in enumerate(legs):
+            # The scarcest leg is used up exactly.
+            rest = np.maximum(0.0, self.left[other, books] - count * per)
+            self.left[other, books] = np.where(scarce == place, 0.0, rest)
+            if self._slope is not None and grown is not None:
+                self._slope[other, :, books] -= grown.T * per
+        return books, count, grown

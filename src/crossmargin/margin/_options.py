@@ -7,14 +7,17 @@ from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._formula import Part, fill_extremes, netted, pick_rule, rows_of, spread
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, buckets, in_turns, sum_by
+from crossmargin.margin._lookup import look_up
 from crossmargin.margin.components import OptionFormula
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def option_margin(spec: OptionFormula, frame: Frame, instrument: Ints) -> tuple[Floats, Floats]:
+def option_margin(
+    spec: OptionFormula, frame: Frame, instrument: Ints, pot: Ints
+) -> tuple[Floats, Floats]:
     """IM and MM of one short unit of each option, in its settlement asset.
 
     With m the mark, S the index, P what the strike is compared with (S, or the expiry's forward)
@@ -30,11 +33,11 @@ def option_margin(spec: OptionFormula, frame: Frame, instrument: Ints) -> tuple[
     spot = frame.index_quote[instrument]
     strike, call = terms.strike[instrument], terms.is_call[instrument]
     mark = frame.unit_value[instrument] / terms.contract_size[instrument]
-    factors = [pick_rule(spec.factors, frame, int(i), spec.name) for i in instrument]
-    base = np.array([f.otm_base for f in factors])
-    least = np.array([f.otm_floor for f in factors])
-    keep = np.array([f.mm for f in factors])
-    grown = np.array([f.size_factor for f in factors])
+    rules = look_up(
+        frame, instrument, pot, lambda index: pick_rule(spec.factors, frame, index, spec.name)
+    )
+    base, least = rules.column(lambda f: f.otm_base), rules.column(lambda f: f.otm_floor)
+    keep, grown = rules.column(lambda f: f.mm), rules.column(lambda f: f.size_factor)
     against = frame.view.price[instrument] if spec.otm_price == "forward" else spot
     otm = np.where(call, np.maximum(strike - against, 0.0), np.maximum(against - strike, 0.0))
     unit = np.where(terms.inverse[instrument], 1.0, spot)
@@ -52,7 +55,7 @@ def run_options(spec: OptionFormula, frame: Frame, quantity: Floats, *, orders: 
     a, book = frame.arrangement, frame.book
     rows = rows_of(frame, ["option"])
     net = netted(frame, rows, quantity)
-    im_unit, mm_unit = option_margin(spec, frame, net.instrument)
+    im_unit, mm_unit = option_margin(spec, frame, net.instrument, net.pot)
     slope = np.maximum(-net.quantity, 0.0)
     short, extra = slope, np.zeros((2, a.groups))
     if orders and book.leg_order.size:
@@ -77,7 +80,8 @@ def _alone_sells(spec: OptionFormula, frame: Frame, legs: Ints, sells: Floats) -
     options = frame.terms.kind[ordered] == KIND_CODE["option"]
     keep = options & ~frame.view.settled[ordered]
     legs, sells = legs[keep], sells[keep]
-    unit = np.stack(option_margin(spec, frame, book.leg_instrument[legs]))
+    pot = a.group_pot[a.leg_group[legs]]
+    unit = np.stack(option_margin(spec, frame, book.leg_instrument[legs], pot))
     amount = unit * sells * frame.segment_rate[a.leg_segment[legs]]
     return np.stack([sum_by(row, a.leg_group[legs], a.groups) for row in amount])
 
@@ -93,29 +97,38 @@ def order_adds(spec: OptionFormula, frame: Frame, quantity: Floats) -> Floats:
     Source: OKX help, ii-option-margin (published); the premium of a buy that opens:
     365shuku.com/13503 (secondary). Fees are left out.
     """
-    a, book = frame.arrangement, frame.book
+    a, book, terms = frame.arrangement, frame.book, frame.terms
     legs = np.flatnonzero(
-        (frame.terms.kind[book.leg_instrument] == KIND_CODE["option"]) & (frame.leg_quantity != 0)
+        (terms.kind[book.leg_instrument] == KIND_CODE["option"]) & (frame.leg_quantity != 0)
     )
-    im_unit, _ = option_margin(spec, frame, book.leg_instrument[legs])
-    held: dict[tuple[int, int], float] = {}
-    for group, index, q in zip(a.position_group, book.position_instrument, quantity):
-        key = (int(group), int(index))
-        held[key] = held.get(key, 0.0) + float(q)
-    out = np.zeros(a.groups)
-    for leg, unit in zip(legs.tolist(), im_unit.tolist()):
-        index, group = int(book.leg_instrument[leg]), int(a.leg_group[leg])
-        q, size = float(frame.leg_quantity[leg]), float(frame.terms.contract_size[index])
-        price = float(book.leg_price[leg])
-        paid = float(frame.unit_value[index]) if np.isnan(price) else price * size
-        have = held.get((group, index), 0.0)
-        closes = min(abs(q), max(0.0, have if q < 0 else -have))
-        held[group, index] = have + (closes if q > 0 else -closes)
-        if q < 0:
-            floor = pick_rule(spec.factors, frame, index, spec.name).order_floor or 0.0
-            coin = 1.0 if frame.terms.inverse[index] else float(frame.index_quote[index])
-            adds = (abs(q) - closes) * max(unit - paid, floor * coin * size)
-        else:
-            adds = closes * max(paid - unit, 0.0) + (q - closes) * paid
-        out[group] += adds * float(frame.segment_rate[a.leg_segment[leg]])
-    return out
+    index, group, q = book.leg_instrument[legs], a.leg_group[legs], frame.leg_quantity[legs]
+    pot = a.group_pot[group]
+    unit, _ = option_margin(spec, frame, index, pot)
+    rules = look_up(frame, index, pot, lambda i: pick_rule(spec.factors, frame, i, spec.name))
+    size, price = terms.contract_size[index], book.leg_price[legs]
+    paid = np.where(np.isnan(price), frame.unit_value[index], price * size)
+    closes = _closing(frame, quantity, group, index, q)
+    floor = rules.column(lambda f: f.order_floor or 0.0)
+    coin = np.where(terms.inverse[index], 1.0, frame.index_quote[index])
+    sold = (np.abs(q) - closes) * np.maximum(unit - paid, floor * coin * size)
+    bought = closes * np.maximum(paid - unit, 0.0) + (q - closes) * paid
+    adds = np.where(q < 0, sold, bought)
+    return sum_by(adds * frame.segment_rate[a.leg_segment[legs]], group, a.groups)
+
+
+def _closing(frame: Frame, quantity: Floats, group: Ints, index: Ints, q: Floats) -> Floats:
+    """Return what each order closes of a position, orders taken in their sequence."""
+    a, book = frame.arrangement, frame.book
+    width = len(book.registry)
+    held = a.position_group * width + book.position_instrument
+    key = group * width + index
+    first, row = buckets(np.concatenate([held, key]))
+    have = sum_by(quantity, row[: held.size], first.size)[row[held.size :]]
+    limit = np.maximum(0.0, np.where(q < 0, have, -have))
+    side = row[held.size :] * 2 + (q < 0)
+    first, place = buckets(side)
+    left, closes = limit[first], np.zeros(q.size)
+    for turn in in_turns(place):
+        closes[turn] = np.minimum(np.abs(q[turn]), left[place[turn]])
+        left[place[turn]] -= closes[turn]
+    return closes

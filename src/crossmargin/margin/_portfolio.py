@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -9,8 +11,10 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError, invariant
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import unique_rows
 from crossmargin.margin._formula import Cross, Part, fill_extremes
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, buckets, sum_by
+from crossmargin.margin._lookup import Rules, look_up
 from crossmargin.margin._scan import ScanResult, scan_shares, worst_column
 from crossmargin.margin.components import (
     Basis,
@@ -47,18 +51,30 @@ def not_published(frame: Frame, field: str, what: str, hint: str) -> RulesetErro
     )
 
 
-def by_underlying(table: dict[str, T], frame: Frame, group: int) -> T | None:
-    """Look parameters up by a group's underlying, then ``default``."""
-    name = frame.book.registry.assets[int(frame.arrangement.group_underlying[group])]
-    found = table.get(name)
+def by_underlying(table: dict[str, T], frame: Frame, asset: int) -> T | None:
+    """Look parameters up by an underlying, then ``default``."""
+    found = table.get(frame.book.registry.assets[asset])
     return found if found is not None else table.get("default")
 
 
-def needed(table: dict[str, T], frame: Frame, group: int, component: str) -> T:
-    found = by_underlying(table, frame, group)
+def group_rules(frame: Frame, groups: Ints, find: Callable[[int], T]) -> Rules[T]:
+    """Look the parameters of some groups up by their underlying; see :func:`look_up`."""
+    a = frame.arrangement
+    return look_up(frame, a.group_underlying[groups], a.group_pot[groups], find)
+
+
+def needed(table: dict[str, T], frame: Frame, asset: int, component: str) -> T:
+    """Look parameters up by an underlying that cannot do without.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-011`` when the rule-set has none.
+    """
+    found = by_underlying(table, frame, asset)
     if found is not None:
         return found
-    name = frame.book.registry.assets[int(frame.arrangement.group_underlying[group])]
+    name = frame.book.registry.assets[asset]
     raise RulesetError(
         f"rule-set {frame.ruleset.id!r} has no {component} parameters for {name}",
         code="RUL-011",
@@ -99,6 +115,13 @@ def rows_by_group(frame: Frame) -> list[Ints]:
     return frame.once("rows_by_group", split)
 
 
+def sum_by_kind(frame: Frame, amount: Floats, kind: Ints, group: Ints, count: int) -> Floats:
+    """Sum amounts by kind and group, shape ``[count, G]``; kinds below 0 are left out."""
+    groups = frame.arrangement.groups
+    key = np.where(kind >= 0, kind * groups + group, -1)
+    return sum_by(amount, key, count * groups).reshape(count, groups)
+
+
 def leg_sums(frame: Frame, amount: Floats) -> tuple[Floats, Floats]:
     """Sum by group what order legs could add and take, each at least 0."""
     a = frame.arrangement
@@ -126,7 +149,7 @@ def run_scan_part(spec: ScanPart, stage: Stage) -> Part:
     scan_spec, scan = the_scan(frame, stage.scan)
     seen = np.array([name in spec.blocks for name in frame.table.scenarios.block], dtype=np.bool_)
     margin, column = worst_column(np.where(seen, scan.vector, np.inf))
-    if np.array_equal(column, scan.binding):
+    if not frame.shares or np.array_equal(column, scan.binding):
         p, b = scan.position_share, scan.balance_share
         return Part(margin, margin, p, p, b, b)
     ((share, balance),) = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
@@ -146,65 +169,102 @@ def run_product_offset(spec: ProductOffset, stage: Stage) -> Part:
     """
     frame = stage.frame
     a = frame.arrangement
-    scan_spec, scan = the_scan(frame, stage.scan)
+    _, scan = the_scan(frame, stage.scan)
+    products = _products(spec, frame)
     credit = np.zeros(a.groups)
+    if not products.groups.size:
+        return same(credit, np.zeros(stage.quantity.size))
+    mine, of, offset = products.groups, products.of, products.offset[products.of]
+    v = scan.vector[mine]
+    counted = sum_by(np.where(v > 0, offset[:, None] * v, v), of, products.offset.size)
+    point = np.argmin(counted, axis=1)
+    here = v[np.arange(mine.size), point[of]]
+    loss = np.maximum(0.0, -here)
+    whole = sum_by(loss, of, products.offset.size)
+    gains = sum_by(np.maximum(here, 0.0), of, products.offset.size)
+    charge = np.maximum(0.0, whole - products.offset * gains)
+    part = np.divide(charge, whole, out=np.zeros(whole.size), where=(charge > 0) & (whole > 0))
+    credit[mine] = scan.margin[mine] - part[of] * loss
+    if not frame.shares:
+        return same(credit, np.zeros(stage.quantity.size))
+    share, cross = _product_shares(stage, products, point, part)
+    return same(credit, share, cross)
+
+
+def _product_shares(
+    stage: Stage, products: _Products, point: Ints, part: Floats
+) -> tuple[Floats, Cross | None]:
+    """Return what positions contribute to the credit of their own and of other groups."""
+    frame = stage.frame
+    a = frame.arrangement
+    scan_spec, scan = the_scan(frame, stage.scan)
     share = np.zeros(stage.quantity.size)
     column = np.full(a.groups, -1, dtype=np.int64)
-    found = _products(spec, frame)
-    for mine, offset in found:
-        v = scan.vector[mine]
-        column[mine] = int(np.argmin(np.where(v > 0, offset * v, v).sum(axis=0)))
-    if not found:
-        return same(credit, share)
+    column[products.groups] = point[products.of]
     ((position, _),) = scan_shares(scan_spec, frame, stage.quantity, stage.amount, column)
     cross: list[tuple[Ints, Ints, Floats]] = []
-    for mine, offset in found:
-        v = scan.vector[mine, column[mine[0]]]
+    for product, (ratio, offset) in enumerate(zip(part.tolist(), products.offset.tolist())):
+        mine = products.groups[products.of == product]
+        v = scan.vector[mine, point[product]]
         loss = np.maximum(0.0, -v)
-        whole = float(loss.sum())
-        charge = max(0.0, whole - offset * float(np.maximum(v, 0.0).sum()))
         rows = np.concatenate([rows_by_group(frame)[g] for g in mine])
         place = np.searchsorted(mine, a.position_group[rows])
-        own = scan.margin[mine]
         share[rows] += scan.position_share[rows]
-        if charge <= 0.0 or whole <= 0.0:
-            credit[mine] = own
+        if ratio <= 0.0:
             continue
-        part = charge / whole
-        credit[mine] = own - part * loss
         # d(part·L_g) = part·dL_g + L_g/T·(dR − part·dT), with dR = dL at losers, offset·d(−v) else.
         loses = v[place] < 0
         bears = position[rows]
-        d_ratio = np.where(loses, (1.0 - part) * bears, offset * bears) / whole
-        share[rows] -= np.where(loses, part * bears + loss[place] * d_ratio, 0.0)
+        d_ratio = np.where(loses, (1.0 - ratio) * bears, offset * bears) / loss.sum()
+        share[rows] -= np.where(loses, ratio * bears + loss[place] * d_ratio, 0.0)
         for g, group in enumerate(mine):
             if loss[g] > 0.0:
                 other = place != g
                 cross.append(
                     (rows[other], np.full(int(other.sum()), group), -loss[g] * d_ratio[other])
                 )
-    joined = None
-    if cross:
-        joined = Cross(*(np.concatenate(c) for c in zip(*cross)))
-    return same(credit, share, joined)
+    if not cross:
+        return share, None
+    return share, Cross(*(np.concatenate(c) for c in zip(*cross)))
 
 
-def _products(spec: ProductOffset, frame: Frame) -> list[tuple[Ints, float]]:
-    """Return the groups of each product that has more than one in a pot, and its offset."""
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """Products that have more than one group in a pot.
 
-    def find() -> list[tuple[Ints, float]]:
+    Attributes
+    ----------
+    groups, of : int64[K]
+        Groups that take part, ascending by product, and the product each stands in.
+    offset : float64[J]
+        By product.
+    """
+
+    groups: Ints
+    of: Ints
+    offset: Floats
+
+
+def _products(spec: ProductOffset, frame: Frame) -> _Products:
+    """Return the products of each pot that have more than one group there."""
+
+    def find() -> _Products:
         a = frame.arrangement
         names = frame.book.registry.assets
         place = {n: k for k, product in enumerate(spec.products) for n in product.members}
-        product = np.array([place.get(names[u], -1) for u in a.group_underlying], dtype=np.int64)
-        key = np.where(product < 0, -1, a.group_pot * max(len(spec.products), 1) + product)
-        order = np.argsort(key, kind="stable")
-        kinds, starts = np.unique(key[order], return_index=True)
-        return [
-            (mine, spec.products[int(k) % len(spec.products)].offset)
-            for k, mine in zip(kinds, np.split(order, starts[1:]))
-            if k >= 0 and mine.size > 1
-        ]
+        product = np.array([place.get(name, -1) for name in names], dtype=np.int64)
+        product = product[a.group_underlying]
+        key = a.group_pot * max(len(spec.products), 1) + product
+        groups = np.flatnonzero(product >= 0)
+        groups = groups[np.argsort(key[groups], kind="stable")]
+        first, of = buckets(key[groups])
+        several = np.bincount(of, minlength=first.size) > 1
+        groups, of = groups[several[of]], (np.cumsum(several) - 1)[of[several[of]]]
+        offsets = np.array([p.offset for p in spec.products] or [0.0])
+        chosen = product[groups]
+        offset = np.zeros(int(several.sum()))
+        offset[of] = offsets[chosen]
+        return _Products(groups, of, offset)
 
     return frame.once(f"products_{spec.name}", find)
 
@@ -227,8 +287,8 @@ def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> P
     instrument = np.concatenate([book.position_instrument, book.leg_instrument])
     group = np.concatenate([a.position_group, a.leg_group])
     expiry = terms.expiry_ns[instrument]
-    keys, bucket = np.unique(np.stack([group, expiry], axis=1), axis=0, return_inverse=True)
-    bucket, owner, count = bucket.reshape(-1), keys[:, 0], keys.shape[0]
+    (owner, _), bucket = unique_rows(group, expiry)
+    count = owner.size
     n = quantity.size
     unit = frame.unit_delta[instrument] * own_index(frame, instrument, group)
     unit = np.where(terms.kind[instrument] == KIND_CODE["spot"], 0.0, unit)
@@ -238,10 +298,10 @@ def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> P
     )
     delta = quantity * unit[:n]
     net = sum_by(delta, bucket[:n], count)
-    rate = np.zeros(count)
-    for row in range(count):
-        rule = needed(spec.underlyings, frame, int(owner[row]), spec.name)
-        rate[row] = max(rule.floor, rule.annual * years[row])
+    rules = group_rules(
+        frame, owner, lambda asset: needed(spec.underlyings, frame, asset, spec.name)
+    )
+    rate = np.maximum(rules.column(lambda r: r.floor), rules.column(lambda r: r.annual) * years)
     size = np.abs(net)
     if orders and book.leg_order.size:
         extra = frame.leg_quantity * unit[n:]
@@ -257,17 +317,26 @@ def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> P
 # ---- minimum charge ----------------------------------------------------------------------
 
 
-def progressive(amount: float, floors: list[float], rates: list[float]) -> tuple[float, float]:
-    """Return Σ of slices × rates, and the rate of the slice in which `amount` ends.
+def progressive(
+    amount: Floats, floors: Sequence[float], rates: Sequence[float]
+) -> tuple[Floats, Floats]:
+    """Return Σ of slices × rates, and the rate of the slice in which each amount ends.
 
     The floor itself belongs to the lower slice.
+
+    Parameters
+    ----------
+    amount : float64[...]
+        At least 0.
+    floors, rates : sequence of float
+        Where each slice begins, ascending, and its rate.
     """
-    total, slope = 0.0, rates[0]
+    total, slope = np.zeros(np.shape(amount)), np.full(np.shape(amount), rates[0])
     for place, (low, rate) in enumerate(zip(floors, rates)):
         high = floors[place + 1] if place + 1 < len(floors) else np.inf
-        if amount > low:
-            total += (min(amount, high) - low) * rate
-            slope = rate
+        inside = amount > low
+        total += np.where(inside, (np.minimum(amount, high) - low) * rate, 0.0)
+        slope = np.where(inside, rate, slope)
     return total, slope
 
 
@@ -290,40 +359,41 @@ def run_minimum_charge(
     instrument = book.position_instrument
     unit = frame.unit_delta[instrument] * own_index(frame, instrument, a.position_group)
     unit = np.where(terms.kind[instrument] == KIND_CODE["spot"], 0.0, unit)
-    pair = a.position_group * len(book.registry) + instrument
-    keys, row = np.unique(pair, return_inverse=True)
-    owner = keys // len(book.registry)
+    first, row = buckets(a.position_group * len(book.registry) + instrument)
+    owner = a.position_group[first]
     delta = quantity * unit
-    net = sum_by(delta, row, keys.size)
+    net = sum_by(delta, row, first.size)
     size, alone = np.abs(net), np.zeros(a.groups)
     if orders and book.leg_order.size:
         buy, sell, legs, alone_buy, alone_sell = fill_extremes(frame)
         for change in (buy, -sell):
-            size = np.maximum(size, np.abs(sum_by((quantity + change) * unit, row, keys.size)))
+            size = np.maximum(size, np.abs(sum_by((quantity + change) * unit, row, first.size)))
         own = own_index(frame, book.leg_instrument[legs], a.leg_group[legs])
         own = np.abs(frame.unit_delta[book.leg_instrument[legs]]) * own
         own = np.where(terms.kind[book.leg_instrument[legs]] == KIND_CODE["spot"], 0.0, own)
         alone = sum_by(np.maximum(alone_buy, alone_sell) * own, a.leg_group[legs], a.groups)
     gross = sum_by(size, owner, a.groups) + alone
     value, slope = np.zeros(a.groups), np.zeros(a.groups)
-    for g in np.flatnonzero(gross > 0):
-        rule = _charge_rule(spec, frame, int(g))
-        usd = float(frame.pot_usd[a.group_pot[g]])
+    some = np.flatnonzero(gross > 0)
+    rules = group_rules(frame, some, lambda asset: _charge_rule(spec, frame, asset))
+    for place, rule in enumerate(rules.found):
+        mine = some[rules.place == place]
+        usd = frame.pot_usd[a.group_pot[mine]]
         charged, last = progressive(
-            rule.rate * float(gross[g]) * usd,
+            rule.rate * gross[mine] * usd,
             [band.floor for band in rule.bands],
             [band.multiplier for band in rule.bands],
         )
-        value[g], slope[g] = charged / usd, last * rule.rate
+        value[mine], slope[mine] = charged / usd, last * rule.rate
     share = delta * np.sign(net)[row] * slope[a.position_group]
     return same(value, share)
 
 
-def _charge_rule(spec: MinimumCharge, frame: Frame, group: int) -> ChargeRule:
-    rule = by_underlying(spec.underlyings, frame, group)
+def _charge_rule(spec: MinimumCharge, frame: Frame, asset: int) -> ChargeRule:
+    rule = by_underlying(spec.underlyings, frame, asset)
     if rule is not None and rule.bands:
         return rule
-    name = frame.book.registry.assets[int(frame.arrangement.group_underlying[group])]
+    name = frame.book.registry.assets[asset]
     raise not_published(
         frame,
         f"components.{spec.name}.underlyings.{name}",
@@ -348,14 +418,19 @@ def run_unpublished(spec: Unpublished, frame: Frame, quantity: Floats, *, orders
         book.position_quantity != 0.0
     )
     ordered = live_kinds(frame, book.leg_instrument, spec.kinds)
-    if not spec.left_out and (touched.any() or ordered.any()):
-        raise not_published(
-            frame,
-            f"components.{spec.name}.left_out",
-            f"the {spec.name} charge on {'s, '.join(spec.kinds)}s",
-            f"leave it out knowingly with --set components.{spec.name}.left_out=true",
+    a = frame.arrangement
+    if not spec.left_out:
+        pots = np.concatenate([a.position_pot[touched], a.group_pot[a.leg_group[ordered]]])
+        frame.refuse(
+            pots,
+            lambda _: not_published(
+                frame,
+                f"components.{spec.name}.left_out",
+                f"the {spec.name} charge on {'s, '.join(spec.kinds)}s",
+                f"leave it out knowingly with --set components.{spec.name}.left_out=true",
+            ),
         )
-    return same(np.zeros(frame.arrangement.groups), np.zeros(quantity.size))
+    return same(np.zeros(a.groups), np.zeros(quantity.size))
 
 
 def run_factor(spec: Factor, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
@@ -367,11 +442,14 @@ def run_factor(spec: Factor, frame: Frame, quantity: Floats, *, orders: bool) ->
         ``RUL-030`` when the account holds or has ordered anything and it is not published.
     """
     a = frame.arrangement
-    if spec.value is None and a.groups:
-        raise not_published(
-            frame,
-            f"components.{spec.name}.value",
-            f"the {spec.name}",
-            f"supply it, for example --set components.{spec.name}.value=1.2",
+    if spec.value is None:
+        frame.refuse(
+            a.group_pot,
+            lambda _: not_published(
+                frame,
+                f"components.{spec.name}.value",
+                f"the {spec.name}",
+                f"supply it, for example --set components.{spec.name}.value=1.2",
+            ),
         )
     return same(np.full(a.groups, spec.value or 0.0), np.zeros(quantity.size))

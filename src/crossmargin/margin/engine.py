@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from crossmargin.book import Book
 from crossmargin.errors import RulesetError, invariant
-from crossmargin.instruments import KIND_CODE
+from crossmargin.instruments import KIND_CODE, Registry
 from crossmargin.margin import _charges as charges
 from crossmargin.margin._arrange import arrange
 from crossmargin.margin._counting import counted_options, debts, withheld
 from crossmargin.margin._cuts import Cuts, haircuts
+from crossmargin.margin._faults import Faults
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._location import counted_book
@@ -129,26 +130,34 @@ def frame_for(
     """
     book, left_out = counted_book(book, ruleset, snapshot.moment_ns)
     arrangement = arrange(book, ruleset)
-    _require_orders_known(book, ruleset)
-    _require_traded(book, ruleset)
+    require_orders_known(book, ruleset)
+    for index in book.instruments_used().tolist():
+        error = untraded(book.registry, index, ruleset)
+        if error is not None:
+            raise error
     if ruleset.data.numeraire not in ("USD", "settlement"):
         snapshot.asset_usd(ruleset.data.numeraire)
     view = snapshot.view(book.registry, book.instruments_used().tolist())
     if ruleset.data.price_view == "index":
-        view = at_index(view, book)
+        view = at_index(view, book.registry)
     for asset in np.unique(arrangement.group_underlying):
         snapshot.asset_usd(book.registry.assets[asset])
     for asset in np.unique(book.balance_asset[book.balance_amount != 0.0]):
         snapshot.asset_usd(book.registry.assets[asset])
-    entry = book.position_entry
-    entry = np.where(np.isnan(entry), view.price[book.position_instrument], entry)
+    entry = mark_entries(book, view)
     return Frame(book, ruleset, arrangement, view, kernel, entry, left_out=left_out)
 
 
-def at_index(view: MarketView, book: Book) -> MarketView:
+def mark_entries(book: Book, view: MarketView) -> Floats:
+    """Return the entry prices of positions with "mark" resolved to today's mark."""
+    entry = book.position_entry
+    return np.where(np.isnan(entry), view.price[book.position_instrument], entry)
+
+
+def at_index(view: MarketView, registry: Registry) -> MarketView:
     """Return the market with perpetuals valued at their index, as venues with an oracle do."""
-    terms = book.registry.terms
-    names = book.registry.assets[: view.asset_usd.size]
+    terms = registry.terms
+    names = registry.assets[: view.asset_usd.size]
     usd = np.where([name == "USD" for name in names], 1.0, view.asset_usd)
     perpetual = terms.kind == KIND_CODE["perpetual"]
     return replace(
@@ -160,22 +169,22 @@ def at_index(view: MarketView, book: Book) -> MarketView:
     )
 
 
-def _require_traded(book: Book, ruleset: Ruleset) -> None:
-    """Refuse what the venue does not trade, rather than let it need nothing."""
+def untraded(registry: Registry, index: int, ruleset: Ruleset) -> RulesetError | None:
+    """Return the refusal of what the venue does not trade, rather than let it need nothing."""
     traded = ruleset.data.instruments
     if traded is None:
-        return
-    for index in book.instruments_used().tolist():
-        item = book.registry[index]
-        name = f"inverse-{item.kind}" if item.inverse else item.kind
-        if name not in traded:
-            raise RulesetError(
-                f"rule-set {ruleset.id!r} does not cover {name.replace('-', ' ')} contracts",
-                code="RUL-014",
-                instrument=item.id,
-                field="instruments",
-                hint=f"it covers {', '.join(traded) or 'balances only'}; use another rule-set",
-            )
+        return None
+    item = registry[index]
+    name = f"inverse-{item.kind}" if item.inverse else item.kind
+    if name in traded:
+        return None
+    return RulesetError(
+        f"rule-set {ruleset.id!r} does not cover {name.replace('-', ' ')} contracts",
+        code="RUL-014",
+        instrument=item.id,
+        field="instruments",
+        hint=f"it covers {', '.join(traded) or 'balances only'}; use another rule-set",
+    )
 
 
 def maintenance(frame: Frame, need: Requirement, with_orders: Requirement) -> Floats:
@@ -184,15 +193,23 @@ def maintenance(frame: Frame, need: Requirement, with_orders: Requirement) -> Fl
     return with_orders.mm if touched else need.mm
 
 
-def _require_orders_known(book: Book, ruleset: Ruleset) -> None:
-    if book.leg_order.size and ruleset.data.orders.method == "refuse":
-        raise RulesetError(
+def require_orders_known(book: Book, ruleset: Ruleset, faults: Faults | None = None) -> None:
+    """Refuse accounts with open orders where no formula for them is published."""
+    if not book.leg_order.size or ruleset.data.orders.method != "refuse":
+        return
+
+    def reason(row: int) -> RulesetError:
+        return RulesetError(
             f"the account has open orders, and the open-order margin of rule-set {ruleset.id!r} "
             "is not published",
             code="RUL-032",
             field="orders.method",
             hint="use --set orders.method=worst-fill for the house formula, or remove the orders",
         )
+
+    if faults is None:
+        raise reason(0)
+    faults.note(book.pool_account[book.order_pool[book.leg_order]], reason)
 
 
 def requirement(
@@ -291,16 +308,20 @@ def _check_margin(frame: Frame, group: Floats, level: str) -> None:
     wrong = ~np.isfinite(group)
     if not frame.ruleset.data.net_margin:
         wrong |= group < -1e-9 * np.maximum(1.0, np.abs(group))
-    if not wrong.any():
-        return
-    g = int(np.flatnonzero(wrong)[0])
-    name = frame.book.registry.assets[int(frame.arrangement.group_underlying[g])]
-    raise RulesetError(
-        f"rule-set {frame.ruleset.id!r} gives {name} a requirement of {group[g]:g}",
-        code="RUL-033",
-        field=f"combine.{level}",
-        hint="a requirement is a finite number of at least 0: mend the expression or parameters",
-    )
+    rows = np.flatnonzero(wrong)
+
+    def reason(row: int) -> RulesetError:
+        g = int(rows[row])
+        name = frame.book.registry.assets[int(frame.arrangement.group_underlying[g])]
+        return RulesetError(
+            f"rule-set {frame.ruleset.id!r} gives {name} a requirement of {group[g]:g}",
+            code="RUL-033",
+            field=f"combine.{level}",
+            hint="a requirement is a finite number of at least 0: mend the expression or "
+            "parameters",
+        )
+
+    frame.refuse(frame.arrangement.group_pot[rows], reason)
 
 
 def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equity:
@@ -345,7 +366,10 @@ def equity(frame: Frame, need: Requirement, fences: Floats | None = None) -> Equ
     whole = balances + unrealised + held + fence
     apart = withheld(frame, need.parts, at_market, profit, cuts)
     owed = debts(frame, at_market, cuts) if _debts_required(frame) else np.zeros((2, a.pots))
-    invariant(bool(np.isfinite(whole).all()), "equity is not a finite number")
+    finite = np.isfinite(whole)
+    if not finite.all():
+        finite |= frame.refused_pots()
+    invariant(bool(finite.all()), "equity is not a finite number")
     return Equity(
         im=whole - haircut_im - apart[0] + owed[0],
         mm=whole - haircut_mm - apart[1] + owed[1],

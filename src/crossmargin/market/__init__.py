@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossmargin.market._confidence import exact_confidence
+from crossmargin.market._view import missing_prices
 from crossmargin.market.arbitrage import (
     ArbitrageViolation,
     butterfly_violations,
@@ -187,6 +188,7 @@ __all__ = [
     "liquidation_cost",
     "mango_stable_rule",
     "mark_from_basis",
+    "missing_prices",
     "panel_index",
     "policy_with",
     "price_panel",

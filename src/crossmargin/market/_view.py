@@ -18,10 +18,41 @@ if TYPE_CHECKING:
     from crossmargin.market.snapshot import MarketView, Snapshot
 
 
+def missing_prices(
+    snapshot: Snapshot, registry: Registry, needed: Iterable[int]
+) -> tuple[MarketView, dict[int, MarketDataError]]:
+    """Build the columns, and say of each needed instrument that has no price why.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The market.
+    registry : Registry
+        Instruments to price.
+    needed : iterable of int
+        Indices that are wanted.
+
+    Returns
+    -------
+    MarketView
+        NaN in the rows of what cannot be priced.
+    dict of int to MarketDataError
+        By index, in the order of the registry.
+    """
+    missing: dict[int, MarketDataError] = {}
+    return build_view(snapshot, registry, needed, missing), missing
+
+
 def build_view(
-    snapshot: Snapshot, registry: Registry, needed: Iterable[int] | None = None
+    snapshot: Snapshot,
+    registry: Registry,
+    needed: Iterable[int] | None = None,
+    missing: dict[int, MarketDataError] | None = None,
 ) -> MarketView:
-    """Build the columns; see :meth:`Snapshot.view`."""
+    """Build the columns; see :meth:`Snapshot.view`.
+
+    With `missing`, a needed instrument without a price is noted there instead of being raised.
+    """
     from crossmargin.market.snapshot import CONFIDENCE_FEEDS, CONFIDENCE_ONE, MarketView
     from crossmargin.market.trust import assess
 
@@ -41,7 +72,10 @@ def build_view(
             row = _row(snapshot, instrument)
         except MarketDataError as error:
             if index in required:
-                raise error.located(instrument=instrument.id) from None
+                error.located(instrument=instrument.id)
+                if missing is None:
+                    raise error from None
+                missing[index] = error
             continue
         fixed[index], variable[index], vol[index], years[index] = row[:4]
         funding[index], settled[index] = row[4], row[5]
