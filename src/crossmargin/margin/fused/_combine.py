@@ -26,7 +26,7 @@ Columns = tuple[tuple[int, float], tuple[int, float]]
 PUSH, NUMBER, ADD, SUB, MUL, DIV, MAX, MIN, NEG, SQRT = range(10)
 _CODES = {"+": ADD, "-": SUB, "*": MUL, "/": DIV, "max": MAX, "min": MIN}
 
-#: First column of a record (one group of one account): the scan. The lanes in use follow.
+#: The column of the scan; those of lanes follow.
 SCAN_COLUMN = 0
 
 
@@ -118,6 +118,7 @@ def _steps(ruleset: Ruleset, parts: dict[str, Columns], row: int) -> Steps:
                 out.append((NUMBER, 0, factor) if column < 0 else (PUSH, column, factor))
 
     write(("im", "mm")[row])
+    out = _folded(out)
     height = deepest = 0
     for op, _, _ in out:
         height += 1 if op in (PUSH, NUMBER) else (0 if op in (NEG, SQRT) else -1)
@@ -130,20 +131,39 @@ def _steps(ruleset: Ruleset, parts: dict[str, Columns], row: int) -> Steps:
     )
 
 
+def _folded(steps: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+    """Leave out what changes nothing: + 0, − 0, × 1, and factors of a column itself."""
+    out: list[tuple[int, int, float]] = []
+    for op, column, number in steps:
+        if (op in (ADD, SUB) and out[-1] == (NUMBER, 0, 0.0)) or (
+            op in (MUL, DIV) and out[-1] == (NUMBER, 0, 1.0)
+        ):
+            out.pop()
+        elif op == MUL and out[-1][0] == NUMBER and out[-2][0] == PUSH:
+            factor = out.pop()[2]
+            out[-1] = (PUSH, out[-1][1], out[-1][2] * factor)
+        else:
+            out.append((op, column, number))
+    return out
+
+
 @numba.njit(nogil=True, cache=True)
 def run_steps(
-    op: Any, column: Any, number: Any, columns: Any, count: int, stack: Any, out: Any
-) -> None:
+    op: Any, column: Any, number: Any, columns: Any, records: Any, width: int, count: int,
+    stack: Any, out: Any,
+) -> None:  # fmt: skip
     """Evaluate steps over the first `count` records.
 
     Parameters
     ----------
     op, column, number
         See :class:`Steps`.
-    columns : float64[C, n]
-        Records, a column a row.
-    count : int
-        Records in use.
+    columns : int64[n, 3]
+        Places in a record of each column, see :class:`~crossmargin.margin.fused._lanes.Lanes`.
+    records : float64[...]
+        Records, `width` numbers each.
+    width, count : int
+        Numbers of a record; records in use.
     stack : float64[depth, n]
         Scratch.
     out : float64[n]
@@ -154,9 +174,16 @@ def run_steps(
         what = op[step]
         if what == PUSH:
             top += 1
-            source, target, factor = columns[column[step]], stack[top], number[step]
-            for i in range(count):
-                target[i] = source[i] * factor
+            target, factor = stack[top], number[step]
+            one, two = columns[column[step], 0], columns[column[step], 1]
+            if two < 0:
+                for i in range(count):
+                    target[i] = records[i * width + one] * factor
+            else:
+                sign = columns[column[step], 2]
+                for i in range(count):
+                    at = i * width
+                    target[i] = (records[at + one] + sign * records[at + two]) * factor
         elif what == NUMBER:
             top += 1
             target = stack[top]
@@ -171,25 +198,29 @@ def run_steps(
             for i in range(count):
                 target[i] = np.sqrt(target[i])
         else:
-            other, target = stack[top], stack[top - 1]
             top -= 1
-            if what == ADD:
-                for i in range(count):
-                    target[i] += other[i]
-            elif what == SUB:
-                for i in range(count):
-                    target[i] -= other[i]
-            elif what == MUL:
-                for i in range(count):
-                    target[i] *= other[i]
-            elif what == DIV:
-                for i in range(count):
-                    target[i] /= other[i]
-            elif what == MAX:
-                for i in range(count):
-                    target[i] = target[i] if target[i] >= other[i] else other[i]
-            else:
-                for i in range(count):
-                    target[i] = target[i] if target[i] <= other[i] else other[i]
+            _two(what, stack[top], stack[top + 1], count)
     for i in range(count):
-        out[i] = stack[0][i]
+        out[i] = stack[0, i]
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _two(what: int, target: Any, other: Any, count: int) -> None:
+    if what == ADD:
+        for i in range(count):
+            target[i] += other[i]
+    elif what == SUB:
+        for i in range(count):
+            target[i] -= other[i]
+    elif what == MUL:
+        for i in range(count):
+            target[i] *= other[i]
+    elif what == DIV:
+        for i in range(count):
+            target[i] /= other[i]
+    elif what == MAX:
+        for i in range(count):
+            target[i] = target[i] if target[i] >= other[i] else other[i]
+    else:
+        for i in range(count):
+            target[i] = target[i] if target[i] <= other[i] else other[i]

@@ -62,6 +62,16 @@ class Shape:
     flagged: int
 
 
+def record_width(na: int) -> int:
+    """Return the numbers of a record: its component lanes, then one vector of other things."""
+    return LANES * (na + 1)
+
+
+#: Places in the last vector of a record: its last row, account, kind of group and the level of
+#: its first row (whole numbers, as their bits), and the requirement of the scan.
+ROW, SCAN, ACCOUNT_AT, GROUP_AT, LEVEL_AT = 0, 1, 2, 3, 4
+
+
 @functools.cache
 def record_kernel(shape_of: Shape) -> Callable[..., int]:
     """Return the compiled kernel for tables of one shape.
@@ -74,67 +84,61 @@ def record_kernel(shape_of: Shape) -> Callable[..., int]:
     Returns
     -------
     callable
-        ``kernel(first, last, start, code, quantity, level, tables, out, account, group) ->
-        records``, with `tables` as :meth:`Program.kernel_tables` gives them. `out` is
-        float64[columns, n]: the scan, then the lanes in use; `account` and `group` are int32[n].
-        Accounts without rows have no record.
+        ``kernel(first, last, start, code, quantity, level, tables, records) -> count``, with
+        `tables` as :meth:`Program.kernel_tables` gives them and `records` a flat array with room
+        for :func:`record_width` numbers for every row, and one more. A record is a group of an
+        account, in the order of the rows; accounts without rows have none.
     """
     nv, na, mode, value = shape_of.nv, shape_of.na, shape_of.mode, shape_of.value
     tails, flagged = shape_of.tails, shape_of.flagged
     stride = LANES * (nv + na)
     pair, alone = int(shape_of.paired), int(mode == ALONE)
     block = LANES * (2 if alone else nv + 2)
-    width = LANES * (na + 1)
+    width = record_width(na)
+    other = LANES * na
 
     @numba.njit(nogil=True, cache=True, boundscheck=False)
     def kernel(
         first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
-        out: Any, account_of: Any, group_out: Any,
+        records: Any,
     ) -> int:  # fmt: skip
         (table, group_of, segment_of, terms, weight, tail, flags, masks, ends, steps, shape,
-         spared, columns) = tables  # fmt: skip
+         spared) = tables  # fmt: skip
         longest = 0
         for tile in range(first, last, TILE):
             longest = max(longest, start[min(tile + TILE, last)] - start[tile])
         seg = _aligned((longest + 1) * block)
-        aux = _aligned((longest + 1) * width)
-        rows = aux.view(np.int64)
         worst = np.empty(longest + 1)
         counts = np.zeros(2, dtype=np.int64)
+        words = records.view(np.int64)
         record = 0
         for tile in range(first, last, TILE):
             end = min(tile + TILE, last)
             tile_rows(
-                seg, aux, table, stride, code, quantity, level, start[tile], start[end], masks,
-                ends, steps, shape, tail, tails, spared, counts, alone, nv, na, pair,
+                seg, records[record * width :], table, stride, code, quantity, level, start[tile],
+                start[end], masks, ends, steps, shape, tail, tails, spared, counts, alone, nv, na,
+                pair,
             )  # fmt: skip
             tile_worst(
                 worst, seg, counts[0], start[tile], code, level, segment_of, group_of, terms,
                 weight, tail, flags, flagged, value, mode, nv,
             )  # fmt: skip
-            size = counts[1]
-            for r in range(size):
-                # A NaN passes: what cannot be valued has no requirement.
-                out[0, record + r] = 0.0 if worst[r] > 0.0 else -worst[r]
-            for c in range(columns.shape[0]):
-                one, two, sign = columns[c, 0], columns[c, 1], columns[c, 2]
-                target = out[c + 1]
-                if two < 0:
-                    for r in range(size):
-                        target[record + r] = aux[r * width + one]
-                else:
-                    for r in range(size):
-                        target[record + r] = aux[r * width + one] + sign * aux[r * width + two]
             account, row = tile - 1, start[tile]
-            for r in range(size):
-                group_out[record + r] = group_of[code[row]]
+            for r in range(counts[1]):
+                at = (record + r) * width + other
                 if level[row] == ACCOUNT:
                     account += 1
                     while start[account + 1] <= row:
                         account += 1
-                account_of[record + r] = account
-                row = rows[r * width + width - LANES] + 1
-            record += size
+                # A NaN passes: what cannot be valued has no requirement.
+                records[at + SCAN] = 0.0 if worst[r] > 0.0 else -worst[r]
+                words[at + ACCOUNT_AT] = account
+                words[at + GROUP_AT] = group_of[code[row]]
+                words[at + LEVEL_AT] = level[row]
+                row = words[at + ROW] + 1
+            record += counts[1]
+        # After the last record an account begins: what is read ahead is always there.
+        words[record * width + other + LEVEL_AT] = ACCOUNT
         return record
 
     return kernel

@@ -52,7 +52,8 @@ class Lanes:
     value : int
         Lane of today's value of a segment; -1 without one.
     columns : int64[n, 3]
-        What records take: a lane, a second lane or -1, and the second one's sign.
+        Places in a record of each column: a lane, a second lane or -1, and the second one's
+        sign. Column 0 is the scan.
     """
 
     vectors: int
@@ -79,7 +80,7 @@ class LanePlan:
         self._kinds: list[Kind] = []
         self._rows: list[Floats] = []
         self._pair: tuple[Floats, Floats] | None = None
-        self._columns: list[tuple[int, int, int]] = []
+        self._columns: list[tuple[int, int, int]] = [(-1, -1, 1)]
         self._value = -1
 
     def lane(self, kind: Kind, coefficient: Floats) -> int:
@@ -100,12 +101,12 @@ class LanePlan:
         wanted = (first, second, sign)
         if wanted not in self._columns:
             self._columns.append(wanted)
-        return 1 + self._columns.index(wanted)
+        return self._columns.index(wanted)
 
     def repeat(self, column: int) -> int:
         """Add a column again, for readers that look for it in another place."""
-        self._columns.append(self._columns[column - 1])
-        return len(self._columns)
+        self._columns.append(self._columns[column])
+        return len(self._columns) - 1
 
     def by_side(self, up: Floats, down: Floats) -> int:
         """Return the column of a sum that is ``q·up`` for longs and ``−q·down`` for shorts."""
@@ -161,7 +162,8 @@ class LanePlan:
         close = begins.astype(np.float64)
         if self._pair is not None:
             close[:, -1] = 0.0
-        columns = [(width - 2 if a == -2 else a, b, c) for a, b, c in self._columns]
+        at = {-1: width + 1, -2: width - 2}
+        columns = [(at.get(a, a), b, c) for a, b, c in self._columns]
         return Lanes(
             vectors=vectors,
             coefficient=coefficient,

@@ -7,7 +7,6 @@ over its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ from crossmargin.margin.components import (
     Roll,
 )
 from crossmargin.margin.fused._combine import Columns, Combination, combination
-from crossmargin.margin.fused._kernel import ALONE, DISCOUNT, Shape, record_kernel
+from crossmargin.margin.fused._kernel import ALONE, DISCOUNT, Shape
 from crossmargin.margin.fused._lanes import LANES, LanePlan, Lanes
 from crossmargin.margin.fused._layout import COST, GROUP, POSITION, SEGMENT, Layout, lay_out
 from crossmargin.margin.fused._segments import fill_scan, paid_for, segment_parts
@@ -130,19 +129,18 @@ class Program:
     mark: Floats
     units: Units
 
-    def kernel(self) -> Callable[..., int]:
-        """Return the compiled kernel for tables of this shape."""
+    @property
+    def shape(self) -> Shape:
+        """What the compiled kernel is compiled for."""
         lanes = self.lanes
-        return record_kernel(
-            Shape(
-                nv=self.nv,
-                na=lanes.vectors,
-                mode=self.mode,
-                paired=lanes.paired,
-                value=max(lanes.value, 0),
-                tails=_vector_bits(self.tail),
-                flagged=_vector_bits(self.flags) if self.mode == DISCOUNT else 0,
-            )
+        return Shape(
+            nv=self.nv,
+            na=lanes.vectors,
+            mode=self.mode,
+            paired=lanes.paired,
+            value=max(lanes.value, 0),
+            tails=_vector_bits(self.tail),
+            flagged=_vector_bits(self.flags) if self.mode == DISCOUNT else 0,
         )
 
     def kernel_tables(self) -> tuple[NDArray[Any], ...]:
@@ -157,7 +155,7 @@ class Program:
         figures = (self.segment_terms, self.weight, self.tail, self.flags, lanes.masks,
                    lanes.close, steps, lanes.shape, spared)  # fmt: skip
         small = (aligned(x).reshape(-1) for x in figures)
-        return (self.table.reshape(-1), layout.group, layout.segment, *small, lanes.columns)
+        return (self.table.reshape(-1), layout.group, layout.segment, *small)
 
     @property
     def in_group(self) -> NDArray[np.bool_]:
@@ -291,6 +289,7 @@ def _assemble(
     if scan is not None:
         fill_scan(table, layout, units, scan, nv)
     table[:, LANES * nv :] = lanes.coefficient
+    _join_costs(layout, table)
     table[list(bad)] = np.nan
     usd = frame.asset_usd_or_one
     return Program(
@@ -316,6 +315,17 @@ def _assemble(
         mark=frame.view.price,
         units=units,
     )
+
+
+def _join_costs(layout: Layout, table: Floats) -> None:
+    """Let what was paid in an asset stand in the row of its balance where the two are worth alike.
+
+    That is so wherever a coin has no haircut and no weight as a debt.
+    """
+    for code in np.flatnonzero(layout.what == COST).tolist():
+        balance = int(layout.of_balance[layout.item[code]])
+        if balance >= 0 and np.array_equal(table[code], table[balance]):
+            layout.of_cost[layout.item[code]] = balance
 
 
 def _part_lanes(

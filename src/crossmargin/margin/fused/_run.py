@@ -1,7 +1,8 @@
-"""Running a program over holdings: chunks, threads, sums by pot and account."""
+"""Running a program over holdings: blocks of accounts, threads, sums by pot and account."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,14 +12,28 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._combine import Steps, run_steps
+from crossmargin.margin.fused._combine import run_steps
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._program import Program
+from crossmargin.margin.fused._kernel import (
+    ACCOUNT_AT,
+    GROUP_AT,
+    LANES,
+    LEVEL_AT,
+    Shape,
+    _aligned,
+    record_kernel,
+    record_width,
+)
+from crossmargin.margin.fused._layout import ACCOUNT, POT
+from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
 
 Floats = NDArray[np.float64]
 
-#: Accounts in a chunk: their records stay in the second cache.
-CHUNK = 1024
+#: Accounts whose records are in work at a time: they stay in the second cache.
+BLOCK = 256
+#: Accounts that a thread takes at a time; also those over which components are added up, so
+#: that totals do not depend on the number of threads.
+CHUNK = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +49,7 @@ class Results:
     over : bool[A]
         Accounts beyond a limit of a component, to be computed apart.
     parts : dict of str to (float64[K], float64[K])
-        Sums of each component by block of ``CHUNK`` accounts, IM and MM.
+        Sums of each component by chunk of accounts, IM and MM; empty unless asked for.
     """
 
     equity: Floats
@@ -46,64 +61,140 @@ class Results:
     parts: dict[str, tuple[Floats, Floats]]
 
 
-@numba.njit(nogil=True, cache=True)
-def _reduce(
-    count: int, columns: Any, im: Any, mm: Any, account: Any, group: Any, group_pot: Any,
-    pot_usd: Any, scanned_or_held: Any, equity: Any, equity_im: Any, im_out: Any, mm_out: Any,
-    health: Any,
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def reduce_records(
+    count: int, records: Any, width: int, columns: Any, im: Any, mm: Any, group_pot: Any,
+    pot_usd: Any, in_group: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Add records up to pots and accounts."""
-    r = 0
-    while r < count:
-        a = account[r]
-        sum_eq = sum_eq_im = sum_im = sum_mm = 0.0
-        least = np.inf
-        while r < count and account[r] == a:
-            pot = group_pot[group[r]]
-            eq = eq_im = need_im = need_mm = 0.0
-            while r < count and account[r] == a and group_pot[group[r]] == pot:
-                eq_im += columns[1, r]
-                eq += columns[2, r]
-                if scanned_or_held[group[r]]:
-                    need_im += im[r]
-                    need_mm += mm[r]
-                r += 1
-            usd = pot_usd[pot]
-            sum_eq += eq * usd
-            sum_eq_im += eq_im * usd
-            sum_im += need_im * usd
-            sum_mm += need_mm * usd
-            if need_mm > 0:
-                ratio = eq / need_mm
-            elif eq < 0:
-                ratio = -np.inf
-            else:
-                ratio = np.inf
-            if np.isnan(eq) or np.isnan(need_mm):
-                ratio = np.nan
-            if not ratio >= least:
-                least = ratio
-        equity[a] = sum_eq
-        equity_im[a] = sum_eq_im
-        im_out[a] = sum_im
-        mm_out[a] = sum_mm
-        health[a] = least
+    """Add records up to pots and accounts.
+
+    Parameters
+    ----------
+    count : int
+        Records.
+    records : float64[...]
+        Of whole accounts; `width` numbers each.
+    width : int
+        Numbers of a record.
+    columns : int64[n, 3]
+        Places of columns in a record.
+    im, mm : float64[n]
+        Requirement of each record, in the numeraire of its pot.
+    group_pot, pot_usd, in_group
+        By kind of group, of pot, of group; see :class:`Program`.
+    out : float64[A, 5]
+        Equity at the maintenance and at the initial level, IM, MM in US dollars, and health.
+    """
+    words = records.view(np.int64)
+    other = width - LANES
+    i1, i2, i3 = columns[EQUITY_IM, 0], columns[EQUITY_IM, 1], columns[EQUITY_IM, 2]
+    m1, m2, m3 = columns[EQUITY_MM, 0], columns[EQUITY_MM, 1], columns[EQUITY_MM, 2]
+    # A place without a second lane is read twice and counted once.
+    i2, i3 = (i1, 0) if i2 < 0 else (i2, i3)
+    m2, m3 = (m1, 0) if m2 < 0 else (m2, m3)
+    sum_eq = sum_eq_im = sum_im = sum_mm = eq = need = 0.0
+    least = np.inf
+    for r in range(count):
+        at = r * width
+        group = words[at + other + GROUP_AT]
+        here, after = words[at + other + LEVEL_AT], words[at + width + other + LEVEL_AT]
+        usd = pot_usd[group_pot[group]]
+        held = usd if in_group[group] else 0.0
+        own_im = records[at + i1] + i3 * records[at + i2]
+        own = records[at + m1] + m3 * records[at + m2]
+        charge = mm[r] if in_group[group] else 0.0
+        # Sums begin anew without a branch: where accounts end cannot be guessed.
+        fresh, opens = here >= ACCOUNT, here >= POT
+        sum_eq = (0.0 if fresh else sum_eq) + own * usd
+        sum_eq_im = (0.0 if fresh else sum_eq_im) + own_im * usd
+        sum_im = (0.0 if fresh else sum_im) + held * im[r]
+        sum_mm = (0.0 if fresh else sum_mm) + held * mm[r]
+        eq = (0.0 if opens else eq) + own
+        need = (0.0 if opens else need) + charge
+        ratio = eq / need if need > 0.0 else (-np.inf if eq < 0.0 else np.inf)
+        ratio = np.nan if np.isnan(eq + need) else ratio
+        ratio = ratio if after >= POT else np.inf
+        least = np.inf if fresh else least
+        # A NaN stays: no comparison with it holds.
+        least = least if ratio >= least else ratio
+        account = words[at + other + ACCOUNT_AT]
+        out[account, 0] = sum_eq
+        out[account, 1] = sum_eq_im
+        out[account, 2] = sum_im
+        out[account, 3] = sum_mm
+        out[account, 4] = least
 
 
 @numba.njit(nogil=True, cache=True)
-def _beyond(count: int, column: Any, group: Any, account: Any, limit: Any, over: Any) -> None:
+def mark_beyond(count: int, records: Any, width: int, place: int, limit: Any, over: Any) -> None:
+    """Mark accounts with a record whose figure is beyond the limit of its kind of group."""
+    words = records.view(np.int64)
+    other = width - LANES
     for r in range(count):
-        if not abs(column[r]) <= limit[group[r]]:
-            over[account[r]] = True
+        at = r * width
+        if not abs(records[at + place]) <= limit[words[at + other + GROUP_AT]]:
+            over[words[at + other + ACCOUNT_AT]] = True
 
 
 @numba.njit(nogil=True, cache=True)
-def _part_sum(count: int, column: Any, group: Any, factor: float, usd: Any, counts: Any) -> float:
-    total = 0.0
+def _add_up(
+    count: int, records: Any, width: int, columns: Any, parts: Any, factors: Any, usd: Any,
+    in_group: Any, sums: Any,
+) -> None:  # fmt: skip
+    """Add components up in US dollars; records that cannot be valued are left out."""
+    words = records.view(np.int64)
+    other = width - LANES
     for r in range(count):
-        if counts[group[r]] and not np.isnan(column[r]):
-            total += column[r] * factor * usd[group[r]]
-    return total
+        at = r * width
+        group = words[at + other + GROUP_AT]
+        if not in_group[group]:
+            continue
+        for k in range(parts.shape[0]):
+            for level in range(2):
+                column = parts[k, level]
+                if column >= 0:
+                    x = records[at + columns[column, 0]]
+                    if columns[column, 1] >= 0:
+                        x += columns[column, 2] * records[at + columns[column, 1]]
+                    if not np.isnan(x):
+                        sums[k, level] += x * factors[k, level] * usd[group]
+
+
+@functools.cache
+def _range_kernel(shape: Shape) -> Callable[..., None]:
+    """Return the compiled function that computes a run of accounts from rows to columns."""
+    kernel = record_kernel(shape)
+    width = record_width(shape.na)
+
+    @numba.njit(nogil=True)
+    def run(
+        first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
+        columns: Any, im_steps: Any, mm_steps: Any, depth: int, group_pot: Any, pot_usd: Any,
+        in_group: Any, limits: Any, places: Any, out: Any, over: Any, parts: Any, factors: Any,
+        usd: Any, sums: Any,
+    ) -> None:  # fmt: skip
+        rows = 0
+        for block in range(first, last, BLOCK):
+            rows = max(rows, start[min(block + BLOCK, last)] - start[block])
+        records = _aligned((rows + 1) * width)
+        stack = np.empty((depth, rows + 1))
+        im, mm = np.empty(rows + 1), np.empty(rows + 1)
+        for block in range(first, last, BLOCK):
+            end = min(block + BLOCK, last)
+            count = kernel(block, end, start, code, quantity, level, tables, records)
+            op, column, number = im_steps
+            run_steps(op, column, number, columns, records, width, count, stack, im)
+            op, column, number = mm_steps
+            run_steps(op, column, number, columns, records, width, count, stack, mm)
+            reduce_records(
+                count, records, width, columns, im, mm, group_pot, pot_usd, in_group, out
+            )
+            for k in range(places.size):
+                mark_beyond(count, records, width, places[k], limits[k], over)
+            if parts.shape[0] > 0:
+                _add_up(count, records, width, columns, parts, factors, usd, in_group, sums)
+
+    return run
 
 
 def run_program(
@@ -112,8 +203,6 @@ def run_program(
     *,
     threads: int = 1,
     totals: bool = False,
-    first: int = 0,
-    last: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Compute the requirement and equity of accounts.
@@ -125,127 +214,105 @@ def run_program(
     holdings : Holdings
         Laid out for the program.
     threads : int
-        Chunks in work at a time; values do not depend on it.
+        Chunks in work at a time; no bit of the outcome depends on it.
     totals : bool
         Whether components are added up over accounts.
-    first, last : int
-        Accounts, half-open; by default all.
     progress : callable, optional
-        Called with accounts done and accounts in all.
+        Called with accounts done and accounts in all, in the calling thread.
     """
-    end = holdings.size if last is None else last
     size = holdings.size
-    columns = np.zeros((4, size))
-    health = np.full(size, np.inf)
+    out = np.zeros((size, 5))
+    out[:, 4] = np.inf
     over = np.zeros(size, dtype=bool)
-    blocks = -(-max(end - first, 0) // CHUNK)
-    names = list(program.combine.parts)
-    sums = np.zeros((blocks, len(names), 2))
-    kernel = program.kernel()
-    work = _Worker(
-        program, holdings, columns, health, over, sums, first, totals, program.kernel_tables(),
-        kernel,
-    )  # fmt: skip
-
-    def part(worker: int) -> None:
-        scratch = work.scratch()
-        for block in range(worker, blocks, workers):
-            at = first + block * CHUNK
-            work.run(block, at, min(at + CHUNK, end), scratch)
-            if progress is not None and workers == 1:
-                progress(min(at + CHUNK, end) - first, end - first)
-
-    workers = max(1, min(threads, blocks))
-    if workers == 1:
-        part(0)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(part, range(workers)))
+    job = Job(program, holdings, out, over, totals=totals)
+    chunks = range(0, size, CHUNK)
+    done = 0
+    for finished in run_chunks(job.run, chunks, threads):
+        done = min(size, finished + CHUNK)
+        if progress is not None:
+            progress(done, size)
     return Results(
-        equity=columns[0],
-        equity_im=columns[1],
-        im=columns[2],
-        mm=columns[3],
-        health=health,
+        equity=out[:, 0],
+        equity_im=out[:, 1],
+        im=out[:, 2],
+        mm=out[:, 3],
+        health=out[:, 4],
         over=over,
-        parts={n: (sums[:, k, 0], sums[:, k, 1]) for k, n in enumerate(names)},
+        parts=job.parts(),
     )
 
 
-@dataclass(slots=True)
-class _Scratch:
-    out: Floats
-    account: NDArray[np.int32]
-    group: NDArray[np.int32]
-    stack: Floats
-    im: Floats
-    mm: Floats
+def run_chunks(work: Callable[[int], None], chunks: range, threads: int) -> Any:
+    """Do work chunk by chunk on some threads; yield each chunk once it is done, in order."""
+    if threads <= 1 or len(chunks) <= 1:
+        for chunk in chunks:
+            work(chunk)
+            yield chunk
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(work, chunk) for chunk in chunks]
+        try:
+            for chunk, one in zip(chunks, waiting):
+                one.result()
+                yield chunk
+        finally:
+            for one in waiting:
+                one.cancel()
 
 
-@dataclass(slots=True)
-class _Worker:
-    """One pass over a block of accounts."""
+class Job:
+    """A program, holdings and the columns that chunks are written to.
 
-    program: Program
-    holdings: Holdings
-    columns: Floats
-    health: Floats
-    over: NDArray[np.bool_]
-    sums: Floats
-    origin: int
-    totals: bool
-    tables: tuple[NDArray[Any], ...]
-    kernel: Callable[..., int]
+    Parameters
+    ----------
+    program, holdings
+        What is computed.
+    out : float64[A, 5]
+        See :func:`reduce_records`.
+    over : bool[A]
+        Accounts beyond a limit.
+    totals : bool
+        Whether components are added up.
+    """
 
-    def scratch(self) -> _Scratch:
-        depth = max(self.program.combine.im.depth, self.program.combine.mm.depth)
-        size = self.rows()
-        return _Scratch(
-            out=np.empty((self.program.lanes.columns.shape[0] + 1, size)),
-            account=np.empty(size, dtype=np.int32),
-            group=np.empty(size, dtype=np.int32),
-            stack=np.empty((depth, size)),
-            im=np.empty(size),
-            mm=np.empty(size),
-        )
-
-    def rows(self) -> int:
-        """Most rows that a block has."""
-        start = self.holdings.start
-        ends = np.append(start[self.origin :: CHUNK], start[-1])
-        return int(np.diff(ends).max(initial=1)) + 1
-
-    def run(self, block: int, first: int, last: int, s: _Scratch) -> None:
-        p, h = self.program, self.holdings
-        count = self.kernel(
-            first, last, h.start, h.code, h.quantity, h.level, self.tables, s.out, s.account,
-            s.group,
+    def __init__(
+        self,
+        program: Program,
+        holdings: Holdings,
+        out: Floats,
+        over: NDArray[np.bool_],
+        *,
+        totals: bool = False,
+    ) -> None:
+        self._names = list(program.combine.parts) if totals else []
+        found = [program.combine.parts[name] for name in self._names]
+        parts = np.array([[p[0][0], p[1][0]] for p in found], dtype=np.int64).reshape(-1, 2)
+        factors = np.array([[p[0][1], p[1][1]] for p in found]).reshape(-1, 2)
+        chunks = -(-holdings.size // CHUNK)
+        self._sums = np.zeros((chunks, len(found), 2))
+        self._kernel = _range_kernel(program.shape)
+        self._size = holdings.size
+        layout, combine = program.layout, program.combine
+        steps = [(s.op, s.column, s.number) for s in (combine.im, combine.mm)]
+        limits = [limit for _, limit in program.limits.values()]
+        none = np.empty((0, layout.group_asset.size))
+        self._args = (
+            holdings.start, holdings.code, holdings.quantity, holdings.level,
+            program.kernel_tables(), program.lanes.columns, *steps,
+            max(combine.im.depth, combine.mm.depth), layout.group_pot, program.pot_usd,
+            program.in_group, np.array(limits) if limits else none,
+            np.array([program.lanes.columns[c, 0] for c, _ in program.limits.values()],
+                     dtype=np.int64),
+            out, over, parts, factors, program.pot_usd[layout.group_pot],
         )  # fmt: skip
-        for steps, out in ((p.combine.im, s.im), (p.combine.mm, s.mm)):
-            self.evaluate(steps, s, count, out)
-        _reduce(
-            count, s.out, s.im, s.mm, s.account, s.group, p.layout.group_pot, p.pot_usd,
-            p.in_group, self.columns[0], self.columns[1], self.columns[2], self.columns[3],
-            self.health,
-        )  # fmt: skip
-        for column, limit in p.limits.values():
-            _beyond(count, s.out[column], s.group, s.account, limit, self.over)
-        if self.totals:
-            self.add_up(block, s, count)
 
-    def add_up(self, block: int, s: _Scratch, count: int) -> None:
-        """Add components up over the accounts of a block, in US dollars."""
-        p = self.program
-        usd = p.pot_usd[p.layout.group_pot]
-        for k, parts in enumerate(p.combine.parts.values()):
-            for level, (column, factor) in enumerate(parts):
-                if column >= 0 and (level == 0 or parts[1] != parts[0]):
-                    self.sums[block, k, level] = _part_sum(
-                        count, s.out[column], s.group, factor, usd, p.in_group
-                    )
-                elif column >= 0:
-                    self.sums[block, k, level] = self.sums[block, k, 0]
+    def run(self, first: int) -> None:
+        """Compute the chunk that begins at an account."""
+        last = min(first + CHUNK, self._size)
+        self._kernel(first, last, *self._args, self._sums[first // CHUNK])
 
-    @staticmethod
-    def evaluate(steps: Steps, s: _Scratch, count: int, out: Floats) -> None:
-        run_steps(steps.op, steps.column, steps.number, s.out, count, s.stack, out)
+    def parts(self) -> dict[str, tuple[Floats, Floats]]:
+        """Return the sums of each component by chunk, IM and MM."""
+        return {
+            name: (self._sums[:, k, 0], self._sums[:, k, 1]) for k, name in enumerate(self._names)
+        }
