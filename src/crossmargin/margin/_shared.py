@@ -92,6 +92,11 @@ class SharedMarket:
         """The rules."""
         return self._ruleset
 
+    @property
+    def refused(self) -> set[int]:
+        """Instruments that cannot be margined here, whoever holds them."""
+        return {*self._instruments[0], *self._instruments[1], *self._rateless}
+
     def _plan(self, book: CompactBook, used: Ints, follow: Ints) -> TablePlan:
         """Plan the risk table over all that may be scanned: instruments, and coins stressed."""
         spec, registry = self._ruleset.data.scenarios, book.registry

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from crossmargin.errors import CrossmarginError
 from crossmargin.instruments import KIND_CODE, Registry
 from crossmargin.margin._cuts import asset_rule
+from crossmargin.margin._faults import Faults
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._option_charges import basis_changes, basis_share
 from crossmargin.margin._protect import protected_pots
-from crossmargin.margin.batch import evaluate_book
 from crossmargin.margin.components import (
     BasisContingency,
     CollateralConfidence,
@@ -42,7 +42,6 @@ from crossmargin.margin.fused._units import (
     charge_of,
     equities,
     scan_units,
-    unit_book,
     units_for,
 )
 from crossmargin.margin.kernels._vector import aligned, aligned_empty
@@ -96,9 +95,10 @@ class Program:
         Column of a net figure and the largest size of it by kind of group, by component; ``inf``
         without a limit.
     bad : dict of int to CrossmarginError
-        Codes that this market or rule-set cannot value, with the reason.
+        Contracts that this market or rule-set cannot value, with the reason; their rows are NaN.
     apart : bool[C]
-        Codes whose accounts need the vectorised stages (expired contracts).
+        Codes whose accounts need the vectorised stages: expired contracts, and balances that
+        cannot be valued on one side; their rows are NaN.
     protected : bool[C]
         Codes that touch a price which is not trusted.
     mark : float64[n]
@@ -187,16 +187,15 @@ def compile_program(
     shaped = [shape_of(spec) for spec in ruleset.data.components]
     _require_plain(ruleset, registry, instruments, assets)
     layout = lay_out(registry, ruleset, instruments, assets)
-    valued = np.flatnonzero(layout.what != COST)
     if not (layout.what == POSITION).any():
         raise NotFusable("the book holds nothing but balances")
-    bad = _unvalued(registry, snapshot, ruleset, layout, valued)
-    good = np.array([c for c in valued.tolist() if c not in bad], dtype=np.int64)
-    if not (layout.what[good] == POSITION).any():
-        raise NotFusable("none of the contracts of the book can be valued")
-    units = units_for(registry, layout, good, snapshot, ruleset)
+    faults = Faults(layout.size)
+    units = units_for(registry, layout, snapshot, ruleset, faults)
+    if faults.bad.all():
+        raise NotFusable("nothing that the book holds can be valued")
     _require_trusted(units.frame, shaped)
-    return _assemble(layout, shaped, units, bad)
+    with np.errstate(all="ignore"):
+        return _assemble(layout, shaped, units, faults)
 
 
 def _require_plain(ruleset: Ruleset, registry: Registry, instruments: Ints, assets: Ints) -> None:
@@ -246,29 +245,7 @@ def _require_trusted(frame: Frame, shaped: list[Shaped]) -> None:
             raise NotFusable("a feed is trusted so little that it is charged for")
 
 
-def _unvalued(
-    registry: Registry, snapshot: Snapshot, ruleset: Ruleset, layout: Layout, codes: Ints
-) -> dict[int, CrossmarginError]:
-    """Return why some codes cannot be valued: the reasons of accounts that hold one unit."""
-    positions = np.flatnonzero(layout.what == POSITION)
-    found: dict[int, CrossmarginError] = {}
-    held = codes[layout.what[codes] == POSITION]
-    book = unit_book(registry, layout, held, int(layout.item[held[0]]))
-    for row, error in evaluate_book(book, snapshot, ruleset, kernel="numba").failures.items():
-        found[int(held[row])] = error
-    carrier = next((int(layout.item[p]) for p in positions if int(p) not in found), None)
-    owned = codes[layout.what[codes] != POSITION]
-    if carrier is None or not owned.size:
-        return found
-    book = unit_book(registry, layout, owned, carrier)
-    for row, error in evaluate_book(book, snapshot, ruleset, kernel="numba").failures.items():
-        found[int(owned[row])] = error
-    return found
-
-
-def _assemble(
-    layout: Layout, shaped: list[Shaped], units: Units, bad: dict[int, CrossmarginError]
-) -> Program:
+def _assemble(layout: Layout, shaped: list[Shaped], units: Units, faults: Faults) -> Program:
     """Fill the table from the unit book."""
     frame = units.frame
     ruleset, spec = frame.ruleset, frame.ruleset.scan
@@ -290,6 +267,13 @@ def _assemble(
         fill_scan(table, layout, units, scan, nv)
     table[:, LANES * nv :] = lanes.coefficient
     _join_costs(layout, table)
+    bad = {int(units.codes[row]): error for row, error in faults.reasons.items()}
+    apart = _expired(layout, frame)
+    # Whether a coin can be valued may depend on which side it is held.
+    sided = [code for code in bad if layout.what[code] != POSITION]
+    apart[sided] = True
+    apart |= ~np.isfinite(table).all(axis=1)
+    table[apart] = np.nan
     table[list(bad)] = np.nan
     usd = frame.asset_usd_or_one
     return Program(
@@ -309,8 +293,8 @@ def _assemble(
         combine=combination(ruleset, shaped, found, levels),
         pot_usd=np.where(layout.pot_asset < 0, 1.0, usd[np.maximum(layout.pot_asset, 0)]),
         limits=limits,
-        bad=bad,
-        apart=_expired(layout, frame),
+        bad={code: error for code, error in bad.items() if layout.what[code] == POSITION},
+        apart=apart,
         protected=_protected(layout, units),
         mark=frame.view.price,
         units=units,

@@ -7,21 +7,22 @@ is written twice: a price, a haircut or a charge is decided where it always was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book import Book
+from crossmargin.book import Book, CompactBook
 from crossmargin.instruments import Registry
+from crossmargin.margin._faults import Faults
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import scanned, static_discount
+from crossmargin.margin._shared import SharedMarket
 from crossmargin.margin._stages import Stage, run_stage
 from crossmargin.margin.components import Component, Scan
-from crossmargin.margin.engine import equity, frame_for, requirement
-from crossmargin.margin.fused._layout import POSITION, Layout
+from crossmargin.margin.engine import equity, requirement
+from crossmargin.margin.fused._layout import BALANCE, COST, POSITION, Layout
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import MarketView, Snapshot
 
@@ -133,38 +134,36 @@ class Units:
 
 
 def units_for(
-    registry: Registry, layout: Layout, codes: Ints, snapshot: Snapshot, ruleset: Ruleset
+    registry: Registry, layout: Layout, snapshot: Snapshot, ruleset: Ruleset, faults: Faults
 ) -> Units:
-    """Arrange and price the unit book of some codes.
+    """Arrange and price the unit book of all codes but costs.
 
-    Raises
-    ------
-    CrossmarginError
-        When one of them cannot be priced.
+    Codes that cannot be valued are noted in `faults`, one account a code.
     """
-    positions = layout.item[codes][layout.what[codes] == POSITION]
-    book = unit_book(registry, layout, codes, int(positions[0]))
-    frame = frame_for(book, snapshot, ruleset, kernel="numba")
-    return Units(codes, frame, book.position_entry)
+    codes = np.flatnonzero(layout.what != COST)
+    positions = layout.item[layout.what == POSITION]
+    assets = layout.item[layout.what == BALANCE]
+    shared = SharedMarket(_one_of_each(registry, positions, assets), snapshot, ruleset)
+    fine = [i for i in positions.tolist() if i not in shared.refused]
+    book = unit_book(registry, layout, codes, fine[0] if fine else int(positions[0]))
+    with np.errstate(all="ignore"):
+        return Units(codes, shared.frame(book, faults), book.position_entry)
 
 
-def per_unit(units: Units, of_frame: Callable[[Frame], Floats]) -> tuple[Floats, Floats]:
-    """Split a function of holdings into what is linear in a unit and what is not.
-
-    Parameters
-    ----------
-    units : Units
-        One unit of each code.
-    of_frame : callable
-        Takes a frame and returns float64[K], a value for each account, positively homogeneous.
-
-    Returns
-    -------
-    linear, absolute : float64[K]
-        ``f(q) = q·linear + |q|·absolute`` for an account of one code.
-    """
-    up, down = of_frame(units.sized(1.0)), of_frame(units.sized(-1.0))
-    return (up - down) / 2.0, (up + down) / 2.0
+def _one_of_each(registry: Registry, instruments: Ints, assets: Ints) -> CompactBook:
+    """Return a book of one account with a unit of everything."""
+    n, b = instruments.size, assets.size
+    return CompactBook(
+        registry=registry,
+        ids=["everything"],
+        position_start=np.array([0, n]),
+        position_instrument=np.sort(instruments).astype(np.uint32),
+        position_quantity=np.ones(n),
+        position_entry=np.full(n, np.nan),
+        balance_start=np.array([0, b]),
+        balance_asset=assets.astype(np.uint32),
+        balance_amount=np.ones(b),
+    )
 
 
 def equities(frame: Frame) -> Floats:
