@@ -64,6 +64,17 @@ class CrossmarginError(Exception):
                 setattr(self, name, value)
         return self
 
+    def copy(self) -> CrossmarginError:
+        """Return an error with the same words, whose place can be filled in for itself."""
+        return type(self)(
+            self.message,
+            code=self.code,
+            account=self.account,
+            instrument=self.instrument,
+            field=self.field,
+            hint=self.hint,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the error as plain data, for JSON output and batch results."""
         return {

@@ -18,10 +18,15 @@ Ints = NDArray[np.int64]
 
 
 def _option_rows(frame: Frame) -> Ints:
-    """Positions in options that are not settled."""
+    """Positions in options that are not settled.
+
+    In a large book an option without a forward or volatility may be among them, whose accounts
+    are refused already: it is left out, because no pricer takes it.
+    """
     instrument = frame.book.position_instrument
     option = frame.terms.kind[instrument] == KIND_CODE["option"]
-    return np.flatnonzero(option & ~frame.view.settled[instrument])
+    priced = np.isfinite(frame.view.vol[instrument]) & np.isfinite(frame.view.price[instrument])
+    return np.flatnonzero(option & priced & ~frame.view.settled[instrument])
 
 
 def _buckets(*columns: Sequence[float] | Floats | Ints) -> tuple[Ints, Ints, int]:

@@ -7,7 +7,7 @@ that cannot be computed are set aside by cause, so that many of them cost little
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 Engine = Literal["auto", "fused", "vectorised"]
 
 #: Columns of a chunk's outcome.
-_EQUITY, _EQUITY_IM, _IM, _MM, _HEALTH, _PROTECTED = range(6)
+EQUITY, EQUITY_IM, IM, MM, HEALTH, PROTECTED = range(6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,8 @@ class BookColumns:
         As in :class:`~crossmargin.margin.batch.BookResult`; NaN where it failed.
     protected : bool[A]
         Accounts that touch a price which is not trusted; False where it failed.
-    failures : dict of int to CrossmarginError
-        By account: why it could not be computed.
+    failures : mapping of int to CrossmarginError
+        By account, ascending: why it could not be computed.
     components : dict of str to (float, float)
         Initial (open orders in it) and maintenance requirement of each component, before they are
         combined: totals over the accounts computed. Factors of an expression are no money and
@@ -61,7 +61,7 @@ class BookColumns:
     mm: Floats
     health: Floats
     protected: NDArray[np.bool_]
-    failures: dict[int, CrossmarginError]
+    failures: Mapping[int, CrossmarginError]
     components: dict[str, tuple[float, float]]
     engine: str
 
@@ -103,7 +103,9 @@ def evaluate_compact(
     progress : callable, optional
         Called with accounts done and accounts in all after each chunk, in the calling thread.
     engine : {"auto", "fused", "vectorised"}
-        ``"vectorised"`` runs any rule-set through the engine's stages.
+        ``"fused"``: the whole requirement in one pass over an account's rows, for rule-sets whose
+        components all have a shape that can be summed so. ``"vectorised"``: any rule-set, stage
+        by stage. ``"auto"``: the former where it can be.
 
     Returns
     -------
@@ -113,15 +115,22 @@ def evaluate_compact(
     Raises
     ------
     MarginError
-        ``MRG-030`` when the rule-set has no fused kernel and one is asked for.
+        ``MRG-030`` when one pass is asked for and the rule-set or the market needs the stages.
     """
-    if engine == "fused":
-        raise MarginError(
-            f"rule-set {ruleset.id!r} has no fused kernel",
-            code="MRG-030",
-            field="engine",
-            hint="use engine='auto'",
-        )
+    if engine != "vectorised":
+        # The compiler is loaded only where a book is large enough to want it.
+        from crossmargin.margin._fused_book import NotFusable, evaluate_fused
+
+        try:
+            return evaluate_fused(book, snapshot, ruleset, threads, progress)
+        except NotFusable as why:
+            if engine == "fused":
+                raise MarginError(
+                    f"rule-set {ruleset.id!r} cannot be computed in one pass here: {why}",
+                    code="MRG-030",
+                    field="engine",
+                    hint="use engine='auto', which then takes it stage by stage",
+                ) from None
     if ruleset.by_owner:
         return _whole(book, snapshot, ruleset, progress)
     shared = SharedMarket(book, snapshot, ruleset)
@@ -137,21 +146,22 @@ def evaluate_compact(
         done += size
         if progress is not None:
             progress(done, book.size)
-    return _columns(columns, failures, totals.rounded())
+    return columns_of(columns, failures, totals.rounded())
 
 
-def _columns(
+def columns_of(
     columns: Floats,
     failures: dict[int, CrossmarginError],
     components: dict[str, tuple[float, float]],
 ) -> BookColumns:
+    """Name the columns of an outcome."""
     return BookColumns(
-        equity=columns[_EQUITY],
-        equity_im=columns[_EQUITY_IM],
-        im=columns[_IM],
-        mm=columns[_MM],
-        health=columns[_HEALTH],
-        protected=columns[_PROTECTED] == 1.0,
+        equity=columns[EQUITY],
+        equity_im=columns[EQUITY_IM],
+        im=columns[IM],
+        mm=columns[MM],
+        health=columns[HEALTH],
+        protected=columns[PROTECTED] == 1.0,
         failures=dict(sorted(failures.items())),
         components=components,
         engine="vectorised",
@@ -165,14 +175,14 @@ def _outcomes(
     pieces = book.chunks(chunk)
     if threads <= 1:
         for first, part in pieces:
-            yield _evaluate_chunk(first, part, shared)
+            yield evaluate_chunk(first, part, shared)
         return
     pool = ThreadPoolExecutor(threads)
     waiting: list[Future[_Outcome]] = []
     try:
         # Only as many chunks as there are threads, and one more, are in memory at a time.
         for first, part in pieces:
-            waiting.append(pool.submit(_evaluate_chunk, first, part, shared))
+            waiting.append(pool.submit(evaluate_chunk, first, part, shared))
             if len(waiting) > threads:
                 yield waiting.pop(0).result()
         while waiting:
@@ -181,7 +191,7 @@ def _outcomes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _evaluate_chunk(first: int, part: Book, shared: SharedMarket) -> _Outcome:
+def evaluate_chunk(first: int, part: Book, shared: SharedMarket) -> _Outcome:
     """Evaluate some accounts; those that cannot be computed get a reason.
 
     Stages note whom they refuse and go on. What still stops the whole (a fault that no stage can
@@ -282,4 +292,4 @@ def _whole(
     if progress is not None:
         progress(book.size, book.size)
     columns = [found.equity, found.equity_im, found.im, found.mm, found.health, found.protected]
-    return _columns(np.stack(columns), found.failures, sums.rounded())
+    return columns_of(np.stack(columns), found.failures, sums.rounded())

@@ -95,6 +95,15 @@ def holdings_of(book: CompactBook, program: Program) -> Holdings:
     return Holdings(start=start, code=code, quantity=quantity, level=level)
 
 
+def protected_accounts(program: Program, holdings: Holdings) -> NDArray[np.bool_]:
+    """Return which accounts hold anything whose price is not trusted."""
+    out = np.zeros(holdings.size, dtype=bool)
+    if program.protected.any():
+        rows = np.flatnonzero(program.protected[holdings.code])
+        out[np.searchsorted(holdings.start, rows, side="right") - 1] = True
+    return out
+
+
 @numba.njit(nogil=True, cache=True)
 def _fill(
     p_start: Any, p_item: Any, p_quantity: Any, p_entry: Any, b_start: Any, b_item: Any,

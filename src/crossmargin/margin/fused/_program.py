@@ -189,13 +189,12 @@ def compile_program(
     layout = lay_out(registry, ruleset, instruments, assets)
     if not (layout.what == POSITION).any():
         raise NotFusable("the book holds nothing but balances")
-    faults = Faults(layout.size)
-    units = units_for(registry, layout, snapshot, ruleset, faults)
-    if faults.bad.all():
-        raise NotFusable("nothing that the book holds can be valued")
+    units, bad, faults = units_for(registry, layout, snapshot, ruleset)
+    if units is None:
+        raise NotFusable("none of the contracts that the book holds can be valued")
     _require_trusted(units.frame, shaped)
     with np.errstate(all="ignore"):
-        return _assemble(layout, shaped, units, faults)
+        return _assemble(layout, shaped, units, bad, faults)
 
 
 def _require_plain(ruleset: Ruleset, registry: Registry, instruments: Ints, assets: Ints) -> None:
@@ -245,7 +244,13 @@ def _require_trusted(frame: Frame, shaped: list[Shaped]) -> None:
             raise NotFusable("a feed is trusted so little that it is charged for")
 
 
-def _assemble(layout: Layout, shaped: list[Shaped], units: Units, faults: Faults) -> Program:
+def _assemble(
+    layout: Layout,
+    shaped: list[Shaped],
+    units: Units,
+    bad: dict[int, CrossmarginError],
+    faults: Faults,
+) -> Program:
     """Fill the table from the unit book."""
     frame = units.frame
     ruleset, spec = frame.ruleset, frame.ruleset.scan
@@ -267,7 +272,7 @@ def _assemble(layout: Layout, shaped: list[Shaped], units: Units, faults: Faults
         fill_scan(table, layout, units, scan, nv)
     table[:, LANES * nv :] = lanes.coefficient
     _join_costs(layout, table)
-    bad = {int(units.codes[row]): error for row, error in faults.reasons.items()}
+    bad = bad | {int(units.codes[row]): error for row, error in faults.reasons.items()}
     apart = _expired(layout, frame)
     # Whether a coin can be valued may depend on which side it is held.
     sided = [code for code in bad if layout.what[code] != POSITION]
@@ -371,7 +376,7 @@ def _sold(units: Units, spec: NakedShort) -> Floats:
 
 
 def _moved(units: Units, spec: BasisContingency) -> Floats:
-    """Return the change of one unit in both moves of the forward, times the share that is charged."""
+    """Return the change of one unit in both moves of the forward, as far as it is charged."""
     frame = units.sized(1.0)
     index = frame.book.position_instrument
     live = (frame.terms.kind[index] == KIND_CODE["option"]) & ~frame.view.settled[index]

@@ -139,15 +139,18 @@ def mark_beyond(count: int, records: Any, width: int, place: int, limit: Any, ov
 @numba.njit(nogil=True, cache=True)
 def _add_up(
     count: int, records: Any, width: int, columns: Any, parts: Any, factors: Any, usd: Any,
-    in_group: Any, sums: Any,
+    in_group: Any, out: Any, over: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Add components up in US dollars; records that cannot be valued are left out."""
+    """Add components up in US dollars, over the accounts that have a result."""
     words = records.view(np.int64)
     other = width - LANES
     for r in range(count):
         at = r * width
         group = words[at + other + GROUP_AT]
-        if not in_group[group]:
+        account = words[at + other + ACCOUNT_AT]
+        if not in_group[group] or over[account]:
+            continue
+        if np.isnan(out[account, 0] + out[account, 1] + out[account, 2] + out[account, 3]):
             continue
         for k in range(parts.shape[0]):
             for level in range(2):
@@ -156,8 +159,7 @@ def _add_up(
                     x = records[at + columns[column, 0]]
                     if columns[column, 1] >= 0:
                         x += columns[column, 2] * records[at + columns[column, 1]]
-                    if not np.isnan(x):
-                        sums[k, level] += x * factors[k, level] * usd[group]
+                    sums[k, level] += x * factors[k, level] * usd[group]
 
 
 @functools.cache
@@ -192,7 +194,10 @@ def _range_kernel(shape: Shape) -> Callable[..., None]:
             for k in range(places.size):
                 mark_beyond(count, records, width, places[k], limits[k], over)
             if parts.shape[0] > 0:
-                _add_up(count, records, width, columns, parts, factors, usd, in_group, sums)
+                _add_up(
+                    count, records, width, columns, parts, factors, usd, in_group, out, over,
+                    sums,
+                )  # fmt: skip
 
     return run
 

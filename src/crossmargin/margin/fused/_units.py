@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import Book, CompactBook
+from crossmargin.errors import CrossmarginError
 from crossmargin.instruments import Registry
 from crossmargin.margin._faults import Faults
 from crossmargin.margin._formula import Part
@@ -134,20 +135,35 @@ class Units:
 
 
 def units_for(
-    registry: Registry, layout: Layout, snapshot: Snapshot, ruleset: Ruleset, faults: Faults
-) -> Units:
+    registry: Registry, layout: Layout, snapshot: Snapshot, ruleset: Ruleset
+) -> tuple[Units | None, dict[int, CrossmarginError], Faults]:
     """Arrange and price the unit book of all codes but costs.
 
-    Codes that cannot be valued are noted in `faults`, one account a code.
+    Returns
+    -------
+    units : Units or None
+        Of the codes that this market can value; None where there is no contract among them.
+    bad : dict of int to CrossmarginError
+        By code: why the others cannot be valued.
+    faults : Faults
+        Takes what stages refuse later, one account a code of `units`.
     """
     codes = np.flatnonzero(layout.what != COST)
     positions = layout.item[layout.what == POSITION]
     assets = layout.item[layout.what == BALANCE]
     shared = SharedMarket(_one_of_each(registry, positions, assets), snapshot, ruleset)
     fine = [i for i in positions.tolist() if i not in shared.refused]
-    book = unit_book(registry, layout, codes, fine[0] if fine else int(positions[0]))
+    first = Faults(codes.size)
     with np.errstate(all="ignore"):
-        return Units(codes, shared.frame(book, faults), book.position_entry)
+        carrier = fine[0] if fine else int(positions[0])
+        shared.frame(unit_book(registry, layout, codes, carrier), first)
+        bad = {int(codes[row]): error for row, error in first.reasons.items()}
+        good = codes[~first.bad]
+        faults = Faults(good.size)
+        if not (layout.what[good] == POSITION).any():
+            return None, bad, faults
+        book = unit_book(registry, layout, good, carrier)
+        return Units(good, shared.frame(book, faults), book.position_entry), bad, faults
 
 
 def _one_of_each(registry: Registry, instruments: Ints, assets: Ints) -> CompactBook:
