@@ -147,7 +147,7 @@ def _folded(steps: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def run_steps(
     op: Any, column: Any, number: Any, columns: Any, records: Any, width: int, count: int,
     stack: Any, out: Any,
@@ -204,7 +204,7 @@ def run_steps(
         out[i] = stack[0, i]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, inline="always", error_model="numpy")
 def _two(what: int, target: Any, other: Any, count: int) -> None:
     if what == ADD:
         for i in range(count):

@@ -61,7 +61,7 @@ class Results:
     parts: dict[str, tuple[Floats, Floats]]
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
 def reduce_records(
     count: int, records: Any, width: int, columns: Any, im: Any, mm: Any, group_pot: Any,
     pot_usd: Any, in_group: Any, out: Any,
@@ -111,7 +111,10 @@ def reduce_records(
         sum_mm = (0.0 if fresh else sum_mm) + held * mm[r]
         eq = (0.0 if opens else eq) + own
         need = (0.0 if opens else need) + charge
-        ratio = eq / need if need > 0.0 else (-np.inf if eq < 0.0 else np.inf)
+        # Nothing required: endless health, unless less than nothing is there.
+        ratio = eq / (need if need > 0.0 else 1.0)
+        bare = -np.inf if eq < 0.0 else np.inf
+        ratio = ratio if need > 0.0 else bare
         ratio = np.nan if np.isnan(eq + need) else ratio
         ratio = ratio if after >= POT else np.inf
         least = np.inf if fresh else least
