@@ -279,10 +279,11 @@ class _Maker:
         rows = np.flatnonzero(((kind == _HEDGED) | (kind == _OVERLAY)) & ~spread & ~with_coin)
         what, first = np.full(rows.size, LINEAR), one[rows]
         other = self._pick(what, p.underlying[first], u[rows], np.ones(rows.size, dtype=bool))
+        other = np.where(other == first, p.sibling[first], other)
         # Deltas are matched for contracts; a sold call is covered whole.
         per = np.where(p.option[first], p.unit_usd[first], p.delta_usd[first])
         usd = lots[rows] * self.lot[first] * per
-        keep = (other != first) & ~p.option[other]
+        keep = (other >= 0) & ~p.option[other]
         size = self._lots(other, np.abs(usd) / p.unit_usd[other]) * -np.sign(lots[rows])
         out.add(owner[rows][keep], other[keep], size[keep])
 
