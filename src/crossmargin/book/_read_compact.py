@@ -37,6 +37,7 @@ Bools = NDArray[np.bool_]
 #: Every so many rows are looked at to see whether they are in some order: far more than an
 #: account has.
 _STRIDE = 997
+_BITS = 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,32 +234,34 @@ class _Reader:
 
     def _sorted_positions(self, held: _Held) -> _Sorted:
         """Put the positions of whole, regular accounts in order; what is twice is blamed."""
-        width = max(len(self.registry), 1)
-        while True:
-            number, count = self._numbers()
-            owner, rows = _owners(held.account, number)
-            code = held.code.codes(narrow(len(self.registry)))
-            code = code if rows is None else code[rows]
-            key = owner * width + code
-            order = _order(key, count * width)
-            if order is not None:
-                key, rows = key[order], order if rows is None else rows[order]
-                owner, code = owner[order], code[order]
-            twice = np.flatnonzero(key[1:] == key[:-1])
-            if not twice.size:
-                break
-            at = twice if rows is None else rows[twice]
-            self._blame_twice(at, held)
+        number, count = self._numbers()
+        owner, rows = _owners(held.account, number)
+        code = held.code.codes(narrow(len(self.registry)))
+        bits = len(self.registry).bit_length()
+        key, order = _ordered(owner, code if rows is None else code[rows], bits)
+        if order is not None:
+            rows = order if rows is None else rows[order]
+        owner = key >> bits
+        twice = np.flatnonzero(key[1:] == key[:-1])
+        if twice.size:
+            self._blame_twice(twice if rows is None else rows[twice], held)
+            whole = np.ones(count, dtype=bool)
+            whole[owner[twice]] = False
+            keep = np.flatnonzero(whole[owner])
+            rows = keep if rows is None else rows[keep]
+            owner, key, count = _renumbered(whole)[owner[keep]], key[keep], int(whole.sum())
+        key &= (1 << bits) - 1
         pick = slice(None) if rows is None else rows
-        return _Sorted(_starts(owner, count), code, held.value[pick], held.entry[pick])
+        form = narrow(len(self.registry))
+        return _Sorted(_starts(owner, count), key.astype(form), held.value[pick], held.entry[pick])
 
     def _sorted_balances(self, owned: _Rows, regular: Bools) -> _Sorted:
         number, count = self._numbers()
         owner, rows = _owners(owned.account, number)
         code = owned.code.codes(narrow(len(self.registry.assets)))
-        order = _order(owner, count)
+        owner, order = _ordered(owner, None, 0)
         if order is not None:
-            owner, rows = owner[order], order if rows is None else rows[order]
+            rows = order if rows is None else rows[order]
         pick = slice(None) if rows is None else rows
         return _Sorted(_starts(owner, count), code[pick], owned.value[pick], owned.value[:0])
 
@@ -414,23 +417,33 @@ def _owners(account: Ints, number: Ints | None) -> tuple[Ints, Ints | None]:
     return owner[rows], rows
 
 
-def _order(key: Ints, size: int) -> Ints | None:
-    """Return the order of keys below `size`, equal ones as they come; None when they are in it."""
+def _ordered(owner: Ints, code: NDArray[Any] | None, bits: int) -> tuple[Ints, Ints | None]:
+    """Sort rows by account and, where it is given, by a code of so many bits.
+
+    Returns
+    -------
+    keys : int64[n]
+        ``owner << bits | code``, in order.
+    rows : int64[n] or None
+        Where each one was, equal ones as they came; None when they were in order.
+    """
+    key = owner << bits
+    if code is not None:
+        key |= code
     if not (key[1:] < key[:-1]).any():
-        return None
-    bits = int(key.size).bit_length()
-    sample = key[::_STRIDE]
+        return key, None
+    sample, shift = owner[::_STRIDE], int(key.size).bit_length()
     mixed = int(np.count_nonzero(sample[1:] < sample[:-1])) > sample.size // 8
-    if not mixed or size >= 1 << (63 - bits):
-        # The sort of almost ordered rows (accounts in order, contracts within them not) is the
-        # one that merges runs.
-        return np.argsort(key, kind="stable")
+    if not mixed or int(owner.max()).bit_length() + bits + shift > _BITS:
+        # Almost ordered rows (accounts in order, contracts within them not) are sorted best by
+        # merging runs.
+        order = np.argsort(key, kind="stable")
+        return key[order], order
     # Numbers sort several times faster than indices: the row goes behind its key.
-    packed = key << bits
-    packed |= np.arange(key.size)
-    packed.sort()
-    packed &= (1 << bits) - 1
-    return packed
+    key <<= shift
+    key |= np.arange(key.size)
+    key.sort()
+    return key >> shift, key & ((1 << shift) - 1)
 
 
 def _starts(owner: Ints, count: int) -> Ints:
