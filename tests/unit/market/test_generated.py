@@ -91,4 +91,4 @@ def test_a_market_file_brings_it_back(tmp_path: Path) -> None:
 def test_what_it_does_not_have_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError) as caught:
         generated_market(**options)  # type: ignore[arg-type]
-    assert caught.value.code == "INP-043" and caught.value.field == next(iter(options))
+    assert caught.value.code == "INP-047" and caught.value.field == next(iter(options))
