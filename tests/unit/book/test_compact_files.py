@@ -448,3 +448,16 @@ def test_a_write_that_fails_leaves_nothing(
     with pytest.raises(InputError) as caught:
         write(large, tmp_path / "out")
     assert caught.value.code == "INP-040"
+
+
+@WRITERS
+def test_an_interrupted_write_leaves_nothing(
+    large: CompactBook, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(large, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
