@@ -24,6 +24,7 @@ from crossmargin.book._compact import CompactBook, NumberedIds, compact_book
 from crossmargin.book._compact_parquet import write_compact_parquet
 from crossmargin.book._generate import generate_book
 from crossmargin.book._location import account_without_location, book_without_location
+from crossmargin.book._major import UnderlyingMajor, underlying_major
 from crossmargin.book._mapped import write_compact
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
 from crossmargin.book._read_compact import CompactRead, read_compact
@@ -51,6 +52,7 @@ __all__ = [
     "Quote",
     "QuoteGroup",
     "Rejected",
+    "UnderlyingMajor",
     "account_schema",
     "account_without_location",
     "book_from_accounts",
@@ -64,6 +66,7 @@ __all__ = [
     "read_compact",
     "select_accounts",
     "to_float",
+    "underlying_major",
     "write_account",
     "write_book_parquet",
     "write_compact",

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book._compact import CompactBook, NumberedIds, narrow
+from crossmargin.book._drawn import (
+    TENS,
+    DrawnAccounts,
+    DrawnTrades,
+    Part,
+    joined,
+    scaled,
+    significant,
+)
 from crossmargin.book._palette import (
     CALL,
     COIN_LINEAR,
@@ -37,8 +44,6 @@ _DIRECTIONAL, _HEDGED, _OVERLAY, _MAKER, _COIN = range(len(ACCOUNT_KINDS))
 _TRADES = np.array([7.0, 4.0, 4.7, 130.0, 7.0])
 #: Makers are larger than their clients.
 _MAKER_SIZE = 20.0
-_MARK_DIGITS = 6
-_TENS = 10.0 ** np.arange(-30, 31)
 
 
 def generate_book(
@@ -104,71 +109,14 @@ def generate_book(
     return CompactBook(
         registry=registry,
         ids=NumberedIds(accounts),
-        position_start=_joined([part.held for part in parts]),
+        position_start=joined([part.held for part in parts]),
         position_instrument=np.concatenate([part.instrument for part in parts]),
         position_quantity=np.concatenate([part.quantity for part in parts]),
         position_entry=np.concatenate([part.entry for part in parts]),
-        balance_start=_joined([part.owned for part in parts]),
+        balance_start=joined([part.owned for part in parts]),
         balance_asset=np.concatenate([part.asset for part in parts]),
         balance_amount=np.concatenate([part.amount for part in parts]),
     )
-
-
-def _joined(counts: list[Ints]) -> Ints:
-    out = np.zeros(sum(one.size for one in counts) + 1, dtype=np.int64)
-    np.cumsum(np.concatenate(counts), out=out[1:])
-    return out
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some accounts: rows of each, and the rows."""
-
-    held: Ints
-    instrument: NDArray[Any]
-    quantity: Floats
-    entry: Floats
-    owned: Ints
-    asset: NDArray[Any]
-    amount: Floats
-
-    def first(self, count: int) -> _Part:
-        n, b = int(self.held[:count].sum()), int(self.owned[:count].sum())
-        return _Part(
-            self.held[:count],
-            self.instrument[:n],
-            self.quantity[:n],
-            self.entry[:n],
-            self.owned[:count],
-            self.asset[:b],
-            self.amount[:b],
-        )
-
-
-@dataclass(slots=True)
-class _Accounts:
-    """Accounts being drawn: kind, liked underlying, gross notional and cushion of each."""
-
-    kind: Ints
-    home: Ints
-    gross_usd: Floats
-    cushion: Floats
-    bias: Floats
-
-
-@dataclass(slots=True)
-class _Trades:
-    """Trades being drawn, in lots, and coins bought with them."""
-
-    owner: list[Ints]
-    instrument: list[Ints]
-    lots: list[Ints]
-    coins: Floats
-
-    def add(self, owner: Ints, instrument: Ints, lots: Ints) -> None:
-        self.owner.append(owner)
-        self.instrument.append(instrument)
-        self.lots.append(lots)
 
 
 class _Maker:
@@ -177,23 +125,23 @@ class _Maker:
     def __init__(self, registry: Registry, tables: Palette, shape: BookShape) -> None:
         self.registry, self.p, self.shape = registry, tables, shape
         self.n, self.assets = len(registry), len(registry.assets)
-        self.lot = _TENS[30 - tables.lot]
+        self.lot = TENS[30 - tables.lot]
         self.dollars = np.array([name in DOLLARS for name in registry.assets], dtype=bool)
         steps = np.arange(tables.cdf.shape[0], dtype=np.float64)
         self.flat = (tables.cdf + 2.0 * steps[:, None]).ravel()
         weights = np.array(shape.weights)
         self.kind_cdf = np.cumsum(weights) / weights.sum()
 
-    def chunk(self, rng: np.random.Generator) -> _Part:
+    def chunk(self, rng: np.random.Generator) -> Part:
         """Draw the accounts of one chunk."""
         who = self._accounts(rng)
         trades = self._trades(rng, who)
         self._hedge_makers(who, trades)
         owner, instrument, lots = self._net(trades)
-        quantity = _scaled(lots, self.p.lot[instrument])
+        quantity = scaled(lots, self.p.lot[instrument])
         entry = self._entries(rng, instrument)
         owned, asset, amount = self._balances(who, trades.coins, owner, instrument, quantity, entry)
-        return _Part(
+        return Part(
             held=np.bincount(owner, minlength=_CHUNK),
             instrument=instrument.astype(narrow(self.n)),
             quantity=quantity,
@@ -203,7 +151,7 @@ class _Maker:
             amount=amount,
         )
 
-    def _accounts(self, rng: np.random.Generator) -> _Accounts:
+    def _accounts(self, rng: np.random.Generator) -> DrawnAccounts:
         shape = self.shape
         kind = np.searchsorted(self.kind_cdf, rng.random(_CHUNK), side="right")
         home = np.searchsorted(self.p.home_cdf, rng.random(_CHUNK), side="right")
@@ -213,7 +161,7 @@ class _Maker:
         gross = shape.size_min_usd * left ** (-1.0 / shape.size_pareto)
         gross[kind == _MAKER] *= _MAKER_SIZE
         cushion = np.exp(shape.log_cushion + shape.leverage_spread * rng.standard_normal(_CHUNK))
-        return _Accounts(
+        return DrawnAccounts(
             kind=np.minimum(kind, len(ACCOUNT_KINDS) - 1),
             home=np.minimum(home, self.p.home_cdf.size - 1),
             gross_usd=np.minimum(gross, shape.size_max_usd),
@@ -232,7 +180,7 @@ class _Maker:
         picked: Ints = self.p.order[found - what * self.n]
         return picked
 
-    def _trades(self, rng: np.random.Generator, who: _Accounts) -> _Trades:
+    def _trades(self, rng: np.random.Generator, who: DrawnAccounts) -> DrawnTrades:
         p = self.p
         mean = np.maximum(_TRADES[who.kind] * self.shape.positions / 10.0 - 1.0, 0.0)
         more = np.minimum(-np.log1p(-rng.random(_CHUNK)), 6.0) * mean
@@ -256,7 +204,7 @@ class _Maker:
         covered = (kind == _HEDGED) & (which < 0.5) & (coin >= 0)
         sold_call = (kind == _OVERLAY) & ~spread
         lots = np.where(covered, -np.abs(lots), lots)
-        out = _Trades([owner], [one], [lots], np.zeros((_CHUNK, self.assets)))
+        out = DrawnTrades([owner], [one], [lots], np.zeros((_CHUNK, self.assets)))
         with_coin = covered | (sold_call & (coin >= 0))
         bought_coins = usd / np.where(coin >= 0, p.asset_usd[coin], np.inf)
         np.add.at(out.coins, (owner[with_coin], coin[with_coin]), bought_coins[with_coin])
@@ -265,7 +213,7 @@ class _Maker:
 
     def _second_legs(
         self,
-        out: _Trades,
+        out: DrawnTrades,
         kind: Ints,
         spread: NDArray[np.bool_],
         with_coin: NDArray[np.bool_],
@@ -279,10 +227,11 @@ class _Maker:
         rows = np.flatnonzero(((kind == _HEDGED) | (kind == _OVERLAY)) & ~spread & ~with_coin)
         what, first = np.full(rows.size, LINEAR), one[rows]
         other = self._pick(what, p.underlying[first], u[rows], np.ones(rows.size, dtype=bool))
+        other = np.where(other == first, p.sibling[first], other)
         # Deltas are matched for contracts; a sold call is covered whole.
         per = np.where(p.option[first], p.unit_usd[first], p.delta_usd[first])
         usd = lots[rows] * self.lot[first] * per
-        keep = (other != first) & ~p.option[other]
+        keep = (other >= 0) & ~p.option[other]
         size = self._lots(other, np.abs(usd) / p.unit_usd[other]) * -np.sign(lots[rows])
         out.add(owner[rows][keep], other[keep], size[keep])
 
@@ -302,7 +251,7 @@ class _Maker:
         """Return whole lots, at least one."""
         return np.maximum(np.rint(quantity / self.lot[instrument]), 1.0).astype(np.int64)
 
-    def _hedge_makers(self, who: _Accounts, trades: _Trades) -> None:
+    def _hedge_makers(self, who: DrawnAccounts, trades: DrawnTrades) -> None:
         """Sell the delta of each maker's options in the most traded contract of the segment."""
         p = self.p
         owner, one, lots = trades.owner[0], trades.instrument[0], trades.lots[0]
@@ -318,7 +267,7 @@ class _Maker:
         keep = (hedge >= 0) & (wanted != 0)
         trades.add(account[keep], hedge[keep], wanted[keep])
 
-    def _net(self, trades: _Trades) -> tuple[Ints, Ints, Ints]:
+    def _net(self, trades: DrawnTrades) -> tuple[Ints, Ints, Ints]:
         """Add up the trades of each account and contract; what nets to nothing is gone."""
         key = np.concatenate(trades.owner) * self.n + np.concatenate(trades.instrument)
         # Sorted with their row behind them: numbers sort several times faster than indices.
@@ -335,12 +284,12 @@ class _Maker:
         z, u = rng.standard_normal(instrument.size), rng.random(instrument.size)
         shape, option = self.shape, self.p.option[instrument]
         spread = np.where(option, shape.entry_spread_option, shape.entry_spread)
-        entry = _significant(self.p.mark[instrument] * np.exp(spread * z))
+        entry = significant(self.p.mark[instrument] * np.exp(spread * z))
         return np.where(u < shape.settled, np.nan, entry)
 
     def _balances(
         self,
-        who: _Accounts,
+        who: DrawnAccounts,
         coins: Floats,
         owner: Ints,
         instrument: Ints,
@@ -376,11 +325,11 @@ class _Maker:
         self._into_coins(who, cash)
         cash += coins
         decimals = np.where(self.dollars, 2, 6)
-        cash = np.rint(cash * _TENS[30 + decimals]) / _TENS[30 + decimals]
+        cash = np.rint(cash * TENS[30 + decimals]) / TENS[30 + decimals]
         account, asset = np.nonzero(cash)
         return np.bincount(account, minlength=_CHUNK), asset, cash[account, asset]
 
-    def _into_coins(self, who: _Accounts, cash: Floats) -> None:
+    def _into_coins(self, who: DrawnAccounts, cash: Floats) -> None:
         """Accounts with coin collateral hold in a coin what they would hold in dollars."""
         if not self.p.coins.size:
             return
@@ -391,21 +340,3 @@ class _Maker:
             usd = np.where(np.isfinite(usd), usd, 0.0)
             cash[rows, coin] += usd / self.p.asset_usd[coin]
             cash[rows, asset] = 0.0
-
-
-def _scaled(lots: Ints, decimals: Ints) -> Floats:
-    """Return ``lots × 10 ** -decimals``, rounded once."""
-    return np.asarray(
-        np.where(decimals > 0, lots / _TENS[30 + decimals], lots * _TENS[30 - decimals])
-    )
-
-
-def _significant(values: Floats) -> Floats:
-    """Round to six significant digits."""
-    with np.errstate(divide="ignore"):
-        size = np.floor(np.log10(values))
-    shift = np.where(np.isfinite(size), _MARK_DIGITS - 1 - size, 0.0).astype(np.int64)
-    shift = np.clip(shift, -30, 30)
-    scale = _TENS[30 + np.abs(shift)]
-    down = np.rint(values / scale) * scale
-    return np.asarray(np.where(shift >= 0, np.rint(values * scale) / scale, down))

@@ -57,6 +57,8 @@ class Palette:
         Settlement asset and most traded linear contract of each segment (-1: none).
     neighbour : int64[n]
         Option of the next strike; -1 where there is none.
+    sibling : int64[n]
+        Another linear contract of the same underlying; -1 where there is none.
     lot : int64[n]
         Decimals of a lot: quantities are multiples of ``10 ** -lot``.
     coin : int64[n]
@@ -91,6 +93,7 @@ class Palette:
     segment_asset: Ints
     segment_hedge: Ints
     neighbour: Ints
+    sibling: Ints
     lot: Ints
     coin: Ints
     cdf: Floats
@@ -168,6 +171,7 @@ def palette(
         segment_asset=segment_asset,
         segment_hedge=hedges,
         neighbour=_neighbours(registry, usable & option),
+        sibling=_siblings(underlying, usable & ~option, scores),
         lot=-np.floor(np.log10(_LOT_USD / np.where(usable, unit_usd, 1.0))).astype(np.int64),
         coin=coin_of[terms.underlying],
         cdf=cdf,
@@ -249,6 +253,17 @@ def _hedges(segment: Ints, count: int, linear: Bools, scores: Floats) -> Ints:
     rows = np.flatnonzero(linear)
     for row in rows[np.argsort(-scores[rows], kind="stable")]:
         out[segment[row]] = row
+    return out
+
+
+def _siblings(underlying: Ints, linear: Bools, scores: Floats) -> Ints:
+    """Return the next traded contract of the same underlying, the most traded after the last."""
+    out = np.full(linear.size, -1, dtype=np.int64)
+    for place in np.unique(underlying[linear]):
+        rows = np.flatnonzero(linear & (underlying == place))
+        rows = rows[np.argsort(scores[rows], kind="stable")]
+        if rows.size > 1:
+            out[rows] = np.roll(rows, -1)
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,20 @@ from crossmargin.book._faults import (
 from crossmargin.book._ids import ids_of_series
 from crossmargin.book._mapped import is_mapped, open_compact
 from crossmargin.book._parquet import book_from_tables
-from crossmargin.book._read_columns import Coded, Columns
+from crossmargin.book._read_columns import Columns
+from crossmargin.book._read_rows import (
+    HeldRows,
+    OrderRows,
+    Rows,
+    SortedRows,
+    or_nan,
+    ordered,
+    owners_of,
+    renumbered,
+    row_column,
+    starts_of,
+    through,
+)
 from crossmargin.book._rejected import Blame, Fault, Rejected
 from crossmargin.book._tables import TABLES, read_table
 from crossmargin.errors import CrossmarginError
@@ -108,7 +121,7 @@ class _Reader:
         rest = self._rest(names, pool_account, owned.account, held, orders)
         position = self._sorted_positions(held)
         regular = self.blame.good & self.plain
-        balance = self._sorted_balances(owned, regular)
+        balance = self._sorted_balances(owned)
         if not regular.all():
             rows = np.flatnonzero(regular)
             names, owners = names.gather(rows), owners.gather(rows)
@@ -162,11 +175,11 @@ class _Reader:
             mine = account[rows]
             self.plain[mine[mine >= 0]] = False
 
-    def _balances(self, pool_account: Ints) -> _Rows:
+    def _balances(self, pool_account: Ints) -> Rows:
         c = self.columns
-        account = _through(c.refers("balances", "pool", pool_account.size), pool_account)
+        account = through(c.refers("balances", "pool", pool_account.size), pool_account)
         asset = c.names("balances", "asset", account)
-        amount = _or_nan(c.numbers("balances", "amount"), account.size)
+        amount = or_nan(c.numbers("balances", "amount"), account.size)
         pending = None
         for column in ("location", "proof_ns", "pending"):
             if c.missing("balances", column):
@@ -180,17 +193,17 @@ class _Reader:
                 self._set_apart(account, here.astype(np.int64))
         debt = None if pending is None else pending & (amount < 0)
         c.check("balances", "amount", amount, debt, account)
-        return _Rows(account, asset, amount)
+        return Rows(account, asset, amount)
 
-    def _positions(self, pool_account: Ints) -> _Held:
+    def _positions(self, pool_account: Ints) -> HeldRows:
         c = self.columns
         pool = c.refers("positions", "pool", pool_account.size)
-        account = _through(pool, pool_account)
+        account = through(pool, pool_account)
         instrument = c.names("positions", "instrument", account)
         legs = c.names("positions", "leg", account)
         side = None if legs.all_are(0) else legs.codes()
-        quantity = _or_nan(c.numbers("positions", "quantity"), account.size)
-        entry = _or_nan(c.numbers("positions", "entry"), account.size)
+        quantity = or_nan(c.numbers("positions", "quantity"), account.size)
+        entry = or_nan(c.numbers("positions", "entry"), account.size)
         off = astray_quantity(quantity, side)
         c.check("positions", "quantity", quantity, off, account, instrument)
         free = astray_entry(entry, instrument.at, self.registry)
@@ -203,67 +216,71 @@ class _Reader:
                 low = values <= 0 if column == "leverage" else values < 0
                 c.check("positions", column, values, low, account, instrument)
                 self._set_apart(account, np.flatnonzero(~np.isnan(values)))
-        return _Held(account, instrument, quantity, entry, pool, side)
+        return HeldRows(account, instrument, quantity, entry, pool, side)
 
-    def _orders(self, pool_account: Ints) -> _Orders:
+    def _orders(self, pool_account: Ints) -> OrderRows:
         """Check orders, their legs and quote groups; accounts that have any are set apart."""
         c = self.columns
-        groups = _through(c.refers("quote_groups", "pool", pool_account.size), pool_account)
-        account = _through(c.refers("orders", "pool", pool_account.size), pool_account)
+        groups = through(c.refers("quote_groups", "pool", pool_account.size), pool_account)
+        account = through(c.refers("orders", "pool", pool_account.size), pool_account)
         c.texts("orders", "id", account)
         group = c.refers("orders", "group", groups.size, account)
-        leg = _through(c.refers("order_legs", "order", account.size), account)
+        leg = through(c.refers("order_legs", "order", account.size), account)
         held = c.names("order_legs", "instrument", leg)
-        quantity = _or_nan(c.numbers("order_legs", "quantity"), leg.size)
+        quantity = or_nan(c.numbers("order_legs", "quantity"), leg.size)
         c.check("order_legs", "quantity", quantity, quantity == 0, leg, held)
-        price = _or_nan(c.numbers("order_legs", "price"), leg.size)
+        price = or_nan(c.numbers("order_legs", "price"), leg.size)
         c.check("order_legs", "price", price, price < 0, leg, held)
         c.texts("quote_groups", "id", groups)
-        limit = _or_nan(c.numbers("quote_groups", "limit_usd"), groups.size)
+        limit = or_nan(c.numbers("quote_groups", "limit_usd"), groups.size)
         limit = np.where(np.isposinf(limit), 0.0, limit)
         c.check("quote_groups", "limit_usd", limit, limit < 0, groups)
         for owner in (account, groups):
             self._set_apart(owner, np.arange(owner.size))
-        return _Orders(account, group, leg, groups)
+        return OrderRows(account, group, leg, groups)
 
-    def _sorted_positions(self, held: _Held) -> _Sorted:
+    def _sorted_positions(self, held: HeldRows) -> SortedRows:
         """Put the positions of whole, regular accounts in order; what is twice is blamed."""
-        width = max(len(self.registry), 1)
-        while True:
-            number, count = self._numbers()
-            owner, rows = _owners(held.account, number)
-            code = held.code.codes(narrow(len(self.registry)))
-            code = code if rows is None else code[rows]
-            key = owner * width + code
-            order = _order(key, count * width)
-            if order is not None:
-                key, rows = key[order], order if rows is None else rows[order]
-                owner, code = owner[order], code[order]
-            twice = np.flatnonzero(key[1:] == key[:-1])
-            if not twice.size:
-                break
-            at = twice if rows is None else rows[twice]
-            self._blame_twice(at, held)
-        pick = slice(None) if rows is None else rows
-        return _Sorted(_starts(owner, count), code, held.value[pick], held.entry[pick])
-
-    def _sorted_balances(self, owned: _Rows, regular: Bools) -> _Sorted:
         number, count = self._numbers()
-        owner, rows = _owners(owned.account, number)
-        code = owned.code.codes(narrow(len(self.registry.assets)))
-        order = _order(owner, count)
+        owner, rows = owners_of(held.account, number)
+        code = held.code.codes(narrow(len(self.registry)))
+        bits = len(self.registry).bit_length()
+        key, order = ordered(owner, code if rows is None else code[rows], bits)
         if order is not None:
-            owner, rows = owner[order], order if rows is None else rows[order]
+            rows = order if rows is None else rows[order]
+        owner = key >> bits
+        twice = np.flatnonzero(key[1:] == key[:-1])
+        if twice.size:
+            self._blame_twice(twice if rows is None else rows[twice], held)
+            whole = np.ones(count, dtype=bool)
+            whole[owner[twice]] = False
+            keep = np.flatnonzero(whole[owner])
+            rows = keep if rows is None else rows[keep]
+            owner, key, count = renumbered(whole)[owner[keep]], key[keep], int(whole.sum())
+        key &= (1 << bits) - 1
         pick = slice(None) if rows is None else rows
-        return _Sorted(_starts(owner, count), code[pick], owned.value[pick], owned.value[:0])
+        form = narrow(len(self.registry))
+        return SortedRows(
+            starts_of(owner, count), key.astype(form), held.value[pick], held.entry[pick]
+        )
+
+    def _sorted_balances(self, owned: Rows) -> SortedRows:
+        number, count = self._numbers()
+        owner, rows = owners_of(owned.account, number)
+        code = owned.code.codes(narrow(len(self.registry.assets)))
+        owner, order = ordered(owner, None, 0)
+        if order is not None:
+            rows = order if rows is None else rows[order]
+        pick = slice(None) if rows is None else rows
+        return SortedRows(starts_of(owner, count), code[pick], owned.value[pick], owned.value[:0])
 
     def _numbers(self) -> tuple[Ints | None, int]:
         """Return the new number of each account, -1 for those left out, and how many stay."""
         chosen = self.blame.good & self.plain
         count = int(chosen.sum())
-        return (None if count == self.size else _renumbered(chosen)), count
+        return (None if count == self.size else renumbered(chosen)), count
 
-    def _blame_twice(self, rows: Ints, held: _Held) -> None:
+    def _blame_twice(self, rows: Ints, held: HeldRows) -> None:
         instrument, registry = held.code.at(rows), self.registry
 
         def say(item: int, name: str | None) -> CrossmarginError:
@@ -274,14 +291,14 @@ class _Reader:
         self.blame.add(fault, held.account[rows])
 
     def _rest(
-        self, names: pl.Series, pool_account: Ints, balance: Ints, held: _Held, orders: _Orders
+        self, names: pl.Series, pool_account: Ints, balance: Ints, held: HeldRows, orders: OrderRows
     ) -> Book | None:
         """Return the whole accounts that need more columns than the narrow ones."""
         self._blame_rest(held, orders)
         chosen = self.blame.good & ~self.plain
         if not chosen.any():
             return None
-        number = _renumbered(chosen)
+        number = renumbered(chosen)
         owner = {
             "accounts": np.arange(self.size),
             "pools": pool_account,
@@ -306,11 +323,11 @@ class _Reader:
                 if field.into:
                     old = self.columns.series(table, field.column)[rows[table]]
                     new = place[field.into][old.fill_null(-1).to_numpy()]
-                    frame = frame.with_columns(_column(field.column, new))
+                    frame = frame.with_columns(row_column(field.column, new))
             frames[table] = frame
         return book_from_tables(frames, self.registry)
 
-    def _blame_rest(self, held: _Held, orders: _Orders) -> None:
+    def _blame_rest(self, held: HeldRows, orders: OrderRows) -> None:
         """Blame what only irregular accounts can have: a leg twice, a group that is gone."""
         wide = np.append(~self.plain, False)
         mine = np.flatnonzero(wide[held.account]) if wide.any() else np.empty(0, dtype=np.int64)
@@ -335,93 +352,3 @@ class _Reader:
             values, size = orders.group[rows], orders.groups.size
             owner = orders.account[rows]
             self.columns.blame_reference("orders", "group", rows, values, owner, size)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows of a table: account, name and number of each."""
-
-    account: Ints
-    code: Coded
-    value: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Held(_Rows):
-    """Rows of positions; `side` is None when all are net."""
-
-    entry: Floats
-    pool: Ints
-    side: Ints | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Orders:
-    """Account and group of each order; accounts of legs and of quote groups."""
-
-    account: Ints
-    group: Ints
-    leg: Ints
-    groups: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class _Sorted:
-    """Rows in the order of accounts."""
-
-    start: Ints
-    code: NDArray[Any]
-    value: Floats
-    entry: Floats
-
-
-def _column(name: str, values: Ints) -> pl.Series:
-    import polars as pl
-
-    series = pl.Series(name, values, dtype=pl.Int64)
-    return series.replace(-1, None) if (values < 0).any() else series
-
-
-def _or_nan(values: Floats | None, size: int) -> Floats:
-    return np.full(size, np.nan) if values is None else values
-
-
-def _through(rows: Ints, owner: Ints) -> Ints:
-    """Return the account of what each row refers to, -1 where it refers to nothing."""
-    if not rows.size or not owner.size:
-        return np.full(rows.size, -1, dtype=np.int64)
-    if rows.min() >= 0:
-        return owner[rows]
-    return np.where(rows >= 0, owner[rows], -1)
-
-
-def _renumbered(chosen: Bools) -> Ints:
-    return np.where(chosen, np.cumsum(chosen) - 1, -1)
-
-
-def _owners(account: Ints, number: Ints | None) -> tuple[Ints, Ints | None]:
-    """Return the new account of each row that stays, and which rows those are (None: all)."""
-    if number is None and not (account.size and account.min() < 0):
-        return account, None
-    table = np.arange(account.max(initial=-1) + 1) if number is None else number
-    owner = np.where(account >= 0, table[account], -1)
-    rows = np.flatnonzero(owner >= 0)
-    return owner[rows], rows
-
-
-def _order(key: Ints, size: int) -> Ints | None:
-    """Return the order of keys below `size`, equal ones as they come; None when they are in it."""
-    if not (key[1:] < key[:-1]).any():
-        return None
-    rows = key.size
-    if size < np.iinfo(np.int64).max // (rows + 1):
-        # Numbers sort several times faster than indices: the row goes behind its key.
-        ordered: Ints = np.sort(key * rows + np.arange(rows)) % rows
-        return ordered
-    return np.argsort(key, kind="stable")
-
-
-def _starts(owner: Ints, count: int) -> Ints:
-    out = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(owner, minlength=count), out=out[1:])
-    return out

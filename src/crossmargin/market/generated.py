@@ -17,12 +17,9 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 
 from crossmargin.errors import InputError
 from crossmargin.instruments import (
@@ -37,7 +34,11 @@ from crossmargin.instruments import (
     deribit_name,
 )
 from crossmargin.instruments import expiry_ns_from_date as eight_o_clock
-from crossmargin.market._figures import Certainty, convert_rule, parse_toml, shipped_text
+from crossmargin.market._generated_table import (
+    GeneratedTable,
+    GeneratedUnderlying,
+    generated_table,
+)
 from crossmargin.market.liquidity import Liquidity
 from crossmargin.market.snapshot import AssetPrice, Forward, InstrumentQuote, Snapshot
 from crossmargin.market.svi import SviSlice
@@ -46,80 +47,16 @@ from crossmargin.units import NS_PER_SECOND, parse_time, year_fraction
 #: How linear or inverse a generated market is.
 VenueKind = Literal["inverse", "linear", "mixed"]
 
-_FILE = "generated_market.toml"
 _DAYS_A_YEAR = 365.0
 #: What a strike, as a multiple of a power of ten, may be a multiple of: 70,000 and 72,500, not
 #: 71,837.
 _STEPS = (1.0, 2.0, 2.5, 5.0)
 _DIGITS = 10
 
-Positive = Annotated[float, Meta(gt=0)]
-
-
-class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Strict data."""
-
-
-class _Source(_Data, frozen=True, kw_only=True):
-    title: str
-    date: str
-    confidence: Certainty
-
-
-class _Calendar(_Data, frozen=True, kw_only=True):
-    as_of: str
-    expiry_days: list[int]
-    future_days: list[int]
-
-
-class _Shape(_Data, frozen=True, kw_only=True):
-    rho: Annotated[float, Meta(gt=-1, lt=1)]
-    eta: Positive
-    vol_decay_years: Positive
-    strike_width: Positive
-
-
-class _Noise(_Data, frozen=True, kw_only=True):
-    price: float
-    vol: float
-    basis: float
-    perpetual: float
-    funding_8h: float
-
-
-class _Underlying(_Data, frozen=True, kw_only=True):
-    asset: str
-    price_usd: Positive
-    vol_short: Positive
-    vol_long: Positive
-    basis: float
-    options: Positive
-    inverse: bool
-    adv_usd: Positive
-    open_interest_usd: Positive
-    half_spread: Positive
-
-
-class _Table(_Data, frozen=True, kw_only=True):
-    format: Literal["crossmargin-generated-market/1"]
-    id: str
-    title: str
-    source: _Source
-    calendar: _Calendar
-    dollars: dict[str, Positive]
-    shape: _Shape
-    noise: _Noise
-    underlyings: list[_Underlying]
-
-
-@lru_cache(maxsize=1)
-def _table() -> _Table:
-    return convert_rule(parse_toml(shipped_text(_FILE), _FILE), _Table, _FILE)
-
 
 def generated_underlyings() -> list[str]:
     """Return the underlyings that a generated market may have, most traded first."""
-    return [one.asset for one in _table().underlyings]
+    return [one.asset for one in generated_table().underlyings]
 
 
 def generated_market(
@@ -162,7 +99,7 @@ def generated_market(
     Raises
     ------
     InputError
-        ``INP-043`` for an underlying, dollar or kind that the file does not have.
+        ``INP-047`` for an underlying, dollar or kind that the file does not have.
 
     Notes
     -----
@@ -170,7 +107,7 @@ def generated_market(
     (any `venue_kind`), ``derive-pm2`` takes all; `dydx-v4` and `hyperliquid` take linear
     perpetuals.
     """
-    table = _table()
+    table = generated_table()
     chosen = _chosen(table, underlyings)
     _require(dollar in table.dollars, f"{dollar!r} is not a dollar of it", table.dollars, "dollar")
     known = ("spot", "perpetual", "future", "option")
@@ -192,13 +129,13 @@ def _require(true: bool, says: str, known: Collection[str], field: str) -> None:
     if not true:
         raise InputError(
             f"the generated market: {says}",
-            code="INP-043",
+            code="INP-047",
             field=field,
             hint="choose among " + ", ".join(known),
         )
 
 
-def _chosen(table: _Table, names: Sequence[str] | None) -> list[_Underlying]:
+def _chosen(table: GeneratedTable, names: Sequence[str] | None) -> list[GeneratedUnderlying]:
     known = {one.asset: one for one in table.underlyings}
     if names is None:
         return list(known.values())
@@ -215,7 +152,9 @@ def _round(value: float) -> float:
 class _Draw:
     """The prices: drawn once for all underlyings of the file, so that a choice moves none."""
 
-    def __init__(self, table: _Table, chosen: list[_Underlying], rng: np.random.Generator) -> None:
+    def __init__(
+        self, table: GeneratedTable, chosen: list[GeneratedUnderlying], rng: np.random.Generator
+    ) -> None:
         self.table, self.chosen = table, chosen
         self.as_of_ns = parse_time(table.calendar.as_of, field="calendar.as_of")
         noise = table.noise
@@ -330,11 +269,11 @@ class _Listing:
     """What is listed."""
 
     def __init__(
-        self, table: _Table, venue_kind: VenueKind, kinds: frozenset[Kind], dollar: str
+        self, table: GeneratedTable, venue_kind: VenueKind, kinds: frozenset[Kind], dollar: str
     ) -> None:
         self.table, self.venue_kind, self.kinds, self.dollar = table, venue_kind, kinds, dollar
 
-    def _terms(self, one: _Underlying) -> list[tuple[str, str]]:
+    def _terms(self, one: GeneratedUnderlying) -> list[tuple[str, str]]:
         """Return quote and settlement of each family of contracts on an underlying."""
         inverse, linear = ("USD", one.asset), (self.dollar, self.dollar)
         if self.venue_kind == "mixed":
