@@ -28,6 +28,16 @@ from crossmargin.margin.kernels._layout import (
     run_in_threads,
 )
 
+__all__ = [
+    "CheckedRows",
+    "GridTable",
+    "check_rows",
+    "grid_table",
+    "worst_of_grid",
+    "worst_of_grid_reference",
+    "worst_of_groups",
+]
+
 Floats = NDArray[np.float64]
 
 

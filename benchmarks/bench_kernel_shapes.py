@@ -1,8 +1,8 @@
-"""Kernels beyond the bare worst of a grid: tails, the float32 screen, linear rows, uneven accounts.
+"""The kernels in other shapes: the best selection of tails, linear rows, groups, uneven accounts.
 
-Rows: expected shortfall against the same kernel with a selection of every account's tail, decisions
-of the screen that differ from float64, and what summing linear rows first, several groups an
-account and uneven numbers of positions cost or save.
+``bench_grid`` and ``bench_kernels`` carry the targets. Here stand expected shortfall against the
+quickest selection that we know (for each width of row and precision), and what summing linear rows
+first, several groups an account and uneven numbers of positions save or cost.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from benchmarks.harness import (
     Scale,
     interleaved,
     number,
-    ratio_row,
     report,
-    target,
 )
 from benchmarks.problem import Problem, make_problem
 from numba import njit
@@ -32,23 +30,16 @@ from crossmargin.margin.kernels.linear import (
     linear_rows,
     worst_of_grid_collapsed,
 )
-from crossmargin.margin.kernels.screen import breaches, screened_book
 from crossmargin.margin.kernels.tail import tail_means
 
 LEVEL = 0.975
 #: Accounts of which the rival keeps all scenarios at once before it selects: 1 MiB of float64.
 HELD = 128
-SCREENED = 10_000_000
 
 
 def run(scale: Scale) -> list[Measure]:
-    """Measure tails, screen, linear rows and shapes of books."""
-    return [
-        *tails(scale),
-        *screen(scale),
-        *linear(scale),
-        *shapes(scale),
-    ]
+    """Measure tails, linear rows and shapes of books."""
+    return [*tails(scale), *linear(scale), *shapes(scale)]
 
 
 # ------------------------------------------------------------------------- expected shortfall
@@ -238,77 +229,19 @@ def tails(scale: Scale) -> list[Measure]:
             f"a memory; tail of a table 3 % away: {number(ours.median * each)} µs; kernel and "
             f"{against}; 'kernel' is the worst alone, 'fresh' with its own last tail"
         )
-        if (scenarios, dtype) == (1000, "float64"):
-            rows.append(ratio_row("es-tail", times[best], ours, f"rival {best}; {detail}"))
-        else:
-            ratio = times[best].over(ours)
-            title = f"ES 97.5 %, S = {scenarios}, {dtype}, against kernel + the best selection"
-            rows.append(
-                report(
-                    title, ratio.median, "x", detail, low=ratio.low, high=ratio.high,
-                    better="higher",
-                )
-            )  # fmt: skip
+        ratio = times[best].over(ours)
+        rows.append(
+            report(
+                f"ES 97.5 %, S = {scenarios}, {dtype}: kernel + the best selection slower by",
+                ratio.median,
+                "x",
+                f"the best is {best}; {detail}",
+                low=ratio.low,
+                high=ratio.high,
+                better="higher",
+            )
+        )
     return rows
-
-
-# --------------------------------------------------------------------------------- the screen
-
-
-def lines_about(worst: np.ndarray, bound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw lines: on the result, a step beside it, within the screen's doubt, and far away."""
-    kind = rng.integers(0, 8, worst.size)
-    near = worst + bound * rng.uniform(-2.0, 2.0, worst.size)
-    far = worst + np.abs(worst) * rng.normal(0.0, 0.5, worst.size)
-    steps = [worst, np.nextafter(worst, np.inf), np.nextafter(worst, -np.inf)]
-    return np.select([kind == 0, kind == 1, kind == 2, kind == 3], [*steps, near], far)
-
-
-def screen(scale: Scale) -> list[Measure]:
-    """Count decisions that differ, over many books; time a book whose lines lie as in life."""
-    batch = min(scale.accounts, 1_000_000)
-    batches = SCREENED // 1_000_000 if scale.accounts >= 1_000_000 else 2
-    differ = doubtful = 0
-    for seed in range(batches):
-        problem = make_problem(batch, seed=100 + seed)
-        book = check_rows(1_500, problem.start, problem.code, problem.quantity)
-        screened = screened_book(problem.table, book)
-        worst = worst_of_grid(problem.table, book)
-        rng = np.random.default_rng(seed)
-        lines = lines_about(worst, screened.bound.astype(np.float64), rng)
-        got = breaches(problem.table, screened, lines, threads=2)
-        differ += int((got.breached != (worst < lines)).sum())
-        doubtful += got.doubtful
-    total = batch * batches
-    wide, narrow = grid_table(problem.table), grid_table(problem.table, np.float32)
-    ordinary = worst * np.exp(rng.normal(0.7, 0.7, batch))
-    times = interleaved(
-        {
-            "double": lambda: worst_of_grid(wide, book) < ordinary,
-            "screened": lambda: breaches(wide, screened, ordinary, narrow=narrow),
-        },
-        scale,
-    )
-    ratio = times["double"].over(times["screened"])
-    left = breaches(wide, screened, ordinary, narrow=narrow).doubtful
-    return [
-        target(
-            "screen",
-            float(differ),
-            f"{total:,} random accounts × 10 × 32, half of their lines on the result, a unit in "
-            f"the last place beside it or within the bound; {doubtful:,} went to float64",
-        ),
-        report(
-            "screened decision against float64 decision",
-            ratio.median,
-            "x",
-            f"{batch:,} accounts × 10 × 32, one thread; lines at lognormal distances, {left:,} "
-            f"doubtful",
-            low=ratio.low,
-            high=ratio.high,
-            better="higher",
-        ),
-    ]
 
 
 # ------------------------------------------------------------------------ linear rows, shapes
