@@ -159,3 +159,62 @@ def test_scratch_begins_on_a_cache_line():
             array = vec.aligned_empty((size, 3), dtype)
             assert array.ctypes.data % 64 == 0 and array.shape == (size, 3)
             assert array.flags.c_contiguous and array.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("spare", [0, 1, 5])
+def test_lanes_below_a_line_are_kept_in_their_order(dtype, spare):
+    nv = 3
+    table, stride, codes, quantity, lanes = case(dtype, np.uint16, nv)
+    real = lanes - spare
+
+    @njit
+    def run(full, out, table, codes, quantity, limit):
+        vec.fma_rows(full, table, stride, 0, codes, quantity, 0, 7, nv)
+        return vec.fma_rows_below(out, 2, limit, table, stride, 0, codes, quantity, 0, 7, real)
+
+    full, out = np.empty(lanes, dtype), np.full(2 * lanes + 16, 7.0, dtype)
+    run(full, out, table, codes, quantity, dtype(0.0))
+    for limit in (np.inf, -np.inf, full[4], np.nextafter(full[4], dtype(-np.inf)), dtype(0.0)):
+        end = run(full, out, table, codes, quantity, dtype(limit))
+        kept = full[:real][full[:real] <= limit]
+        assert end == 2 + kept.size
+        assert np.array_equal(out[2:end], kept)
+        assert (out[:2] == 7.0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [1, 8, 13, 16, 40])
+def test_searches_among_kept_numbers(dtype, n):
+    rng = np.random.default_rng(n)
+    kept = np.full(n + 32, np.inf, dtype)
+    kept[:n] = rng.integers(-4, 5, n)
+
+    @njit
+    def run(values, out, n, limit):
+        return (
+            vec.count_below(values, n, limit),
+            vec.largest_below(values, n, limit),
+            vec.smallest_above(values, n, limit),
+            vec.pack_below(out, 1, values, n, limit),
+        )
+
+    mine = kept[:n]
+    for limit in np.arange(-5.0, 6.0, 0.5).astype(dtype):
+        out = np.zeros(n + 32, dtype)
+        count, below, above, end = run(kept, out, n, limit)
+        lower, higher = mine[mine < limit], mine[mine > limit]
+        assert count == lower.size and end == 1 + lower.size
+        assert below == (lower.max() if lower.size else -np.inf)
+        assert above == (higher.min() if higher.size else np.inf)
+        assert np.array_equal(out[1:end], lower)
+
+
+def test_a_block_is_filled():
+    @njit
+    def run(out):
+        vec.block_fill(out, 3, 2.5, 2)
+
+    out = np.zeros(24)
+    run(out)
+    assert (out[3:19] == 2.5).all() and out.sum() == 40.0
