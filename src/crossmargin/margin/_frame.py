@@ -95,6 +95,29 @@ def buckets(key: Ints) -> tuple[Ints, Ints]:
     return order[new], bucket
 
 
+def bucket_rows(*columns: Ints | Floats) -> tuple[Ints, Ints]:
+    """Give the distinct rows of some columns numbers in lexicographic order; see :func:`buckets`.
+
+    Parameters
+    ----------
+    *columns : int64[N] or float64[N]
+        The first one decides first.
+    """
+    size = columns[0].size
+    if not size:
+        empty = np.empty(0, dtype=np.int64)
+        return empty, empty
+    order = np.lexsort(columns[::-1])
+    new = np.zeros(size, dtype=np.bool_)
+    new[0] = True
+    for column in columns:
+        ordered = column[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+    bucket = np.empty(size, dtype=np.int64)
+    bucket[order] = np.cumsum(new) - 1
+    return order[new], bucket
+
+
 def in_turns(place: Ints) -> list[Ints]:
     """Split rows so that each turn has at most one row of a place, in the order given.
 
