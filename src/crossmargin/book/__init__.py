@@ -28,9 +28,8 @@ from crossmargin.book._mapped import write_compact
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
 from crossmargin.book._read_compact import CompactRead, read_compact
 from crossmargin.book._rejected import Rejected
-from crossmargin.book._select import select_accounts
-from crossmargin.book._shape import ACCOUNT_KINDS, BookShape
 from crossmargin.book._select import join_books, select_accounts
+from crossmargin.book._shape import ACCOUNT_KINDS, BookShape
 
 __all__ = [
     "ABSURD",

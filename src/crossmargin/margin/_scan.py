@@ -84,12 +84,25 @@ class Discounted:
 
     def change(self, v: Floats) -> Floats:
         """Change of value that counts: shocked and discounted, less today's undiscounted."""
-        then = self.base[:, None] + v
-        factor = np.where(then >= 0, self.long[:, None], self.short[:, None])
-        # Segments without options have no base and a factor of 1: their change stays exact.
-        return np.where(
-            (self.long == 1.0)[:, None] & (factor == 1.0), v, then * factor - (self.base[:, None])
-        )
+        # Segments without options have no base and factors of 1: their change stays exact.
+        rows = np.flatnonzero((self.long != 1.0) | (self.short != 1.0))
+        if not rows.size:
+            return v
+        every = rows.size == v.shape[0]
+        mine = v if every else v[rows]
+        base = self.base[rows, None]
+        then = mine + base
+        factor = np.where(then >= 0, self.long[rows, None], self.short[rows, None])
+        then *= factor
+        then -= base
+        if (self.long[rows] == 1.0).any():
+            same = (self.long[rows, None] == 1.0) & (factor == 1.0)
+            then = np.where(same, mine, then)
+        if every:
+            return then
+        out = v.copy()
+        out[rows] = then
+        return out
 
     def factor(self, v: Floats) -> Floats:
         """Return the factor at one change per segment."""
@@ -114,13 +127,14 @@ class _Phi:
         if not self.turned.any():
             return counted
         # Either direction of a turned surface may happen, expiry by expiry.
-        return np.where(self.turned, -np.abs(counted), counted)
+        counted[:, self.turned] = -np.abs(counted[:, self.turned])
+        return counted
 
     def _counted(self, v: Floats) -> Floats:
         tail = bool(self.tail.any())
         whole = bool((self.offset == 1.0).all() and np.isinf(self.cap).all())
         if whole and not tail:
-            return v * self.weight
+            return np.asarray(v * self.weight)
         gain = np.maximum(v, 0.0)
         gain *= self.weight
         gain *= self.offset[:, None]
