@@ -62,6 +62,11 @@ class NumberedIds(Sequence[str]):
             raise IndexError(index)
         return self._name(index % self._count)
 
+    def pick(self, rows: list[int]) -> list[str]:
+        """Return the names of some numbers within the range."""
+        prefix, digits = self._prefix, self._digits
+        return [f"{prefix}{row:0{digits}d}" for row in rows]
+
     def _name(self, index: int) -> str:
         return f"{self._prefix}{index:0{self._digits}d}"
 
@@ -188,7 +193,11 @@ class CompactBook:
                 code="INP-008",
                 hint="accounts with orders, pools or legs are in `rest`",
             )
-        names = [self.ids[int(i)] for i in rows]
+        chosen_ids = rows.tolist()
+        if isinstance(self.ids, NumberedIds):
+            names = self.ids.pick(chosen_ids)
+        else:
+            names = [self.ids[i] for i in chosen_ids]
         held, p_rows = _spans(self.position_start, rows)
         owned, b_rows = _spans(self.balance_start, rows)
         n, b, a = p_rows.size, b_rows.size, rows.size

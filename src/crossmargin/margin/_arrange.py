@@ -138,7 +138,7 @@ def arrange(book: Book, ruleset: Ruleset, faults: Faults | None = None) -> Arran
     pools = np.concatenate([book.position_pool, book.balance_pool, leg_pool])
     if by == "position":
         # Every pool has a wallet, also an empty one: fenced margin comes from somewhere.
-        own = np.unique(book.position_pool)
+        own = np.flatnonzero(np.bincount(book.position_pool, minlength=1))
         pools = np.concatenate([pools, own])
         assets = np.concatenate([assets, np.full(own.size, unit, dtype=np.int64)])
         marks = np.concatenate([marks, np.full(own.size, -1, dtype=np.int64)])
@@ -192,16 +192,13 @@ def _netted_expiry(ruleset: Ruleset, terms: Terms, instrument: Ints) -> Ints:
 
 def _held_position(book: Book, leg_pool: Ints) -> Ints:
     """Return, for each order leg, the position in the same instrument and pool, else -1."""
-    held = {
-        (int(pool), int(instrument)): row
-        for row, (pool, instrument) in reversed(
-            list(enumerate(zip(book.position_pool, book.position_instrument)))
-        )
-    }
-    return np.array(
-        [held.get((int(p), int(i)), -1) for p, i in zip(leg_pool, book.leg_instrument)],
-        dtype=np.int64,
-    )
+    if not leg_pool.size or not book.position_pool.size:
+        return np.full(leg_pool.size, -1, dtype=np.int64)
+    width = len(book.registry)
+    held, row = np.unique(book.position_pool * width + book.position_instrument, return_index=True)
+    key = leg_pool * width + book.leg_instrument
+    place = np.minimum(np.searchsorted(held, key), held.size - 1)
+    return np.where(held[place] == key, row[place], -1)
 
 
 def _stressed(

@@ -19,6 +19,7 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._cuts import Cuts, haircuts
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._lookup import distinct
 from crossmargin.margin.components import Debt, ProfitRule
 
 Floats = NDArray[np.float64]
@@ -70,23 +71,34 @@ def run_debts(spec: Debt, frame: Frame) -> tuple[Floats, Floats]:
     RulesetError
         ``RUL-015`` when a coin is owed whose liability weight is not known.
     """
-    book = frame.book
-    for asset in np.unique(book.balance_asset[book.balance_amount < 0]):
-        name = book.registry.assets[asset]
-        if spec.assets is not None and name not in spec.assets:
-            raise RulesetError(
-                f"the account owes {name}, whose liability weight rule-set "
-                f"{frame.ruleset.id!r} does not know",
-                code="RUL-015",
-                field=f"collateral.assets.{name}.liability_im",
-                hint=f"supply liability_im and liability_mm, and add {name} to "
-                f"components.{spec.name}.assets",
-            )
+    if spec.assets is not None:
+        _refuse_unknown(spec, frame)
     at_market = balances_at_market(frame)
     profit, value = frame.position_values()
     cuts = haircuts(frame, at_market, profit, counted_options(frame, value))
     im, mm = debts(frame, at_market, cuts)
     return im, mm
+
+
+def _refuse_unknown(spec: Debt, frame: Frame) -> None:
+    """Refuse accounts that owe a coin whose liability weight is not known."""
+    book, names = frame.book, frame.book.registry.assets
+    known = np.array([name in (spec.assets or ()) for name in names], dtype=np.bool_)
+    rows = np.flatnonzero((book.balance_amount < 0) & ~known[book.balance_asset])
+    rows = rows[np.argsort(book.balance_asset[rows], kind="stable")]
+
+    def reason(row: int) -> RulesetError:
+        name = names[int(book.balance_asset[rows[row]])]
+        return RulesetError(
+            f"the account owes {name}, whose liability weight rule-set "
+            f"{frame.ruleset.id!r} does not know",
+            code="RUL-015",
+            field=f"collateral.assets.{name}.liability_im",
+            hint=f"supply liability_im and liability_mm, and add {name} to "
+            f"components.{spec.name}.assets",
+        )
+
+    frame.refuse(frame.arrangement.balance_pot[rows], reason)
 
 
 def withheld(
@@ -118,7 +130,7 @@ def _profit_withheld(frame: Frame, parts: Mapping[str, Part], profit: Floats) ->
     if not rules:
         return np.zeros((2, a.pots))
     gained = sum_by(profit * frame.position_rate, a.position_group, a.groups)
-    for asset in np.unique(a.group_underlying):
+    for asset in distinct(a.group_underlying).tolist():
         name = frame.book.registry.assets[asset]
         rule = rules.get(name) or rules.get("default")
         if rule is None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin._frame import Frame
+from crossmargin.margin._frame import Frame, buckets
 from crossmargin.margin._location import bridge_haircuts
+from crossmargin.margin._lookup import attempt
 from crossmargin.margin._protect import protect_haircut
 from crossmargin.margin.collateral import Level, haircut_of, liability_haircut
 from crossmargin.margin.components import AssetRule
@@ -42,13 +43,14 @@ class Cuts:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Balances, then positions, as amounts of coins."""
+    """Balances, then the positions that are coins (which: `position`), as amounts of coins."""
 
     asset: Ints
     pot: Ints
     amount: Floats
     worth: Floats
     active: Flags
+    position: Ints
 
 
 def asset_rule(ruleset: Ruleset, asset: str) -> AssetRule | None:
@@ -83,52 +85,58 @@ def haircuts(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> 
     rows = _rows(frame, at_market, profit, value)
     out = np.zeros((2, rows.worth.size))
     bridge = frame.once("bridge", lambda: bridge_haircuts(frame.book, frame.ruleset))
-    for asset in np.unique(rows.asset[rows.active]):
-        mine = np.flatnonzero(rows.active & (rows.asset == asset))
-        _cut_asset(frame, rows, int(asset), mine, out)
+    active = np.flatnonzero(rows.active)
+    order = active[np.argsort(rows.asset[active], kind="stable")]
+    ends = np.flatnonzero(np.diff(rows.asset[order])) + 1
+    for mine in np.split(order, ends) if order.size else []:
+        _cut_asset(frame, rows, int(rows.asset[mine[0]]), mine, out)
     n = at_market.size
     # What a bridge takes, it takes from what the asset's own haircut left of a row.
     bridged = np.where(at_market > 0, bridge, 0.0)
     out[:, :n] += bridged * (at_market - out[:, :n])
-    return Cuts(out[0, :n], out[1, :n], out[0, n:], out[1, n:])
+    held = np.zeros((2, profit.size))
+    held[:, rows.position] = out[:, n:]
+    return Cuts(out[0, :n], out[1, :n], held[0], held[1])
 
 
 def _rows(frame: Frame, at_market: Floats, profit: Floats, value: Floats) -> _Rows:
     book, a = frame.book, frame.arrangement
-    index = book.position_instrument
-    spot = frame.terms.kind[index] == KIND_CODE["spot"]
-    coins = book.position_quantity * frame.terms.contract_size[index]
     whole = frame.ruleset.data.collateral.per == "coin"
+    spot = frame.terms.kind[book.position_instrument] == KIND_CODE["spot"]
+    # Only spot is a coin that is held; with equity per coin everything is paid in one.
+    position = np.arange(spot.size) if whole else np.flatnonzero(spot)
+    spot, index = spot[position], book.position_instrument[position]
+    coins = book.position_quantity[position] * frame.terms.contract_size[index]
     paid = frame.terms.settlement[index]
     asset = np.concatenate(
         [book.balance_asset, np.where(spot, frame.terms.underlying[index], paid)]
     )
-    pot = np.concatenate([a.balance_pot, a.position_pot])
-    gained = np.where(spot, value, profit + value if whole else 0.0)
-    worth = np.concatenate([at_market, gained * frame.position_rate])
+    pot = np.concatenate([a.balance_pot, a.position_pot[position]])
+    gained = np.where(spot, value[position], profit[position] + value[position] if whole else 0.0)
+    worth = np.concatenate([at_market, gained * frame.position_rate[position]])
     amount = np.concatenate([book.balance_amount, np.where(spot, coins, gained)])
     active = (worth != 0) & (asset != a.pot_asset[pot])
     if whole:
         # Profit in plain dollars is the numeraire of a dollar pot.
         dollars = np.array([name == "USD" for name in book.registry.assets], dtype=bool)
         active[book.balance_amount.size :] &= ~dollars[asset[book.balance_amount.size :]]
-    return _Rows(asset, pot, amount, worth, active)
+    return _Rows(asset, pot, amount, worth, active, position)
 
 
 def _cut_asset(frame: Frame, rows: _Rows, asset: int, mine: Ints, out: Floats) -> None:
     """Write the cuts of one asset's rows into `out` [level, row]."""
-    pots, place = np.unique(rows.pot[mine], return_inverse=True)
+    first, place = buckets(rows.pot[mine])
     worth, amount = rows.worth[mine], rows.amount[mine]
     if frame.ruleset.data.collateral.per == "coin":
-        net = np.bincount(place, weights=worth, minlength=pots.size)
+        net = np.bincount(place, weights=worth, minlength=first.size)
         positive = (net > 0)[place]
     else:
         positive = worth > 0
     rule = asset_rule(frame.ruleset, frame.book.registry.assets[asset])
     if rule is None:
         # In pots of one currency only spot comes here, and no haircut is looked for.
-        if positive.any() and frame.ruleset.data.pools.by != "settlement":
-            raise _refusal(frame, asset)
+        if frame.ruleset.data.pools.by != "settlement":
+            frame.refuse(rows.pot[mine[positive]], lambda _: _refusal(frame, asset))
         return
     rate = frame.pot_usd[rows.pot[mine]]
     par = rate if rule.price == "par" else np.ones(mine.size)
@@ -137,10 +145,17 @@ def _cut_asset(frame: Frame, rows: _Rows, asset: int, mine: Ints, out: Floats) -
         if not chosen.size:
             continue
         where = place[chosen]
-        coins = np.abs(np.bincount(where, weights=amount[chosen], minlength=pots.size))
-        usd = np.abs(np.bincount(where, weights=(worth * rate)[chosen], minlength=pots.size))
+        coins = np.abs(np.bincount(where, weights=amount[chosen], minlength=first.size))
+        usd = np.abs(np.bincount(where, weights=(worth * rate)[chosen], minlength=first.size))
         for row, level in enumerate(_LEVELS):
-            cut = _haircut_at(frame, asset, rule, level, coins, usd, positive=side)[where]
+            cut = attempt(
+                frame,
+                rows.pot[mine[chosen]],
+                lambda level=level, coins=coins, usd=usd, side=side: _haircut_at(  # type: ignore[misc]
+                    frame, asset, rule, level, coins, usd, positive=side
+                ),
+                np.zeros(first.size),
+            )[where]
             out[row, mine[chosen]] = worth[chosen] * (cut * par[chosen] + (1.0 - par[chosen]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._lookup import attempt, distinct
 from crossmargin.margin.components import (
     BalanceRate,
     CollateralConfidence,
@@ -25,11 +26,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def _cost(rule: ConfidenceCost, confidence: int) -> float:
-    """Share of the notional that a confidence costs; compared in whole 1e-18 units."""
-    if Decimal(confidence) >= rule.threshold * CONFIDENCE_ONE:
-        return 0.0
-    return (CONFIDENCE_ONE - confidence) / CONFIDENCE_ONE * rule.factor
+def _costs(rule: ConfidenceCost, confidence: Ints) -> Floats:
+    """Share of the notional that confidences cost; compared in whole 1e-18 units."""
+    # A whole number lies below the threshold where it lies below its ceiling.
+    whole = (rule.threshold * CONFIDENCE_ONE).to_integral_value(ROUND_CEILING)
+    bound = min(int(whole), np.iinfo(np.int64).max)
+    share = (CONFIDENCE_ONE - confidence) / CONFIDENCE_ONE * rule.factor
+    return np.where(confidence >= bound, 0.0, share)
 
 
 def _rule(table: dict[str, ConfidenceCost], name: str) -> ConfidenceCost | None:
@@ -37,18 +40,31 @@ def _rule(table: dict[str, ConfidenceCost], name: str) -> ConfidenceCost | None:
     return found if found is not None else table.get("default")
 
 
-def _least(frame: Frame, rule: ConfidenceCost, index: int, perpetual: int | None) -> int:
-    """Least confidence of the feeds that count for an instrument."""
+def _least(frame: Frame, rule: ConfidenceCost, instrument: Ints, perpetual: Ints) -> Ints:
+    """Least confidence of the feeds that count, by row.
+
+    Parameters
+    ----------
+    frame : Frame
+        The market.
+    rule : ConfidenceCost
+        Names the feeds.
+    instrument : int64[n]
+        Of each row.
+    perpetual : int64[n]
+        Confidence in the mark of the perpetual that counts for each row.
+    """
     terms, view = frame.terms, frame.view
-    found = [CONFIDENCE_ONE]
+    found = np.full(instrument.size, CONFIDENCE_ONE, dtype=np.int64)
     for feed in rule.feeds:
         if feed == "spot":
-            found.append(int(view.asset_confidence[terms.underlying[index]]))
+            seen = view.asset_confidence[terms.underlying[instrument]]
         elif feed == "perpetual":
-            found.append(CONFIDENCE_ONE if perpetual is None else perpetual)
+            seen = perpetual
         else:
-            found.append(int(view.confidence[index, CONFIDENCE_FEEDS.index(feed)]))
-    return min(found)
+            seen = view.confidence[instrument, CONFIDENCE_FEEDS.index(feed)]
+        found = np.minimum(found, seen)
+    return found
 
 
 def least_confidence(spec: OracleConfidence, frame: Frame, row: int) -> int | None:
@@ -63,8 +79,8 @@ def least_confidence(spec: OracleConfidence, frame: Frame, row: int) -> int | No
         a.position_group == a.position_group[row]
     )
     held = book.position_instrument[perp]
-    own = int(frame.view.confidence[held, mark].min()) if held.size else None
-    return _least(frame, rule, index, own)
+    own = np.array([frame.view.confidence[held, mark].min(initial=CONFIDENCE_ONE)])
+    return int(_least(frame, rule, np.array([index]), own)[0])
 
 
 def run_confidence(spec: OracleConfidence, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
@@ -85,24 +101,25 @@ def run_confidence(spec: OracleConfidence, frame: Frame, quantity: Floats, *, or
     coins = units * frame.unit_coins[instrument]
     price = np.where(terms.inverse[instrument], 1.0, frame.index_quote[instrument])
     value = coins * price * frame.segment_rate[segment]
-    mark = CONFIDENCE_FEEDS.index("perpetual")
+    mark = frame.view.confidence[:, CONFIDENCE_FEEDS.index("perpetual")]
     perp = terms.kind[instrument] == KIND_CODE["perpetual"]
-    held = {int(group[i]): int(instrument[i]) for i in np.flatnonzero(perp)}
-    trust = {g: int(frame.view.confidence[i, mark]) for g, i in held.items()}
+    option = terms.kind[instrument] == KIND_CODE["option"]
+    # An option counts the perpetual of its group, the last one where it holds several.
+    trust = np.full(a.groups, CONFIDENCE_ONE, dtype=np.int64)
+    trust[group[perp]] = mark[instrument[perp]]
     charge = np.zeros(instrument.size)
-    worth: dict[tuple[int, int], float] = {}
-    for row, index in enumerate(instrument.tolist()):
-        option = terms.kind[index] == KIND_CODE["option"]
-        name = book.registry.assets[terms.underlying[index]]
-        rule = _rule(spec.options if option else spec.perpetuals, name)
-        if rule is None or not (option or perp[row]):
-            continue
-        key = (int(index), int(group[row]))
-        if key not in worth:
-            own = trust.get(int(group[row])) if option else int(frame.view.confidence[index, mark])
-            worth[key] = _cost(rule, _least(frame, rule, index, own))
-        counted = -min(value[row], 0.0) if rule.sides == "short" else abs(value[row])
-        charge[row] = worth[key] * counted
+    for kind, table in ((option, spec.options), (perp, spec.perpetuals)):
+        for asset in distinct(terms.underlying[instrument[kind]]).tolist():
+            rule = _rule(table, book.registry.assets[asset])
+            if rule is None:
+                continue
+            rows = np.flatnonzero(kind & (terms.underlying[instrument] == asset))
+            held = instrument[rows]
+            own = trust[group[rows]] if kind is option else mark[held]
+            worth = _costs(rule, _least(frame, rule, held, own))
+            short = rule.sides == "short"
+            counted = -np.minimum(value[rows], 0.0) if short else np.abs(value[rows])
+            charge[rows] = worth * counted
     total = sum_by(charge, group, a.groups)
     nothing = np.zeros(a.groups)
     return Part(im=total, mm=nothing, share_im=charge[:n], share_mm=np.zeros(n))
@@ -119,47 +136,50 @@ def run_collateral_confidence(
     the manager's spot feed; StandardManager.sol, base margin.
     """
     a, book, view = frame.arrangement, frame.book, frame.view
-    total = np.zeros(a.pots)
+    charge = np.zeros(amount.size)
     common, perpetual = _pot_confidence(spec, frame), _pot_perpetual(frame)
-    for row, asset in enumerate(book.balance_asset.tolist()):
-        pot = int(a.balance_pot[row])
-        if amount[row] <= 0 or asset == a.pot_asset[pot]:
-            continue
+    owned = (amount > 0) & (book.balance_asset != a.pot_asset[a.balance_pot])
+    for asset in distinct(book.balance_asset[owned]).tolist():
         rule = _rule(spec.assets, book.registry.assets[asset])
         if rule is None:
             continue
-        usd = amount[row] * float(frame.asset_usd_or_one[asset])
-        value = usd if spec.price == "par" else usd / float(frame.pot_usd[pot])
-        least = min(int(view.asset_confidence[asset]), common[pot])
+        rows = np.flatnonzero(owned & (book.balance_asset == asset))
+        pot = a.balance_pot[rows]
+        usd = amount[rows] * frame.asset_usd_or_one[asset]
+        value = usd if spec.price == "par" else usd / frame.pot_usd[pot]
+        least = np.minimum(view.asset_confidence[asset], common[pot])
         if "perpetual" in rule.feeds:
-            least = min(least, perpetual[pot])
-        total[pot] += _cost(rule, least) * value
-    return total, np.zeros(a.pots)
+            least = np.minimum(least, perpetual[pot])
+        charge[rows] = _costs(rule, least) * value
+    return sum_by(charge, a.balance_pot, a.pots), np.zeros(a.pots)
 
 
-def _pot_confidence(spec: CollateralConfidence, frame: Frame) -> list[int]:
+def _pot_confidence(spec: CollateralConfidence, frame: Frame) -> Ints:
     """Least spot confidence of each pot's underlyings."""
     a, assets = frame.arrangement, frame.book.registry.assets
-    out = [CONFIDENCE_ONE] * a.pots
     if not spec.with_groups:
-        return out
+        return np.full(a.pots, CONFIDENCE_ONE, dtype=np.int64)
     if spec.spot_of:
         known = [assets.index(name) for name in spec.spot_of if name in assets]
-        least = min([int(frame.view.asset_confidence[i]) for i in known], default=CONFIDENCE_ONE)
-        return [least] * a.pots
-    for pot, underlying in zip(a.group_pot.tolist(), a.group_underlying.tolist()):
-        out[pot] = min(out[pot], int(frame.view.asset_confidence[underlying]))
-    return out
+        least = frame.view.asset_confidence[known].min(initial=CONFIDENCE_ONE)
+        return np.full(a.pots, least, dtype=np.int64)
+    return _least_by_pot(frame, frame.view.asset_confidence[a.group_underlying], a.group_pot)
 
 
-def _pot_perpetual(frame: Frame) -> list[int]:
+def _pot_perpetual(frame: Frame) -> Ints:
     """Least confidence of the marks of perpetuals held in each pot."""
-    a, book = frame.arrangement, frame.book
-    out = [CONFIDENCE_ONE] * a.pots
-    column = CONFIDENCE_FEEDS.index("perpetual")
-    for pot, index in zip(a.position_pot.tolist(), book.position_instrument.tolist()):
-        if frame.terms.kind[index] == KIND_CODE["perpetual"]:
-            out[pot] = min(out[pot], int(frame.view.confidence[index, column]))
+    a, instrument = frame.arrangement, frame.book.position_instrument
+    perp = np.flatnonzero(frame.terms.kind[instrument] == KIND_CODE["perpetual"])
+    mark = frame.view.confidence[:, CONFIDENCE_FEEDS.index("perpetual")]
+    return _least_by_pot(frame, mark[instrument[perp]], a.position_pot[perp])
+
+
+def _least_by_pot(frame: Frame, confidence: Ints, pot: Ints) -> Ints:
+    out = np.full(frame.arrangement.pots, CONFIDENCE_ONE, dtype=np.int64)
+    doubted = np.flatnonzero(confidence < CONFIDENCE_ONE)
+    # Few feeds are doubted; of those of a pot the least stays.
+    order = doubted[np.argsort(-confidence[doubted], kind="stable")]
+    out[pot[order]] = confidence[order]
     return out
 
 
@@ -179,13 +199,23 @@ def _shortfall(frame: Frame, asset: str, threshold: float, ruleset: str) -> floa
     return max(0.0, threshold - price)
 
 
+def _peg_rate(spec: PegFactor | PegCharge, frame: Frame) -> float:
+    """Return ``max(0, threshold − price) × factor``; where the price is not known all refuse."""
+    return attempt(
+        frame,
+        np.arange(frame.arrangement.pots),
+        lambda: _shortfall(frame, spec.asset, spec.threshold, frame.ruleset.id) * spec.factor,
+        0.0,
+    )
+
+
 def run_peg_factor(spec: PegFactor, frame: Frame, quantity: Floats, *, orders: bool) -> Part:
     """Return ``max(0, threshold − price) × factor`` for every group, at the initial level.
 
     Source: Derive v2-core, PMRM.sol and PMRM_2.sol (commit 7736900d), peg loss.
     """
     a = frame.arrangement
-    value = _shortfall(frame, spec.asset, spec.threshold, frame.ruleset.id) * spec.factor
+    value = _peg_rate(spec, frame)
     nothing = np.zeros(quantity.size)
     return Part(np.full(a.groups, value), np.zeros(a.groups), nothing, nothing)
 
@@ -197,7 +227,7 @@ def run_peg_charge(spec: PegCharge, frame: Frame, quantity: Floats, *, orders: b
     """
     a, book, terms = frame.arrangement, frame.book, frame.terms
     n = quantity.size
-    rate = _shortfall(frame, spec.asset, spec.threshold, frame.ruleset.id) * spec.factor
+    rate = _peg_rate(spec, frame)
     instrument = np.concatenate([book.position_instrument, book.leg_instrument])
     units = np.concatenate([quantity, frame.leg_quantity if orders else 0 * frame.leg_quantity])
     group = np.concatenate([a.position_group, a.leg_group])

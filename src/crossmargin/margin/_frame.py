@@ -51,20 +51,37 @@ def sum_by(values: Floats, index: Ints, size: int) -> Floats:
             keep = index >= 0
             index, values = index[keep], values[keep]
         return np.bincount(index, weights=values, minlength=size).astype(np.float64, copy=False)
-    out = np.zeros((size, values.shape[1]))
-    if index.size:
-        ordered = index
-        if (index[1:] < index[:-1]).any():
-            order = np.argsort(index, kind="stable")
-            ordered, values = index[order], values[order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
-        sums = np.add.reduceat(values, starts, axis=0)
-        targets = ordered[starts]
-        if inside:
-            out[targets] = sums
-        else:
-            out[targets[targets >= 0]] = sums[targets >= 0]
-    return out
+    if not inside:
+        keep = index >= 0
+        index, values = index[keep], values[keep]
+    if (index[1:] < index[:-1]).any():
+        order = np.argsort(index, kind="stable")
+        index, values = index[order], values[order]
+    return _sum_sorted(np.ascontiguousarray(values), index, size)
+
+
+#: Up to so many targets are added up one by one, without loading the sparse library.
+_FEW = 64
+
+
+def _sum_sorted(values: Floats, index: Ints, size: int) -> Floats:
+    """Add rows that lie in the order of their targets, one after the other."""
+    if values.shape[1] == 1:
+        return np.bincount(index, weights=values[:, 0], minlength=size)[:, None].astype(np.float64)
+    ends = np.cumsum(np.bincount(index, minlength=size))
+    if size <= _FEW:
+        out = np.zeros((size, values.shape[1]))
+        for target, (first, last) in enumerate(zip([0, *ends.tolist()], ends.tolist())):
+            if last > first:
+                out[target] = values[first:last].sum(axis=0)
+        return out
+    from scipy.sparse import csr_matrix
+
+    every = np.arange(index.size)
+    sums = csr_matrix(
+        (np.ones(index.size), every, np.concatenate([[0], ends])), shape=(size, index.size)
+    )
+    return np.asarray(sums @ values)
 
 
 def buckets(key: Ints) -> tuple[Ints, Ints]:
@@ -91,6 +108,29 @@ def buckets(key: Ints) -> tuple[Ints, Ints]:
     ordered = key[order]
     new[1:] = ordered[1:] != ordered[:-1]
     bucket = np.empty(key.size, dtype=np.int64)
+    bucket[order] = np.cumsum(new) - 1
+    return order[new], bucket
+
+
+def bucket_rows(*columns: Ints | Floats) -> tuple[Ints, Ints]:
+    """Give the distinct rows of some columns numbers in lexicographic order; see :func:`buckets`.
+
+    Parameters
+    ----------
+    *columns : int64[N] or float64[N]
+        The first one decides first.
+    """
+    size = columns[0].size
+    if not size:
+        empty = np.empty(0, dtype=np.int64)
+        return empty, empty
+    order = np.lexsort(columns[::-1])
+    new = np.zeros(size, dtype=np.bool_)
+    new[0] = True
+    for column in columns:
+        ordered = column[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+    bucket = np.empty(size, dtype=np.int64)
     bucket[order] = np.cumsum(new) - 1
     return order[new], bucket
 

@@ -110,6 +110,8 @@ def attempt(frame: Frame, pot: Ints, make: Callable[[], V], instead: V) -> V:
     try:
         return make()
     except CrossmarginError as error:
+        if frame.faults is None:
+            raise
         reason = error
         frame.refuse(pot, lambda row: again(reason))
         return instead

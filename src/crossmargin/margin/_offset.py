@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from crossmargin.margin._frame import Frame, sum_by
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def apply_offset(
@@ -54,42 +55,62 @@ def apply_offset(
     side = np.sign(sum_by(delta, a.position_group, a.groups))
     if orders:
         side[a.leg_group] = 0.0
-    names = frame.book.registry.assets
-    left = group.copy()
-    for pot in range(a.pots):
-        mine = np.flatnonzero(a.group_pot == pot)
-        place = {names[a.group_underlying[g]]: int(g) for g in mine}
-        # What is left of each group depends on every group it was paired with before.
-        slope_left = {int(g): {int(g): 1.0} for g in mine}
-        for pair in spec.pairs:
-            first, second = (place.get(name) for name in pair.groups)
-            if first is None or second is None or side[first] * side[second] >= 0:
-                continue
-            x, y = float(left[first]), float(left[second])
-            given, by_x, by_y = _credit(spec.method, pair.value, x, y)
-            limit = np.inf if pair.max_credit_usd is None else pair.max_credit_usd
-            limit = float(limit / frame.pot_usd[pot])
-            if given > limit:
-                given, by_x, by_y = limit, 0.0, 0.0
-            credit[pot] += given
-            for weight, row in ((by_x, slope_left[first]), (by_y, slope_left[second])):
-                for g, slope in row.items():
-                    passed[g] -= weight * slope
+    names: dict[str, int] = {}
+    for pair in spec.pairs:
+        for name in pair.groups:
+            names.setdefault(name, len(names))
+    place = _groups_of(frame, names)
+    there = place >= 0
+    left = np.where(there, group[place], 0.0)
+    sides = np.where(there, side[place], 0.0)
+    # What is left of each group depends on every group it was paired with before.
+    slope = np.repeat(np.eye(len(names))[:, :, None], a.pots if frame.shares else 0, axis=2)
+    lost = np.zeros((len(names), a.pots))
+    for pair in spec.pairs:
+        first, second = (names[name] for name in pair.groups)
+        pots = np.flatnonzero(there[first] & there[second] & (sides[first] * sides[second] < 0))
+        x, y = left[first, pots], left[second, pots]
+        given, by_x, by_y = _credit(spec.method, pair.value, x, y)
+        if pair.max_credit_usd is not None:
+            limit = pair.max_credit_usd / frame.pot_usd[pots]
+            over = given > limit
+            given, by_x, by_y = (
+                np.where(over, limit, given),
+                np.where(over, 0.0, by_x),
+                np.where(over, 0.0, by_y),
+            )
+        credit[pots] += given
+        if frame.shares:
+            lost[:, pots] += by_x * slope[first][:, pots] + by_y * slope[second][:, pots]
             # What was paired cannot be paired again with a third group.
-            smaller = dict(slope_left[first if x <= y else second])
-            for row in (slope_left[first], slope_left[second]):
-                for g, slope in smaller.items():
-                    row[g] = row.get(g, 0.0) - slope
-            left[first], left[second] = x - min(x, y), y - min(x, y)
+            smaller = np.where(x <= y, slope[first][:, pots], slope[second][:, pots])
+            slope[first][:, pots] -= smaller
+            slope[second][:, pots] -= smaller
+        least = np.minimum(x, y)
+        left[first, pots], left[second, pots] = x - least, y - least
+    passed[place[there]] -= lost[there]
     return gross - credit, credit, passed
 
 
-def _credit(method: str, value: float, x: float, y: float) -> tuple[float, float, float]:
-    """Return the credit on a pair and its derivatives by both sides."""
+def _groups_of(frame: Frame, names: dict[str, int]) -> Ints:
+    """Return the group of each name in each pot, -1 where there is none, shape ``[K, P]``."""
+    a = frame.arrangement
+    kind = np.array([names.get(n, -1) for n in frame.book.registry.assets], dtype=np.int64)
+    kind = kind[a.group_underlying]
+    out = np.full((len(names), a.pots), -1, dtype=np.int64)
+    mine = np.flatnonzero(kind >= 0)
+    out[kind[mine], a.group_pot[mine]] = mine
+    return out
+
+
+def _credit(method: str, value: float, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the credit on pairs and its derivatives by both sides."""
     if method == "pair-credit":
-        given = value * 2.0 * min(x, y)
-        return (given, 2.0 * value, 0.0) if x <= y else (given, 0.0, 2.0 * value)
-    joint = float(np.sqrt(max(0.0, x * x + y * y - 2.0 * value * x * y)))
-    if joint == 0.0:
-        return x + y, 1.0, 1.0
-    return x + y - joint, 1.0 - (x - value * y) / joint, 1.0 - (y - value * x) / joint
+        first = x <= y
+        slope = np.full(x.size, 2.0 * value)
+        return value * 2.0 * np.minimum(x, y), first * slope, ~first * slope
+    joint = np.sqrt(np.maximum(0.0, x * x + y * y - 2.0 * value * x * y))
+    safe = np.where(joint == 0.0, 1.0, joint)
+    by_x = np.where(joint == 0.0, 1.0, 1.0 - (x - value * y) / safe)
+    by_y = np.where(joint == 0.0, 1.0, 1.0 - (y - value * x) / safe)
+    return x + y - joint, by_x, by_y

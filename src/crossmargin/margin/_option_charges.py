@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._formula import Part, fill_extremes, pick_rule
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, bucket_rows, sum_by
+from crossmargin.margin._lookup import look_up
 from crossmargin.margin.components import BasisContingency, NakedShort, OptionBounded
 from crossmargin.pricing import price_grid
 
@@ -27,21 +28,6 @@ def _option_rows(frame: Frame) -> Ints:
     option = frame.terms.kind[instrument] == KIND_CODE["option"]
     priced = np.isfinite(frame.view.vol[instrument]) & np.isfinite(frame.view.price[instrument])
     return np.flatnonzero(option & priced & ~frame.view.settled[instrument])
-
-
-def _buckets(*columns: Sequence[float] | Floats | Ints) -> tuple[Ints, Ints, int]:
-    """Give the distinct rows of some columns numbers.
-
-    Returns
-    -------
-    first, bucket : int64[k], int64[n]
-        First row of each bucket, and the bucket of each row.
-    count : int
-        Number of buckets k.
-    """
-    stacked = np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
-    keys, first, row = np.unique(stacked, axis=0, return_index=True, return_inverse=True)
-    return first.astype(np.int64), row.reshape(-1).astype(np.int64), keys.shape[0]
 
 
 def _spread(frame: Frame, rows: Ints, share: Floats) -> Floats:
@@ -85,6 +71,14 @@ def basis_changes(spec: BasisContingency, frame: Frame, instrument: Ints) -> Flo
     return np.asarray(moved - frame.unit_value[instrument][:, None])
 
 
+def _changes_used(spec: BasisContingency, frame: Frame) -> Floats:
+    """Return the changes of every option used, by instrument; 0 for the rest."""
+    used = frame.used[frame.terms.kind[frame.used] == KIND_CODE["option"]]
+    out = np.zeros((len(frame.book.registry), 2))
+    out[used] = basis_changes(spec, frame, used)
+    return out
+
+
 def basis_share(spec: BasisContingency, frame: Frame, instrument: Ints) -> Floats:
     """Share of the loss that is charged, by instrument."""
     return np.asarray(spec.add + spec.per_year * frame.view.years[instrument])
@@ -103,9 +97,11 @@ def run_basis(spec: BasisContingency, frame: Frame, quantity: Floats, *, orders:
     rows = _option_rows(frame)
     instrument = book.position_instrument[rows]
     expiry = frame.terms.expiry_ns[instrument]
-    first, bucket, count = _buckets(a.position_group[rows], expiry)
+    first, bucket = bucket_rows(a.position_group[rows], expiry)
+    count = first.size
     rate = frame.position_rate[rows]
-    moved = basis_changes(spec, frame, instrument) * (quantity[rows] * rate)[:, None]
+    units = frame.once_here(f"basis changes {spec.name}", lambda: _changes_used(spec, frame))
+    moved = units[instrument] * (quantity[rows] * rate)[:, None]
     total = sum_by(moved, bucket, count)
     worst = np.argmin(total, axis=1) if count else np.empty(0, dtype=np.int64)
     loss = np.maximum(0.0, -total[np.arange(count), worst])
@@ -155,8 +151,8 @@ def run_naked(spec: NakedShort, frame: Frame, quantity: Floats, *, orders: bool)
         group = np.concatenate([group, a.leg_group[legs]])
         value = np.where(terms.inverse[ordered], 1.0, frame.index_quote[ordered])
         unit = np.concatenate([unit, value * frame.segment_rate[a.leg_segment[legs]]])
-    first, bucket, count = _buckets(group, terms.expiry_ns[instrument], terms.strike[instrument])
-    net = sum_by(coins, bucket, count)
+    first, bucket = bucket_rows(group, terms.expiry_ns[instrument], terms.strike[instrument])
+    net = sum_by(coins, bucket, first.size)
     short = np.maximum(0.0, -net)
     charge = sum_by(short * unit[first], group[first], a.groups)
     mine = np.where((net < 0)[bucket], -coins * unit[first][bucket], 0.0)[: rows.size]
@@ -190,19 +186,13 @@ def run_bounded(spec: OptionBounded, frame: Frame, quantity: Floats, *, orders: 
     a, book = frame.arrangement, frame.book
     rows = _option_rows(frame)
     instrument = book.position_instrument[rows]
-    net_im = np.zeros(a.groups)
-    net_mm = np.zeros(a.groups)
+    at = a.position_group[rows]
+    first, bucket = bucket_rows(at, frame.terms.expiry_ns[instrument])
+    need, parts = _bounded_expiries(spec, frame, rows, quantity[rows], first, bucket)
+    rate = frame.position_rate[rows] / _per_settlement(frame, instrument)
+    net_im, net_mm = (sum_by(row * rate[first], at[first], a.groups) for row in need)
     share = np.zeros((2, book.position_instrument.size))
-    _, bucket, count = _buckets(a.position_group[rows], frame.terms.expiry_ns[instrument])
-    for e in range(count):
-        mine = np.flatnonzero(bucket == e)
-        at = rows[mine]
-        need, parts = _bounded_expiry(spec, frame, instrument[mine], quantity[at])
-        rate = frame.position_rate[at] / _per_settlement(frame, instrument[mine])
-        group = int(a.position_group[at[0]])
-        net_im[group] += need[0] * rate[0]
-        net_mm[group] += need[1] * rate[0]
-        share[:, at] = parts * rate
+    share[:, rows] = parts * rate
     if orders and book.leg_order.size:
         extra = _bounded_orders(spec, frame)
         net_im, net_mm = net_im + extra[0], net_mm + extra[1]
@@ -216,14 +206,15 @@ def _per_settlement(frame: Frame, instrument: Ints) -> Floats:
 
 
 def bounded_alone(
-    spec: OptionBounded, frame: Frame, instrument: Ints, quantity: Floats
+    spec: OptionBounded, frame: Frame, instrument: Ints, quantity: Floats, pot: Ints | None = None
 ) -> tuple[Floats, Floats]:
     """Net margin of short legs alone, IM and MM, at most 0; long legs have none."""
     terms = frame.terms
-    rules = [pick_rule(spec.factors, frame, int(i), spec.name) for i in instrument]
+    pots = np.zeros(instrument.size, dtype=np.int64) if pot is None else pot
+    rules = look_up(frame, instrument, pots, lambda i: pick_rule(spec.factors, frame, i, spec.name))
 
     def figure(name: str) -> Floats:
-        return np.array([getattr(r, name) for r in rules])
+        return rules.column(lambda r: float(getattr(r, name)))
 
     spot, strike = frame.index_quote[instrument], terms.strike[instrument]
     call, size = terms.is_call[instrument], terms.contract_size[instrument]
@@ -237,34 +228,90 @@ def bounded_alone(
     return np.where(call, im, np.minimum(im, mm * figure("mm_offset"))), mm
 
 
-def _bounded_expiry(
-    spec: OptionBounded, frame: Frame, instrument: Ints, quantity: Floats
-) -> tuple[tuple[float, float], Floats]:
-    """Return IM and MM of one expiry and what each leg contributes, in quote units."""
+def _bounded_expiries(
+    spec: OptionBounded, frame: Frame, rows: Ints, quantity: Floats, first: Ints, bucket: Ints
+) -> tuple[Floats, Floats]:
+    """Return IM and MM of each expiry, ``[2, E]``, and of each leg, ``[2, n]``, in quote units.
+
+    Parameters
+    ----------
+    spec : OptionBounded
+        Factors.
+    frame : Frame
+        Book and market.
+    rows : int64[n]
+        Positions in options.
+    quantity : float64[n]
+        Their quantities.
+    first, bucket : int64[E], int64[n]
+        First leg of each expiry of a group, and where each leg stands.
+    """
     terms = frame.terms
+    instrument = frame.book.position_instrument[rows]
+    pot = frame.arrangement.position_pot[rows]
+    count = first.size
     value = quantity * frame.unit_value[instrument] * _per_settlement(frame, instrument)
-    alone = bounded_alone(spec, frame, instrument, quantity)
-    strike, call = terms.strike[instrument], terms.is_call[instrument]
+    alone = bounded_alone(spec, frame, instrument, quantity, pot)
     coins = quantity * terms.contract_size[instrument]
-    points = np.concatenate([[0.0], np.unique(strike)])
-    intrinsic = np.maximum(
-        0.0, np.where(call[:, None], points - strike[:, None], strike[:, None] - points)
+    least = _least_payoff(terms.strike[instrument], terms.is_call[instrument], coins, bucket, count)
+    calls = coins * terms.is_call[instrument]
+    short = (sum_by(calls, bucket, count) < 0)[bucket]
+    # An expiry takes the factors of its first leg.
+    rules = look_up(
+        frame, instrument[first], pot[first], lambda i: pick_rule(spec.factors, frame, i, spec.name)
     )
-    payoff = coins[:, None] * intrinsic
-    worst = int(np.argmin(payoff.sum(axis=0)))
-    least = payoff[:, worst] if payoff[:, worst].sum() < 0 else np.zeros(quantity.size)
-    calls = coins * call
-    rule = pick_rule(spec.factors, frame, int(instrument[0]), spec.name)
-    forward = frame.view.price[instrument]
-    need, share = [], []
-    for margin, unpaired in zip(alone, (rule.unpaired_im, rule.unpaired_mm)):
-        bounded = least.copy()
-        if calls.sum() < 0:
-            bounded += calls * forward * unpaired
-        chosen = margin if margin.sum() >= bounded.sum() else bounded
-        need.append(float(value.sum() - chosen.sum()))
-        share.append(value - chosen)
-    return (need[0], need[1]), np.stack(share)
+    unpaired = rules.column(lambda r: r.unpaired_im), rules.column(lambda r: r.unpaired_mm)
+    worth = sum_by(value, bucket, count)
+    need, share = np.empty((2, count)), np.empty((2, rows.size))
+    for level, (margin, factor) in enumerate(zip(alone, unpaired)):
+        extra = calls * frame.view.price[instrument] * factor[bucket]
+        bounded = least + np.where(short, extra, 0.0)
+        better = sum_by(margin, bucket, count) >= sum_by(bounded, bucket, count)
+        chosen = np.where(better[bucket], margin, bounded)
+        need[level] = worth - sum_by(chosen, bucket, count)
+        share[level] = value - chosen
+    return need, share
+
+
+def _least_payoff(
+    strike: Floats, call: NDArray[np.bool_], coins: Floats, bucket: Ints, count: int
+) -> Floats:
+    """Return each leg's payoff where its expiry pays least over 0 and the strikes, if below 0.
+
+    Every expiry is looked at in every strike it holds: legs times strikes of the expiry.
+    """
+    # Points of each expiry: 0, then its strikes in ascending order.
+    first, _ = bucket_rows(bucket, strike)
+    of = np.concatenate([np.arange(count), bucket[first]])
+    at = np.concatenate([np.zeros(count), strike[first]])
+    order = np.argsort(of, kind="stable")
+    of, at = of[order], at[order]
+    number = np.bincount(of, minlength=count)
+    starts = np.cumsum(number) - number
+    # Every leg meets every point of its expiry.
+    pairs = number[bucket]
+    leg = np.repeat(np.arange(bucket.size), pairs)
+    inside = np.arange(leg.size) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+    point = starts[bucket[leg]] + inside
+    away = np.where(call[leg], at[point] - strike[leg], strike[leg] - at[point])
+    payoff = coins[leg] * np.maximum(0.0, away)
+    total = sum_by(payoff, point, at.size)
+    worst = _first_least(total, starts, of)
+    chosen = np.maximum(0.0, np.where(call, at[worst[bucket]] - strike, strike - at[worst[bucket]]))
+    least = coins * chosen
+    return np.where((sum_by(least, bucket, count) < 0)[bucket], least, 0.0)
+
+
+def _first_least(total: Floats, starts: Ints, of: Ints) -> Ints:
+    """Return where each run of numbers is least, the first at a tie."""
+    if not starts.size:
+        return starts
+    least = np.minimum.reduceat(total, starts)
+    hits = np.flatnonzero(total == least[of])
+    worst = starts.copy()
+    # From behind, so that the first one stays.
+    worst[of[hits[::-1]]] = hits[::-1]
+    return worst
 
 
 def _bounded_orders(spec: OptionBounded, frame: Frame) -> Floats:
@@ -277,6 +324,6 @@ def _bounded_orders(spec: OptionBounded, frame: Frame) -> Floats:
     rate = frame.segment_rate[a.leg_segment[legs]] / per
     out = [
         sum_by((value - margin) * rate, a.leg_group[legs], a.groups)
-        for margin in bounded_alone(spec, frame, instrument, q)
+        for margin in bounded_alone(spec, frame, instrument, q, a.group_pot[a.leg_group[legs]])
     ]
     return np.stack(out)

@@ -36,7 +36,9 @@ def protect_haircut(frame: Frame, asset: int, haircut: Floats) -> Floats:
     state = frame.view.protect
     if state is None or frame.book.registry.assets[asset] not in state.untrusted_assets:
         return haircut
-    return np.array([state.policy.widened(float(one)) for one in haircut], dtype=np.float64)
+    policy = state.policy
+    wider = haircut * policy.haircut_multiplier + policy.haircut_addition
+    return np.asarray(np.maximum(haircut, np.minimum(1.0, wider)), dtype=np.float64)
 
 
 def protect_of(frame: Frame, pot: int | None = None) -> ProtectState | None:

@@ -53,9 +53,9 @@ class ScanResult:
     vector : float64[G, S]
         Profit and loss that counts, per group and scenario, in the numeraire.
     raw : float64[G, S]
-        The same before weights, offsets and dampeners.
+        The same before weights, offsets and dampeners. Where a frame wants no shares, `vector`.
     position_share, balance_share : float64[N], float64[B]
-        ``q·∂margin/∂q`` of each row at the binding scenario.
+        ``q·∂margin/∂q`` of each row at the binding scenario; 0 where a frame wants no shares.
     """
 
     margin: Floats
@@ -84,12 +84,25 @@ class Discounted:
 
     def change(self, v: Floats) -> Floats:
         """Change of value that counts: shocked and discounted, less today's undiscounted."""
-        then = self.base[:, None] + v
-        factor = np.where(then >= 0, self.long[:, None], self.short[:, None])
-        # Segments without options have no base and a factor of 1: their change stays exact.
-        return np.where(
-            (self.long == 1.0)[:, None] & (factor == 1.0), v, then * factor - (self.base[:, None])
-        )
+        # Segments without options have no base and factors of 1: their change stays exact.
+        rows = np.flatnonzero((self.long != 1.0) | (self.short != 1.0))
+        if not rows.size:
+            return v
+        every = rows.size == v.shape[0]
+        mine = v if every else v[rows]
+        base = self.base[rows, None]
+        then = mine + base
+        factor = np.where(then >= 0, self.long[rows, None], self.short[rows, None])
+        then *= factor
+        then -= base
+        if (self.long[rows] == 1.0).any():
+            same = (self.long[rows, None] == 1.0) & (factor == 1.0)
+            then = np.where(same, mine, then)
+        if every:
+            return then
+        out = v.copy()
+        out[rows] = then
+        return out
 
     def factor(self, v: Floats) -> Floats:
         """Return the factor at one change per segment."""
@@ -109,25 +122,39 @@ class _Phi:
     tail_gains: bool
 
     def value(self, v: Floats) -> Floats:
+        """Return what counts of the change of each segment, by scenario."""
         counted = self._counted(v)
         if not self.turned.any():
             return counted
         # Either direction of a turned surface may happen, expiry by expiry.
-        return np.where(self.turned, -np.abs(counted), counted)
+        counted[:, self.turned] = -np.abs(counted[:, self.turned])
+        return counted
 
     def _counted(self, v: Floats) -> Floats:
-        gain = np.maximum(v, 0.0) * self.weight * self.offset[:, None]
-        gain = np.minimum(gain, self.cap[:, None])
-        loss = np.maximum(-v, 0.0) * self.weight
-        if not self.tail_gains:
-            gain = np.where(self.tail, 0.0, gain)
-        loss = np.where(self.tail, np.maximum(loss - self.dampener[:, None], 0.0), loss)
-        return gain - loss
+        tail = bool(self.tail.any())
+        whole = bool((self.offset == 1.0).all() and np.isinf(self.cap).all())
+        if whole and not tail:
+            return np.asarray(v * self.weight)
+        gain = np.maximum(v, 0.0)
+        gain *= self.weight
+        gain *= self.offset[:, None]
+        np.minimum(gain, self.cap[:, None], out=gain)
+        loss = np.minimum(v, 0.0)
+        loss *= self.weight
+        if tail:
+            if not self.tail_gains:
+                gain[:, self.tail] = 0.0
+            far = loss[:, self.tail]
+            far += self.dampener[:, None]
+            loss[:, self.tail] = np.minimum(far, 0.0)
+        gain += loss
+        return gain
 
     def slope(self, v: Floats, column: Ints) -> Floats:
         """Return dφ/dv at one scenario per segment."""
         row = np.arange(v.shape[0])
-        x, w, tail = v[row, column], self.weight[row, column], self.tail[column]
+        weight = np.broadcast_to(self.weight, v.shape)
+        x, w, tail = v[row, column], weight[row, column], self.tail[column]
         gain = np.where(x * w * self.offset < self.cap, w * self.offset, 0.0)
         if not self.tail_gains:
             gain = np.where(tail, 0.0, gain)
@@ -137,26 +164,36 @@ class _Phi:
         return np.where(self.turned[column] & (x > 0), -slope, slope)
 
 
-def _currency_rules(spec: Scan, frame: Frame) -> list[CurrencyOffset]:
-    return [
-        settlement_rule(spec.currencies, frame, int(s)) or CurrencyOffset()
-        for s in frame.arrangement.segment_asset
+def _currency_columns(spec: Scan, frame: Frame) -> tuple[Floats, Floats, Floats]:
+    """Return offset, cap and dampener (US dollars) of each asset as a settlement asset."""
+    rules = [
+        settlement_rule(spec.currencies, frame, asset) or CurrencyOffset()
+        for asset in range(len(frame.book.registry.assets))
     ]
+    return (
+        np.array([r.pnl_offset for r in rules]),
+        np.array([np.inf if r.max_offset_usd is None else r.max_offset_usd for r in rules]),
+        np.array([r.dampener_usd for r in rules]),
+    )
 
 
 def _phi(spec: Scan, frame: Frame) -> _Phi:
     a = frame.arrangement
-    rules = frame.once("currency_rules", lambda: _currency_rules(spec, frame))
+    offset, cap, dampener = frame.once("currency_rules", lambda: _currency_columns(spec, frame))
     usd = frame.pot_usd[a.group_pot[a.segment_group]]
     scenarios = frame.table.scenarios
+    weight = scenarios.weight
+    if weight.shape[0] and (weight == weight[0]).all():
+        weight = weight[:1]
+    else:
+        weight = weight[frame.group_scenario_row[a.segment_group]]
     return _Phi(
-        weight=scenarios.weight[frame.group_scenario_row[a.segment_group]],
+        weight=weight,
         tail=scenarios.extended,
         turned=scenarios.turned,
-        offset=np.array([r.pnl_offset for r in rules]),
-        cap=np.array([np.inf if r.max_offset_usd is None else r.max_offset_usd for r in rules])
-        / usd,
-        dampener=np.array([r.dampener_usd for r in rules]) / usd,
+        offset=offset[a.segment_asset],
+        cap=cap[a.segment_asset] / usd,
+        dampener=dampener[a.segment_asset] / usd,
         tail_gains=spec.tail_gains_count,
     )
 
@@ -208,20 +245,29 @@ def _rates(spec: Scan, frame: Frame, instrument: Ints, segment: Ints) -> Floats:
     scenario. A leg whose move is capped in the tails is converted at its own capped price, an
     option at the full one: each row stays one consistent revaluation.
     """
-    a = frame.arrangement
     rate = frame.segment_rate[segment][:, None]
     if spec.conversion == "base":
         return rate
-    group = a.segment_group[segment]
-    settle = a.segment_asset[segment]
-    moves = (frame.follow[settle] == a.group_underlying[group]) & (
-        settle != a.pot_asset[a.group_pot[group]]
-    )
-    row = frame.group_scenario_row[group]
+    moves = _moving_segments(frame)[segment]
+    row = frame.group_scenario_row[frame.arrangement.segment_group[segment]]
     option = frame.terms.kind[instrument] == KIND_CODE["option"]
     s = frame.table.scenarios
     shock = np.where(option[:, None], s.move[row], s.move_linear[row])
     return np.asarray(rate * np.where(moves[:, None], 1.0 + shock, 1.0))
+
+
+def _moving_segments(frame: Frame) -> Bools:
+    """Return the segments paid in a coin whose price moves in their own group's scenarios."""
+    a = frame.arrangement
+    group, settle = a.segment_group, a.segment_asset
+    moves = frame.follow[settle] == a.group_underlying[group]
+    return np.asarray(moves & (settle != a.pot_asset[a.group_pot[group]]), dtype=np.bool_)
+
+
+def _coins_stressed(spec: Scan, frame: Frame) -> bool:
+    """Whether profit and value in a stressed coin move with the coin."""
+    rules = frame.ruleset.data.collateral.assets.values()
+    return spec.conversion != "base" and any(rule.stress != "none" for rule in rules)
 
 
 def _held_in_coin(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
@@ -231,14 +277,11 @@ def _held_in_coin(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
     balance is stressed, the rest of it moves with the same price.
     """
     a, book = frame.arrangement, frame.book
-    stressed = any(rule.stress != "none" for rule in frame.ruleset.data.collateral.assets.values())
-    if spec.conversion == "base" or not stressed:
+    if not _coins_stressed(spec, frame):
         return np.zeros((quantity.size, 1))
     settle = a.segment_asset[a.position_segment]
     group = a.segment_group[a.position_segment]
-    moves = (frame.follow[settle] == a.group_underlying[group]) & (
-        settle != a.pot_asset[a.group_pot[group]]
-    )
+    moves = _moving_segments(frame)[a.position_segment]
     if not moves.any():
         return np.zeros((quantity.size, 1))
     # Quantity may be scaled; profit and value are linear in it.
@@ -255,14 +298,19 @@ def _held_in_coin(spec: Scan, frame: Frame, quantity: Floats) -> Floats:
 
 def _stress_bounds(frame: Frame, asset: Ints) -> tuple[Floats, Floats]:
     """Least and largest move of each asset's price that enters the scenarios."""
+    low, high = frame.once("stress_bounds", lambda: _bounds_of_assets(frame))
+    return low[asset], high[asset]
+
+
+def _bounds_of_assets(frame: Frame) -> tuple[Floats, Floats]:
     rules = frame.ruleset.data.collateral.assets
     names = frame.book.registry.assets
-    low, high = np.zeros(asset.size), np.zeros(asset.size)
-    for one in np.unique(asset):
-        rule = rules.get(names[one]) or rules.get("default")
+    low, high = np.zeros(len(names)), np.zeros(len(names))
+    for asset, name in enumerate(names):
+        rule = rules.get(name) or rules.get("default")
         side = "none" if rule is None else rule.stress
-        low[asset == one] = -np.inf if side in ("down", "both") else 0.0
-        high[asset == one] = np.inf if side in ("up", "both") else 0.0
+        low[asset] = -np.inf if side in ("down", "both") else 0.0
+        high[asset] = np.inf if side in ("up", "both") else 0.0
     return low, high
 
 
@@ -419,6 +467,90 @@ def scanned(spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, order
     return Scanned(frame, rows, held, value, raw, filled, v, discount, _phi(spec, frame))
 
 
+def _unit_rows(spec: Scan, frame: Frame) -> Floats:
+    """Rows that a segment's vector is a sum of, whoever holds them.
+
+    Returns
+    -------
+    float64[2·n + 2·m, S]
+        For n instruments: profit and loss of one unit, then the same converted at the shocked
+        price of the settlement asset. For m assets: twice the move of a coin's price that enters
+        the scenarios, of the linear kind and of the option's.
+    """
+    terms, table = frame.terms, frame.table
+    s, names = table.scenarios, frame.book.registry.assets
+    place = {name: row for row, name in enumerate(s.underlyings)}
+    row = np.array([place.get(names[leader], -1) for leader in frame.follow], dtype=np.int64)
+    known = (row >= 0)[:, None]
+    linear, option = (np.where(known, m[row], 0.0) for m in (s.move_linear, s.move))
+    is_option = (terms.kind == KIND_CODE["option"])[:, None]
+    shock = np.where(is_option, option[terms.underlying], linear[terms.underlying])
+    low, high = _stress_bounds(frame, np.arange(len(names)))
+    coins = [np.clip(m, low[:, None], high[:, None]) for m in (linear, option)]
+    return np.concatenate([table.pnl, table.pnl * (1.0 + shock), *coins])
+
+
+def segment_vectors(spec: Scan, frame: Frame, quantity: Floats, amount: Floats) -> Floats:
+    """Change of each segment in each scenario, in the numeraire, ``[K, S]``.
+
+    The sum of what :func:`scanned` adds up row by row, as one sparse product: rows by scenario
+    are not stored.
+    """
+    from scipy.sparse import csr_matrix
+
+    a, book, terms = frame.arrangement, frame.book, frame.terms
+    units = frame.once_here("unit rows", lambda: _unit_rows(spec, frame))
+    count, assets = len(book.registry), len(book.registry.assets)
+    settled_in = 2 * count
+    segment = a.position_segment
+    place = book.position_instrument
+    moves = np.zeros(segment.size, dtype=np.bool_)
+    if spec.conversion != "base":
+        moves = _moving_segments(frame)[segment]
+        place = place + count * moves
+    rows = [(segment, place, quantity * frame.position_rate)]
+    if moves.any() and _coins_stressed(spec, frame):
+        some = np.flatnonzero(moves & frame.live_pot[a.position_pot])
+        profit, value = frame.position_values(quantity)
+        held = (profit[some] + value[some]) * frame.position_rate[some]
+        option = terms.kind[book.position_instrument[some]] == KIND_CODE["option"]
+        at = settled_in + a.segment_asset[segment[some]] + assets * option
+        rows.append((segment[some], at, held))
+    owned = np.flatnonzero((a.balance_segment >= 0) & frame.live_pot[a.balance_pot])
+    if owned.size:
+        of = a.balance_segment[owned]
+        rows.append(
+            (of, settled_in + book.balance_asset[owned], amount[owned] * frame.segment_rate[of])
+        )
+    segment, place, weight = (np.concatenate(column) for column in zip(*rows))
+    if (segment[1:] < segment[:-1]).any():
+        order = np.argsort(segment, kind="stable")
+        segment, place, weight = segment[order], place[order], weight[order]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(segment, minlength=a.segments))])
+    return np.asarray(
+        csr_matrix((weight, place, starts), shape=(a.segments, units.shape[0])) @ units
+    )
+
+
+def _counted_vectors(
+    spec: Scan, frame: Frame, quantity: Floats, amount: Floats, *, orders: bool
+) -> ScanResult:
+    """Scan all groups without what only shares need."""
+    a = frame.arrangement
+    v = segment_vectors(spec, frame, quantity, amount)
+    value = _expiry_values(spec, frame, quantity)
+    discount = static_discount(spec, frame, sum_by(value, a.position_segment, a.segments))
+    if discount is not None:
+        v = discount.change(v)
+    if orders and frame.book.leg_order.size:
+        away = np.where(frame.table.scenarios.turned & (v > 0), -v, v)
+        v = away - order_losses(spec, frame)
+    vector = sum_by(_phi(spec, frame).value(v), a.segment_group, a.groups)
+    margin, binding = worst_column(vector)
+    none = np.zeros(quantity.size), np.zeros(amount.size)
+    return ScanResult(margin, binding, vector, vector, *none)
+
+
 def worst_column(vector: Floats) -> tuple[Floats, Ints]:
     """Return the worst loss of each row, at least 0, and where; -1 where nothing loses."""
     if not vector.shape[0]:
@@ -458,6 +590,8 @@ def run_scan(
         Whether to add the worst fills of open orders.
     """
     a = frame.arrangement
+    if not frame.shares:
+        return _counted_vectors(spec, frame, quantity, amount, orders=orders)
     found = scanned(spec, frame, quantity, amount, orders=orders)
     vector = sum_by(found.phi.value(found.v), a.segment_group, a.groups)
     margin, binding = worst_column(vector)

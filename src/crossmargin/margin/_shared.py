@@ -81,10 +81,17 @@ class SharedMarket:
         self._assets = no_price
         out = {*not_traded, *priceless, *rateless}
         fine = used[[i not in out for i in used.tolist()]] if out else used
-        self._memo: dict[str, Any] = {"terms": terms, "follow": follow, "used": fine}
+        self._memo: dict[str, Any] = {
+            "terms": terms,
+            "follow": follow,
+            "used": fine,
+            # Filled as chunks ask: what instruments and assets alone decide.
+            "rule_keys": {},
+        }
         self._unknown: Reasons = {}
         if ruleset.scan is not None:
             self._memo["plan"] = self._plan(book, fine, follow)
+        self._here: dict[str, Any] = {}
         self._columns = _market_columns(nobody, ruleset, arranged, view, self._memo)
 
     @property
@@ -145,6 +152,7 @@ class SharedMarket:
             shares=False,
         )
         frame.__dict__.update(self._columns)
+        frame.__dict__["_here"] = self._here
         for reasons in self._instruments:
             _note_instruments(frame, reasons)
         a = arrangement

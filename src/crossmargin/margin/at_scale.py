@@ -19,7 +19,7 @@ from crossmargin.book import Book, CompactBook, join_books, select_accounts
 from crossmargin.errors import CrossmarginError, MarginError
 from crossmargin.margin._exact_sum import ExactSums
 from crossmargin.margin._faults import Faults
-from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._frame import Frame, least_by, sum_by
 from crossmargin.margin._protect import protected_pots
 from crossmargin.margin._shared import SharedMarket
 from crossmargin.margin.batch import evaluate_book
@@ -240,8 +240,7 @@ def _totals(book: Book, shared: SharedMarket, sums: ExactSums) -> tuple[Floats, 
     with np.errstate(divide="ignore", invalid="ignore"):
         none = np.where(have.mm < 0, -np.inf, np.inf)
         ratio = np.where(mm > 0, have.mm / mm, none)
-    health = np.full(book.size, np.inf)
-    np.minimum.at(health, account, ratio)
+    health = least_by(ratio, account, book.size, np.inf)
     out = [sum_by(x * usd, account, book.size) for x in (have.mm, have.im, initial.im, mm)]
     protected = np.zeros(book.size)
     protected[account[protected_pots(frame)]] = 1.0

@@ -32,6 +32,7 @@ from crossmargin.market import MarketView, Snapshot
 from crossmargin.scenarios import Kernel
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,35 +255,14 @@ def requirement(
     nothing = np.zeros(a.pots)
     idle = (nothing, np.zeros(a.groups), nothing, np.zeros(q.size), np.zeros(b.size))
     found = {"im": idle, "mm": idle}
-    keep = np.flatnonzero(a.balance_segment >= 0)
     for level in levels:
-        values = {
-            name: Dual(part.im if level == "im" else part.mm, {name: np.ones(a.groups)})
-            for name, part in parts.items()
-        }
-        for name, figure in ruleset.data.combine.constants.items():
-            values[name] = Dual(np.full(a.groups, figure), {})
-        for step in ruleset.data.combine.steps:
-            values[step] = ruleset.expressions[step].dual(values)
-        result = ruleset.expressions[level].dual(values)
+        result = _combined(frame, parts, level)
         group = np.broadcast_to(result.value, (a.groups,)).astype(np.float64)
         if orders and scan is None and book.leg_order.size and ruleset.data.orders.fill_losses:
             group = group + charges.run_fill_losses(frame)
         _check_margin(frame, group, level)
         pot, credit, passed = apply_offset(frame, group, q, orders=orders)
-        share = np.zeros(q.size)
-        balance_share = np.zeros(b.size)
-        for name, grad in result.grad.items():
-            part = parts[name]
-            mine = part.share_im if level == "im" else part.share_mm
-            share += (grad * passed)[a.position_group] * mine
-            if part.cross is not None:
-                far = np.broadcast_to(grad * passed, (a.groups,))[part.cross.group]
-                share += sum_by(far * part.cross.value, part.cross.position, q.size)
-            held = part.balance_im if level == "im" else part.balance_mm
-            if held is not None:
-                slope = (grad * passed)[a.segment_group[a.balance_segment[keep]]]
-                balance_share[keep] += slope * held[keep]
+        share, balance_share = _shares(frame, parts, result, passed, level, q.size, b.size)
         for im, mm in pool_parts.values():
             pot = pot + (im if level == "im" else mm)
         found[level] = (pot, group, credit, share, balance_share)
@@ -301,6 +281,49 @@ def requirement(
         balance_share_im=found["im"][4],
         balance_share_mm=found["mm"][4],
     )
+
+
+def _combined(frame: Frame, parts: dict[str, Part], level: str) -> Dual:
+    """Evaluate the rule-set's expression at one level, with derivatives where shares need them."""
+    groups, ruleset = frame.arrangement.groups, frame.ruleset
+    values = {
+        name: Dual(
+            part.im if level == "im" else part.mm, {name: np.ones(groups)} if frame.shares else {}
+        )
+        for name, part in parts.items()
+    }
+    for name, figure in ruleset.data.combine.constants.items():
+        values[name] = Dual(np.full(groups, figure), {})
+    for step in ruleset.data.combine.steps:
+        values[step] = ruleset.expressions[step].dual(values)
+    return ruleset.expressions[level].dual(values)
+
+
+def _shares(
+    frame: Frame,
+    parts: dict[str, Part],
+    result: Dual,
+    passed: Floats,
+    level: str,
+    positions: int,
+    balances: int,
+) -> tuple[Floats, Floats]:
+    """Return what each position and balance contributes, through combination and credit."""
+    a = frame.arrangement
+    share, balance_share = np.zeros(positions), np.zeros(balances)
+    keep = np.flatnonzero(a.balance_segment >= 0)
+    for name, grad in result.grad.items():
+        part = parts[name]
+        mine = part.share_im if level == "im" else part.share_mm
+        share += (grad * passed)[a.position_group] * mine
+        if part.cross is not None:
+            far = np.broadcast_to(grad * passed, (a.groups,))[part.cross.group]
+            share += sum_by(far * part.cross.value, part.cross.position, positions)
+        held = part.balance_im if level == "im" else part.balance_mm
+        if held is not None:
+            slope = (grad * passed)[a.segment_group[a.balance_segment[keep]]]
+            balance_share[keep] += slope * held[keep]
+    return share, balance_share
 
 
 def _check_margin(frame: Frame, group: Floats, level: str) -> None:
@@ -403,45 +426,39 @@ def fenced_margins(frame: Frame, need: Requirement) -> Floats:
     book, a = frame.book, frame.arrangement
     pledged = np.zeros(book.position_quantity.size)
     profit, value = frame.position_values()
-    for pot in np.flatnonzero(a.pot_position >= 0):
-        row = int(a.pot_position[pot])
-        if not np.isnan(book.position_fence[row]):
-            pledged[row] = book.position_fence[row]
-        elif not np.isnan(book.position_leverage[row]) and value[row] == 0:
-            pledged[row] = _entry_notional(frame, row) / book.position_leverage[row]
-        else:
-            lacking = need.im[pot] / frame.position_rate[row] - profit[row] - value[row]
-            pledged[row] = max(0.0, lacking)
+    pots = np.flatnonzero(a.pot_position >= 0)
+    rows = a.pot_position[pots]
+    own, leverage = book.position_fence[rows], book.position_leverage[rows]
+    lacking = need.im[pots] / frame.position_rate[rows] - profit[rows] - value[rows]
+    pledged[rows] = np.maximum(0.0, lacking)
+    levered = ~np.isnan(leverage) & (value[rows] == 0)
+    pledged[rows[levered]] = _entry_notional(frame, rows[levered]) / leverage[levered]
+    given = ~np.isnan(own)
+    pledged[rows[given]] = own[given]
     return pledged
 
 
 def _move_fences(frame: Frame, pledged: Floats) -> Floats:
     """Move pledged margin from each pool's wallet into its fenced pots, in US dollars."""
     a = frame.arrangement
-    move = np.zeros(a.pots)
-    wallet = {
-        int(pool): pot
-        for pot, (pool, mark) in enumerate(zip(a.pot_pool, a.pot_position))
-        if mark < 0
-    }
-    for pot in np.flatnonzero(a.pot_position >= 0):
-        row = int(a.pot_position[pot])
-        amount = float(pledged[row] * frame.position_rate[row])
-        move[pot] += amount
-        home = wallet.get(int(a.pot_pool[pot]))
-        if home is not None:
-            move[home] -= amount
-    return move
+    fenced = np.flatnonzero(a.pot_position >= 0)
+    rows = a.pot_position[fenced]
+    amount = pledged[rows] * frame.position_rate[rows]
+    wallet = np.full(int(a.pot_pool.max(initial=0)) + 1, -1, dtype=np.int64)
+    homes = np.flatnonzero(a.pot_position < 0)
+    wallet[a.pot_pool[homes]] = homes
+    move = -sum_by(amount, wallet[a.pot_pool[fenced]], a.pots)
+    move[fenced] += amount
+    return np.asarray(move)
 
 
-def _entry_notional(frame: Frame, row: int) -> float:
+def _entry_notional(frame: Frame, rows: Ints) -> Floats:
+    """Notional of positions at their entry price, in the settlement asset."""
     book = frame.book
-    instrument = np.array([book.position_instrument[row]])
-    quantity = np.array([book.position_quantity[row]])
-    now = float(frame.notional(instrument, quantity)[0])
-    entry = float((book.position_entry if frame.entry is None else frame.entry)[row])
-    if np.isnan(entry):
-        return now
-    mark = float(frame.view.price[instrument[0]])
-    inverse = bool(frame.terms.inverse[instrument[0]])
-    return now * (mark / entry if inverse else entry / mark)
+    instrument = book.position_instrument[rows]
+    now = frame.notional(instrument, book.position_quantity[rows])
+    entry = (book.position_entry if frame.entry is None else frame.entry)[rows]
+    mark = frame.view.price[instrument]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        then = now * np.where(frame.terms.inverse[instrument], mark / entry, entry / mark)
+    return np.where(np.isnan(entry), now, then)
