@@ -69,7 +69,9 @@ def _haircuts(**assets: float) -> dict[str, Any]:
 
 _SLOPE = {"im": 0.02, "mm": 0.01, "per_coin": 1e-4}
 _GROWTH = {"components.delta_shock.growth": "linear"}
-_DEPEG = [{"from_price": 0.0, "sizes": [{"floor": 0.0, "rate": 0.01}, {"floor": 1e5, "rate": 0.02}]}]
+_DEPEG = [
+    {"from_price": 0.0, "sizes": [{"floor": 0.0, "rate": 0.01}, {"floor": 1e5, "rate": 0.02}]}
+]
 
 WORLDS: dict[str, World] = {
     "aave-v3": World(kinds=(), coins=("WETH", "WBTC")),
@@ -93,7 +95,8 @@ WORLDS: dict[str, World] = {
     "binance-usdm-multi": World(
         kinds=FUTURES,
         dollar="USDT",
-        supplied={**_haircuts(USDT=0.0, ETH=0.05, BTC=0.05)} | {"components.futures.tiers.default": _TIERS},
+        supplied={**_haircuts(USDT=0.0, ETH=0.05, BTC=0.05)}
+        | {"components.futures.tiers.default": _TIERS},
     ),
     "bybit-pm": World(
         venue="mixed",
@@ -116,7 +119,9 @@ WORLDS: dict[str, World] = {
     "deribit-pm": World(venue="mixed", supplied=_GROWTH),
     "deribit-pm-cross": World(venue="mixed", supplied=_GROWTH),
     "deribit-sm": World(venue="mixed", supplied={"components.futures.slopes.default": _SLOPE}),
-    "deribit-sm-cross": World(venue="mixed", supplied={"components.futures.slopes.default": _SLOPE}),
+    "deribit-sm-cross": World(
+        venue="mixed", supplied={"components.futures.slopes.default": _SLOPE}
+    ),
     "derive-pm1": World(),
     "derive-pm2": World(),
     "derive-srm": World(),
@@ -187,9 +192,7 @@ WORLDS: dict[str, World] = {
     "paradex-pm": World(kinds=("perpetual", "option"), coins=()),
     "span": World(
         venue="mixed",
-        supplied={
-            "components.delivery.underlyings.BTC": {"days": 20.0, "index": 0.01, "usd": 3.0}
-        },
+        supplied={"components.delivery.underlyings.BTC": {"days": 20.0, "index": 0.01, "usd": 3.0}},
     ),
 }
 

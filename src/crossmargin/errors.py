@@ -66,14 +66,11 @@ class CrossmarginError(Exception):
 
     def copy(self) -> CrossmarginError:
         """Return an error with the same words, whose place can be filled in for itself."""
-        return type(self)(
-            self.message,
-            code=self.code,
-            account=self.account,
-            instrument=self.instrument,
-            field=self.field,
-            hint=self.hint,
-        )
+        return _restored(type(self), self.as_dict())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process with all its places."""
+        return _restored, (type(self), self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error as plain data, for JSON output and batch results."""
@@ -85,6 +82,10 @@ class CrossmarginError(Exception):
             "field": self.field,
             "hint": self.hint,
         }
+
+
+def _restored(kind: type[CrossmarginError], words: dict[str, Any]) -> CrossmarginError:
+    return kind(words["message"], **{k: v for k, v in words.items() if k != "message"})
 
 
 class InputError(CrossmarginError):

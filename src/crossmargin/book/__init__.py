@@ -20,7 +20,7 @@ from crossmargin.book._account import (
     write_account,
 )
 from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
-from crossmargin.book._compact import CompactBook, NumberedIds, compact_book
+from crossmargin.book._compact import CompactBook, NumberedIds, catalogue_of, compact_book
 from crossmargin.book._compact_parquet import write_compact_parquet
 from crossmargin.book._generate import generate_book
 from crossmargin.book._location import account_without_location, book_without_location
@@ -57,6 +57,7 @@ __all__ = [
     "account_without_location",
     "book_from_accounts",
     "book_without_location",
+    "catalogue_of",
     "compact_book",
     "generate_book",
     "join_books",

@@ -173,6 +173,32 @@ class CompactBook:
         """
         return self.take(np.arange(first, last))
 
+    def part(self, first: int, last: int) -> CompactBook:
+        """Return accounts ``first:last`` as a large book of their own, without copying rows.
+
+        `rest` goes with the part that the last regular account is in (or follows).
+
+        Parameters
+        ----------
+        first, last : int
+            Half-open; within the regular accounts.
+        """
+        held = slice(int(self.position_start[first]), int(self.position_start[last]))
+        owned = slice(int(self.balance_start[first]), int(self.balance_start[last]))
+        return CompactBook(
+            registry=self.registry,
+            ids=self.ids[first:last],
+            owners=None if self.owners is None else self.owners[first:last],
+            position_start=self.position_start[first : last + 1] - held.start,
+            position_instrument=self.position_instrument[held],
+            position_quantity=self.position_quantity[held],
+            position_entry=self.position_entry[held],
+            balance_start=self.balance_start[first : last + 1] - owned.start,
+            balance_asset=self.balance_asset[owned],
+            balance_amount=self.balance_amount[owned],
+            rest=self.rest if last == self.regular else None,
+        )
+
     def take(self, chosen: ArrayLike) -> Book:
         """Return some regular accounts as a book, in the order asked for.
 
@@ -309,3 +335,27 @@ def _starts(owner: Ints, size: int) -> Ints:
     out = np.zeros(size + 1, dtype=np.int64)
     np.cumsum(np.bincount(owner, minlength=size), out=out[1:])
     return out
+
+
+def catalogue_of(registry: Registry, instruments: Ints, assets: Ints) -> CompactBook:
+    """Return a book of one account with a unit of everything: what a larger book may hold.
+
+    Parameters
+    ----------
+    registry : Registry
+        Instruments and assets.
+    instruments, assets : int64[...]
+        Distinct.
+    """
+    n, b = instruments.size, assets.size
+    return CompactBook(
+        registry=registry,
+        ids=["everything"],
+        position_start=np.array([0, n]),
+        position_instrument=np.sort(instruments).astype(np.uint32),
+        position_quantity=np.ones(n),
+        position_entry=np.full(n, np.nan),
+        balance_start=np.array([0, b]),
+        balance_asset=np.asarray(assets).astype(np.uint32),
+        balance_amount=np.ones(b),
+    )

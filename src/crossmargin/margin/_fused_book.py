@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +50,7 @@ def evaluate_fused(
     ruleset: Ruleset,
     threads: int,
     progress: Callable[[int, int], None] | None,
+    catalogue: CompactBook,
 ) -> BookColumns:
     """Evaluate regular accounts in one pass, and the others stage by stage.
 
@@ -62,7 +62,7 @@ def evaluate_fused(
     if ruleset.by_owner:
         raise NotFusable("an owner is charged for all accounts together")
     program = compile_program(
-        book.registry, snapshot, ruleset, book.instruments_used(), book.assets_used()
+        book.registry, snapshot, ruleset, catalogue.instruments_used(), catalogue.assets_used()
     )
     holdings = holdings_of(book, program)
 
@@ -90,12 +90,9 @@ def evaluate_fused(
         totals.add(name, 1, mm)
     regular[:, bad] = np.nan
     account, code, apart = left_out(program, holdings, bad)
-    more = _apart(book, snapshot, ruleset, apart, columns, totals)
-    return replace(
-        columns_of(columns, {}, totals.rounded()),
-        failures=Reasons(book.name, account, code, program.bad, more),
-        engine="fused",
-    )
+    more = _apart(book, snapshot, ruleset, apart, columns, totals, catalogue)
+    failures = Reasons(book.name, account, code, program.bad, more)
+    return columns_of(columns, failures, totals, "fused")
 
 
 def _apart(
@@ -105,6 +102,7 @@ def _apart(
     apart: Ints,
     columns: Floats,
     totals: ExactSums,
+    catalogue: CompactBook,
 ) -> dict[int, CrossmarginError]:
     """Evaluate some regular accounts and the rest of a book stage by stage, into `columns`.
 
@@ -116,7 +114,7 @@ def _apart(
     failures: dict[int, CrossmarginError] = {}
     if not apart.size and book.rest is None:
         return failures
-    shared = SharedMarket(book, snapshot, ruleset)
+    shared = SharedMarket(catalogue, snapshot, ruleset)
     pieces = [
         (apart[first : first + _APART], book.take(apart[first : first + _APART]))
         for first in range(0, apart.size, _APART)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,8 @@ class BookColumns:
         are left out.
     engine : str
         What computed it: ``"fused"`` or ``"vectorised"``.
+    sums : ExactSums
+        `components` before they are rounded: those of parts of a book add up to those of the whole.
     """
 
     equity: Floats
@@ -64,6 +66,7 @@ class BookColumns:
     failures: Mapping[int, CrossmarginError]
     components: dict[str, tuple[float, float]]
     engine: str
+    sums: ExactSums = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -85,6 +88,7 @@ def evaluate_compact(
     chunk: int = 4_096,
     progress: Callable[[int, int], None] | None = None,
     engine: Engine = "auto",
+    catalogue: CompactBook | None = None,
 ) -> BookColumns:
     """Evaluate all accounts of a large book.
 
@@ -106,6 +110,9 @@ def evaluate_compact(
         ``"fused"``: the whole requirement in one pass over an account's rows, for rule-sets whose
         components all have a shape that can be summed so. ``"vectorised"``: any rule-set, stage
         by stage. ``"auto"``: the former where it can be.
+    catalogue : CompactBook, optional
+        For a part of a larger book: one that holds all that the larger one does (see
+        :func:`crossmargin.book.catalogue_of`), so that every part is computed alike.
 
     Returns
     -------
@@ -122,7 +129,7 @@ def evaluate_compact(
         from crossmargin.margin._fused_book import NotFusable, evaluate_fused
 
         try:
-            return evaluate_fused(book, snapshot, ruleset, threads, progress)
+            return evaluate_fused(book, snapshot, ruleset, threads, progress, catalogue or book)
         except NotFusable as why:
             if engine == "fused":
                 raise MarginError(
@@ -133,7 +140,7 @@ def evaluate_compact(
                 ) from None
     if ruleset.by_owner:
         return _whole(book, snapshot, ruleset, progress)
-    shared = SharedMarket(book, snapshot, ruleset)
+    shared = SharedMarket(catalogue or book, snapshot, ruleset)
     columns = np.full((6, book.size), np.nan)
     failures: dict[int, CrossmarginError] = {}
     totals = ExactSums()
@@ -146,13 +153,14 @@ def evaluate_compact(
         done += size
         if progress is not None:
             progress(done, book.size)
-    return columns_of(columns, failures, totals.rounded())
+    return columns_of(columns, failures, totals)
 
 
 def columns_of(
     columns: Floats,
-    failures: dict[int, CrossmarginError],
-    components: dict[str, tuple[float, float]],
+    failures: Mapping[int, CrossmarginError],
+    totals: ExactSums,
+    engine: str = "vectorised",
 ) -> BookColumns:
     """Name the columns of an outcome."""
     return BookColumns(
@@ -162,9 +170,10 @@ def columns_of(
         mm=columns[MM],
         health=columns[HEALTH],
         protected=columns[PROTECTED] == 1.0,
-        failures=dict(sorted(failures.items())),
-        components=components,
-        engine="vectorised",
+        failures=failures if engine == "fused" else dict(sorted(failures.items())),
+        components=totals.rounded(),
+        engine=engine,
+        sums=totals,
     )
 
 
@@ -291,4 +300,4 @@ def _whole(
     if progress is not None:
         progress(book.size, book.size)
     columns = [found.equity, found.equity_im, found.im, found.mm, found.health, found.protected]
-    return columns_of(np.stack(columns), found.failures, sums.rounded())
+    return columns_of(np.stack(columns), found.failures, sums)

@@ -61,6 +61,12 @@ class Reasons(Mapping[int, CrossmarginError]):
             raise KeyError(account)
         return self._errors[int(self._cause[place])].copy().located(account=self._name(account))
 
+    def columns(
+        self,
+    ) -> tuple[Ints, Ints, dict[int, CrossmarginError], dict[int, CrossmarginError]]:
+        """Return accounts, causes, errors by cause, and accounts with reasons of their own."""
+        return self._account, self._cause, self._errors, self._more
+
     def by_cause(self) -> list[tuple[CrossmarginError, int, int]]:
         """Return each cause once: its error at the first account, that account, and how many."""
         _, first, count = np.unique(self._cause, return_index=True, return_counts=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book import Book, CompactBook
+from crossmargin.book import Book, catalogue_of
 from crossmargin.errors import CrossmarginError
 from crossmargin.instruments import Registry
 from crossmargin.margin._faults import Faults
@@ -151,7 +151,7 @@ def units_for(
     codes = np.flatnonzero(layout.what != COST)
     positions = layout.item[layout.what == POSITION]
     assets = layout.item[layout.what == BALANCE]
-    shared = SharedMarket(_one_of_each(registry, positions, assets), snapshot, ruleset)
+    shared = SharedMarket(catalogue_of(registry, positions, assets), snapshot, ruleset)
     fine = [i for i in positions.tolist() if i not in shared.refused]
     first = Faults(codes.size)
     with np.errstate(all="ignore"):
@@ -164,22 +164,6 @@ def units_for(
             return None, bad, faults
         book = unit_book(registry, layout, good, carrier)
         return Units(good, shared.frame(book, faults), book.position_entry), bad, faults
-
-
-def _one_of_each(registry: Registry, instruments: Ints, assets: Ints) -> CompactBook:
-    """Return a book of one account with a unit of everything."""
-    n, b = instruments.size, assets.size
-    return CompactBook(
-        registry=registry,
-        ids=["everything"],
-        position_start=np.array([0, n]),
-        position_instrument=np.sort(instruments).astype(np.uint32),
-        position_quantity=np.ones(n),
-        position_entry=np.full(n, np.nan),
-        balance_start=np.array([0, b]),
-        balance_asset=assets.astype(np.uint32),
-        balance_amount=np.ones(b),
-    )
 
 
 def equities(frame: Frame) -> Floats:
@@ -254,7 +238,7 @@ def scan_units(units: Units, spec: Scan) -> ScanUnits:
     segment = a.position_segment.copy()
     stressed = a.balance_segment >= 0
     segment[book.balance_pool[stressed]] = a.balance_segment[stressed]
-    weight = one.phi.weight[segment]
+    weight = np.broadcast_to(one.phi.weight, (a.segments, rows.shape[1]))[segment]
     discount = static_discount(spec, frame, np.zeros(a.segments))
     ones = np.ones(k)
     return ScanUnits(
