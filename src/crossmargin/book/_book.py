@@ -37,7 +37,7 @@ class Book:
     ----------
     registry : Registry
         What `position_instrument` and `leg_instrument` index.
-    account_ids, owners : list of str
+    account_ids, owners : sequence of str
         By account.
     pool_account : int64[P]; pool_names : list of str; pool_mode : int64[P]
         Pools, each belonging to one account; modes index ``POOL_MODES``.
@@ -70,8 +70,8 @@ class Book:
     """
 
     registry: Registry
-    account_ids: list[str]
-    owners: list[str]
+    account_ids: Sequence[str]
+    owners: Sequence[str]
     pool_account: Ints
     pool_names: list[str]
     pool_mode: Ints

@@ -62,13 +62,46 @@ class NumberedIds(Sequence[str]):
             raise IndexError(index)
         return self._name(index % self._count)
 
-    def pick(self, rows: list[int]) -> list[str]:
-        """Return the names of some numbers within the range."""
-        prefix, digits = self._prefix, self._digits
-        return [f"{prefix}{row:0{digits}d}" for row in rows]
-
     def _name(self, index: int) -> str:
         return f"{self._prefix}{index:0{self._digits}d}"
+
+
+class ChosenNames(Sequence[str]):
+    """Some of many names, looked up when they are asked for.
+
+    A chunk of a large book is computed without ever naming its accounts.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All of them.
+    rows : int64[n]
+        Which ones.
+    """
+
+    def __init__(self, names: Sequence[str], rows: Ints) -> None:
+        self._names, self._rows = names, rows
+
+    def __len__(self) -> int:
+        return int(self._rows.size)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._names[row] for row in self._rows[index].tolist()]
+        return self._names[int(self._rows[index])]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,11 +252,7 @@ class CompactBook:
                 code="INP-008",
                 hint="accounts with orders, pools or legs are in `rest`",
             )
-        chosen_ids = rows.tolist()
-        if isinstance(self.ids, NumberedIds):
-            names = self.ids.pick(chosen_ids)
-        else:
-            names = [self.ids[i] for i in chosen_ids]
+        names = ChosenNames(self.ids, rows)
         held, p_rows = _spans(self.position_start, rows)
         owned, b_rows = _spans(self.balance_start, rows)
         n, b, a = p_rows.size, b_rows.size, rows.size
@@ -231,7 +260,7 @@ class CompactBook:
         return Book(
             registry=self.registry,
             account_ids=names,
-            owners=names if self.owners is None else [self.owners[int(i)] for i in rows],
+            owners=names if self.owners is None else ChosenNames(self.owners, rows),
             pool_account=np.arange(a, dtype=np.int64),
             pool_names=["cross"] * a,
             pool_mode=np.zeros(a, dtype=np.int64),

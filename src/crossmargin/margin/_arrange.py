@@ -85,13 +85,72 @@ def unique_rows(*columns: Ints) -> tuple[tuple[Ints, ...], Ints]:
     if columns[0].size == 0:
         empty = np.empty(0, dtype=np.int64)
         return tuple(empty for _ in columns), empty
+    first, inverse = bucket_rows(*columns)
+    return tuple(c[first] for c in columns), inverse
+
+
+def bucket_rows(*columns: Ints) -> tuple[Ints, Ints]:
+    """Give the distinct rows of some columns numbers in lexicographic order.
+
+    Returns
+    -------
+    first, bucket : int64[K], int64[N]
+        As :func:`buckets`.
+    """
+    if columns[0].size == 0:
+        return columns[0], columns[0]
+    packed = _packed(columns)
+    if packed is not None:
+        return buckets(packed)
     order = np.lexsort(columns[::-1])
     ordered = [c[order] for c in columns]
     new = np.ones(order.size, dtype=bool)
     new[1:] = np.any([c[1:] != c[:-1] for c in ordered], axis=0)
-    inverse = np.empty(order.size, dtype=np.int64)
-    inverse[order] = np.cumsum(new) - 1
-    return tuple(c[new] for c in ordered), inverse
+    bucket = np.empty(order.size, dtype=np.int64)
+    bucket[order] = np.cumsum(new) - 1
+    return order[new], bucket
+
+
+def buckets(key: Ints) -> tuple[Ints, Ints]:
+    """Give the distinct keys numbers in ascending order.
+
+    Parameters
+    ----------
+    key : int64[N]
+
+    Returns
+    -------
+    first : int64[K]
+        First row of each distinct key.
+    bucket : int64[N]
+        Number of each row's key.
+    """
+    if not key.size:
+        return key, key
+    new = np.ones(key.size, dtype=np.bool_)
+    if (key[1:] >= key[:-1]).all():
+        np.not_equal(key[1:], key[:-1], out=new[1:])
+        return np.flatnonzero(new), np.cumsum(new) - 1
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    bucket = np.empty(key.size, dtype=np.int64)
+    bucket[order] = np.cumsum(new) - 1
+    return order[new], bucket
+
+
+def _packed(columns: tuple[Ints, ...]) -> Ints | None:
+    """Return one whole number a row that orders as the rows do; None where it would not fit."""
+    key: Ints | None = None
+    size = 1
+    for column in columns:
+        least = int(column.min())
+        width = int(column.max()) - least + 1
+        size *= width
+        if size >= 1 << 62:
+            return None
+        key = column - least if key is None else key * width + (column - least)
+    return key
 
 
 def underlying_aliases(book: Book, ruleset: Ruleset) -> Ints:
@@ -151,8 +210,8 @@ def arrange(book: Book, ruleset: Ruleset, faults: Faults | None = None) -> Arran
     s_pot = b_pot[stressed]
     s_under = follow[book.balance_asset[stressed]]
     s_settle = book.balance_asset[stressed]
-    p_expiry = _netted_expiry(ruleset, terms, book.position_instrument)
-    l_expiry = _netted_expiry(ruleset, terms, book.leg_instrument)
+    netted, expiries = _netted_expiries(ruleset, terms)
+    p_expiry, l_expiry = netted[book.position_instrument], netted[book.leg_instrument]
     (seg_pot, seg_under, seg_settle, seg_expiry), segment = unique_rows(
         np.concatenate([p_pot, l_pot, s_pot]),
         np.concatenate([p_under, l_under, s_under]),
@@ -178,16 +237,26 @@ def arrange(book: Book, ruleset: Ruleset, faults: Faults | None = None) -> Arran
         group_underlying=group_under,
         segment_group=segment_group,
         segment_asset=seg_settle,
-        segment_expiry=seg_expiry,
+        segment_expiry=expiries[seg_expiry + 1],
     )
 
 
-def _netted_expiry(ruleset: Ruleset, terms: Terms, instrument: Ints) -> Ints:
-    """Return the expiry of options where a rule-set nets by expiry, else -1."""
+def _netted_expiries(ruleset: Ruleset, terms: Terms) -> tuple[Ints, Ints]:
+    """Give expiries of options numbers where a rule-set nets by expiry.
+
+    Returns
+    -------
+    number : int64[n]
+        By instrument, from 0 in order of time; -1 where nothing is netted by expiry.
+    expiries : int64[1 + E]
+        Expiry of number k at place k + 1; -1 at place 0.
+    """
+    number = np.full(terms.kind.size, -1, dtype=np.int64)
     if ruleset.scan is None or ruleset.scan.segments != "expiry":
-        return np.full(instrument.size, -1, dtype=np.int64)
-    option = terms.kind[instrument] == KIND_CODE["option"]
-    return np.where(option, terms.expiry_ns[instrument], -1)
+        return number, np.array([-1], dtype=np.int64)
+    option = terms.kind == KIND_CODE["option"]
+    dated, number[option] = np.unique(terms.expiry_ns[option], return_inverse=True)
+    return number, np.concatenate([[-1], dated])
 
 
 def _held_position(book: Book, leg_pool: Ints) -> Ints:

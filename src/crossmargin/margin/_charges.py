@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin._arrange import unique_rows
+from crossmargin.margin._arrange import bucket_rows, buckets
 from crossmargin.margin._formula import Part, fill_extremes
-from crossmargin.margin._frame import Frame, buckets, sum_by
+from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._lookup import distinct, look_up
 from crossmargin.margin._scan import capped_losses, settlement_rule
 from crossmargin.margin.components import (
@@ -45,9 +45,9 @@ def _expiry_buckets(frame: Frame, instrument: Ints) -> tuple[Ints, Ints]:
     """Find the (segment, expiry) pairs of positions and legs: segment of each, and rows."""
     a = frame.arrangement
     segment = np.concatenate([a.position_segment, a.leg_segment])
-    expiry = frame.terms.expiry_ns[instrument]
-    (of_segment, _), bucket = unique_rows(segment, expiry)
-    return of_segment, bucket
+    expiry = frame.expiry_number[instrument]
+    first, bucket = bucket_rows(segment, expiry)
+    return segment[first], bucket
 
 
 def run_roll(spec: Roll, frame: Frame, quantity: Floats, *, orders: bool) -> Part:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.margin._arrange import buckets
 from crossmargin.margin._formula import Part, fill_extremes
-from crossmargin.margin._frame import Frame, buckets, sum_by
+from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._portfolio import (
     group_index,
     group_rules,

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin._frame import Frame, buckets
+from crossmargin.margin._arrange import buckets
+from crossmargin.margin._frame import Frame
 from crossmargin.margin._location import bridge_haircuts
 from crossmargin.margin._lookup import attempt
 from crossmargin.margin._protect import protect_haircut

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError
 from crossmargin.instruments import KIND_CODE, Instrument, deribit_name
-from crossmargin.margin._frame import Frame, buckets, least_by, sum_by
+from crossmargin.margin._arrange import buckets
+from crossmargin.margin._frame import Frame, least_by, sum_by
 from crossmargin.margin._lookup import attempt
 from crossmargin.margin._rate_laws import open_interest_margin, root_margin, weighted_margin
 from crossmargin.margin.components import (

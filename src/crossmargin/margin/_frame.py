@@ -84,57 +84,6 @@ def _sum_sorted(values: Floats, index: Ints, size: int) -> Floats:
     return np.asarray(sums @ values)
 
 
-def buckets(key: Ints) -> tuple[Ints, Ints]:
-    """Give the distinct keys numbers in ascending order.
-
-    Parameters
-    ----------
-    key : int64[N]
-
-    Returns
-    -------
-    first : int64[K]
-        First row of each distinct key.
-    bucket : int64[N]
-        Number of each row's key.
-    """
-    if not key.size:
-        return key, key
-    if (key[1:] > key[:-1]).all():
-        every = np.arange(key.size)
-        return every, every
-    order = np.argsort(key, kind="stable")
-    new = np.ones(key.size, dtype=np.bool_)
-    ordered = key[order]
-    new[1:] = ordered[1:] != ordered[:-1]
-    bucket = np.empty(key.size, dtype=np.int64)
-    bucket[order] = np.cumsum(new) - 1
-    return order[new], bucket
-
-
-def bucket_rows(*columns: Ints | Floats) -> tuple[Ints, Ints]:
-    """Give the distinct rows of some columns numbers in lexicographic order; see :func:`buckets`.
-
-    Parameters
-    ----------
-    *columns : int64[N] or float64[N]
-        The first one decides first.
-    """
-    size = columns[0].size
-    if not size:
-        empty = np.empty(0, dtype=np.int64)
-        return empty, empty
-    order = np.lexsort(columns[::-1])
-    new = np.zeros(size, dtype=np.bool_)
-    new[0] = True
-    for column in columns:
-        ordered = column[order]
-        new[1:] |= ordered[1:] != ordered[:-1]
-    bucket = np.empty(size, dtype=np.int64)
-    bucket[order] = np.cumsum(new) - 1
-    return order[new], bucket
-
-
 def in_turns(place: Ints) -> list[Ints]:
     """Split rows so that each turn has at most one row of a place, in the order given.
 
@@ -182,6 +131,10 @@ def least_by(values: Floats, index: Ints, size: int, start: float) -> Floats:
     targets = ordered[starts]
     out[targets] = np.minimum(start, np.minimum.reduceat(values, starts))
     return out
+
+
+def _numbered(values: Ints | Floats) -> Ints:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 #: Columns by instrument or asset: what the market alone decides.
@@ -368,6 +321,16 @@ class Frame:
     def position_rate(self) -> Floats:
         """Numeraire units per unit of each position's settlement asset."""
         return self.segment_rate[self.arrangement.position_segment]
+
+    @property
+    def expiry_number(self) -> Ints:
+        """Number of each instrument's expiry, in order of time."""
+        return self.once("expiry_number", lambda: _numbered(self.terms.expiry_ns))
+
+    @property
+    def strike_number(self) -> Ints:
+        """Number of each instrument's strike, in ascending order; the last where there is none."""
+        return self.once("strike_number", lambda: _numbered(self.terms.strike))
 
     # ---- instruments -------------------------------------------------------------------
 

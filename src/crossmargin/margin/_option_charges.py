@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import bucket_rows
 from crossmargin.margin._formula import Part, fill_extremes, pick_rule
-from crossmargin.margin._frame import Frame, bucket_rows, sum_by
+from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._lookup import look_up
 from crossmargin.margin.components import BasisContingency, NakedShort, OptionBounded
 from crossmargin.pricing import price_grid
@@ -96,8 +97,7 @@ def run_basis(spec: BasisContingency, frame: Frame, quantity: Floats, *, orders:
     a, book = frame.arrangement, frame.book
     rows = _option_rows(frame)
     instrument = book.position_instrument[rows]
-    expiry = frame.terms.expiry_ns[instrument]
-    first, bucket = bucket_rows(a.position_group[rows], expiry)
+    first, bucket = bucket_rows(a.position_group[rows], frame.expiry_number[instrument])
     count = first.size
     rate = frame.position_rate[rows]
     units = frame.once_here(f"basis changes {spec.name}", lambda: _changes_used(spec, frame))
@@ -151,7 +151,9 @@ def run_naked(spec: NakedShort, frame: Frame, quantity: Floats, *, orders: bool)
         group = np.concatenate([group, a.leg_group[legs]])
         value = np.where(terms.inverse[ordered], 1.0, frame.index_quote[ordered])
         unit = np.concatenate([unit, value * frame.segment_rate[a.leg_segment[legs]]])
-    first, bucket = bucket_rows(group, terms.expiry_ns[instrument], terms.strike[instrument])
+    first, bucket = bucket_rows(
+        group, frame.expiry_number[instrument], frame.strike_number[instrument]
+    )
     net = sum_by(coins, bucket, first.size)
     short = np.maximum(0.0, -net)
     charge = sum_by(short * unit[first], group[first], a.groups)
@@ -187,7 +189,7 @@ def run_bounded(spec: OptionBounded, frame: Frame, quantity: Floats, *, orders: 
     rows = _option_rows(frame)
     instrument = book.position_instrument[rows]
     at = a.position_group[rows]
-    first, bucket = bucket_rows(at, frame.terms.expiry_ns[instrument])
+    first, bucket = bucket_rows(at, frame.expiry_number[instrument])
     need, parts = _bounded_expiries(spec, frame, rows, quantity[rows], first, bucket)
     rate = frame.position_rate[rows] / _per_settlement(frame, instrument)
     net_im, net_mm = (sum_by(row * rate[first], at[first], a.groups) for row in need)
@@ -253,7 +255,8 @@ def _bounded_expiries(
     value = quantity * frame.unit_value[instrument] * _per_settlement(frame, instrument)
     alone = bounded_alone(spec, frame, instrument, quantity, pot)
     coins = quantity * terms.contract_size[instrument]
-    least = _least_payoff(terms.strike[instrument], terms.is_call[instrument], coins, bucket, count)
+    held, _ = bucket_rows(bucket, frame.strike_number[instrument])
+    least = _least_payoff(terms.strike[instrument], terms.is_call[instrument], coins, bucket, held)
     calls = coins * terms.is_call[instrument]
     short = (sum_by(calls, bucket, count) < 0)[bucket]
     # An expiry takes the factors of its first leg.
@@ -274,16 +277,25 @@ def _bounded_expiries(
 
 
 def _least_payoff(
-    strike: Floats, call: NDArray[np.bool_], coins: Floats, bucket: Ints, count: int
+    strike: Floats, call: NDArray[np.bool_], coins: Floats, bucket: Ints, held: Ints
 ) -> Floats:
     """Return each leg's payoff where its expiry pays least over 0 and the strikes, if below 0.
 
     Every expiry is looked at in every strike it holds: legs times strikes of the expiry.
+
+    Parameters
+    ----------
+    strike, call, coins : [n]
+        Of each leg.
+    bucket : int64[n]
+        Its expiry.
+    held : int64[k]
+        A leg of each strike of each expiry, by expiry and strike.
     """
+    count = int(bucket.max(initial=-1)) + 1
     # Points of each expiry: 0, then its strikes in ascending order.
-    first, _ = bucket_rows(bucket, strike)
-    of = np.concatenate([np.arange(count), bucket[first]])
-    at = np.concatenate([np.zeros(count), strike[first]])
+    of = np.concatenate([np.arange(count), bucket[held]])
+    at = np.concatenate([np.zeros(count), strike[held]])
     order = np.argsort(of, kind="stable")
     of, at = of[order], at[order]
     number = np.bincount(of, minlength=count)

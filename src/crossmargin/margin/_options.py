@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import buckets
 from crossmargin.margin._formula import Part, fill_extremes, netted, pick_rule, rows_of, spread
-from crossmargin.margin._frame import Frame, buckets, in_turns, sum_by
+from crossmargin.margin._frame import Frame, in_turns, sum_by
 from crossmargin.margin._lookup import look_up
 from crossmargin.margin.components import OptionFormula
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import RulesetError, invariant
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin._arrange import unique_rows
+from crossmargin.margin._arrange import bucket_rows, buckets
 from crossmargin.margin._formula import Cross, Part, fill_extremes
-from crossmargin.margin._frame import Frame, buckets, sum_by
+from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._lookup import Rules, look_up
 from crossmargin.margin._scan import ScanResult, scan_shares, worst_column
 from crossmargin.margin.components import (
@@ -286,9 +286,8 @@ def run_basis(spec: Basis, frame: Frame, quantity: Floats, *, orders: bool) -> P
     a, book, terms = frame.arrangement, frame.book, frame.terms
     instrument = np.concatenate([book.position_instrument, book.leg_instrument])
     group = np.concatenate([a.position_group, a.leg_group])
-    expiry = terms.expiry_ns[instrument]
-    (owner, _), bucket = unique_rows(group, expiry)
-    count = owner.size
+    first, bucket = bucket_rows(group, frame.expiry_number[instrument])
+    owner, count = group[first], first.size
     n = quantity.size
     unit = frame.unit_delta[instrument] * own_index(frame, instrument, group)
     unit = np.where(terms.kind[instrument] == KIND_CODE["spot"], 0.0, unit)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import invariant
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin._arrange import buckets
 from crossmargin.margin._formula import Cross, Part
-from crossmargin.margin._frame import Frame, buckets, sum_by
+from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._lookup import distinct
 from crossmargin.margin._netting import Pairings
 from crossmargin.margin._portfolio import (

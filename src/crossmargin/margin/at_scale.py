@@ -85,7 +85,7 @@ def evaluate_compact(
     ruleset: Ruleset,
     *,
     threads: int = 1,
-    chunk: int = 4_096,
+    chunk: int = 8_192,
     progress: Callable[[int, int], None] | None = None,
     engine: Engine = "auto",
     catalogue: CompactBook | None = None,

@@ -102,7 +102,7 @@ def evaluate_book(
                 for half in (np.flatnonzero(~late), np.flatnonzero(late)):
                     parts.append((mine[half], select_accounts(part, half)))
     return BookResult(
-        account_ids=book.account_ids,
+        account_ids=list(book.account_ids),
         equity=columns[0],
         equity_im=columns[1],
         im=columns[2],
