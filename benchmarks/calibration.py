@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def best_shape(single: bool) -> tuple[int, int]:
         flops = _flops(single, width, accumulators)
         rounds = 200_000
         loop(10)
-        best = min(_seconds(lambda loop=loop: loop(rounds)) for _ in range(5))  # type: ignore[misc]
+        best = min(_seconds(partial(loop, rounds)) for _ in range(5))
         rates[width, accumulators] = flops * rounds / best
     return max(rates, key=lambda shape: rates[shape])
 
@@ -197,7 +197,16 @@ def latency_ns(size: int, steps: int = 400_000) -> float:
     return min(_seconds(lambda: chase(following, steps)) for _ in range(3)) / steps * 1e9
 
 
-def calibrate(repeats: int = 9, *, stream_mib: int = 256, latency: bool = False) -> dict[str, float]:
+@cache
+def peak_rate(single: bool = False, repeats: int = 25) -> float:
+    """Return the operations a second that one core reaches at its best; measured once."""
+    call, flops = fma_case(single)
+    return flops / min(_seconds(call) for _ in range(repeats))
+
+
+def calibrate(
+    repeats: int = 9, *, stream_mib: int = 256, latency: bool = False
+) -> dict[str, float]:
     """Measure what bounds a kernel here: multiply-adds in registers and a streaming read.
 
     Parameters
@@ -217,14 +226,15 @@ def calibrate(repeats: int = 9, *, stream_mib: int = 256, latency: bool = False)
     """
     out: dict[str, float] = {}
     for single, name in ((False, "fma_gflops"), (True, "fma32_gflops")):
-        call, flops = fma_case(single)
-        out[name] = flops / min(_seconds(call) for _ in range(repeats)) / 1e9
+        out[name] = peak_rate(single) / 1e9
     call, flops = fma_case()
     out["fma_gflops_2"] = 2 * flops / _both(lambda _: call()) / 1e9
     stream = np.ones(stream_mib * 1024 * 128)
     read, half = _read_loop(), stream.size // 2
     read(stream)
-    out["read_gbs"] = stream.nbytes / min(_seconds(lambda: read(stream)) for _ in range(repeats)) / 1e9
+    out["read_gbs"] = (
+        stream.nbytes / min(_seconds(lambda: read(stream)) for _ in range(repeats)) / 1e9
+    )
     parts = (stream[:half], stream[half:])
     out["read_gbs_2"] = stream.nbytes / _both(lambda i: read(parts[i])) / 1e9
     if latency:

@@ -332,21 +332,49 @@ def with_unit(value: float | str | None, unit: str) -> str:
     return f"{text}×" if unit == "x" else f"{text} {unit}"
 
 
+def _status(key: str) -> int | None:
+    """Return a line of Linux's account of this process, bytes; None on other systems."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return next(int(x.split()[1]) * 1024 for x in lines if x.startswith(key))
+    except (OSError, StopIteration):
+        return None
+
+
 def peak_memory() -> int:
-    """Return the greatest resident memory of this process so far, bytes.
+    """Return the greatest resident memory of this process since `reset_peak_memory`, bytes.
 
     From the kernel's high-water mark of this process's memory; `getrusage` would count what
     the parent held when it started us.
     """
-    try:
-        with open("/proc/self/status", encoding="ascii") as lines:
-            return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-        import sys
+    peak = _status("VmHWM")
+    if peak is not None:
+        return peak
+    import resource
+    import sys
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def reset_peak_memory() -> bool:
+    """Set the high-water mark to what is resident now; False where the system cannot."""
+    gc.collect()
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+def memory_of(call: Callable[[], object]) -> int | None:
+    """Return by how much a call's peak exceeds what was resident before it, bytes."""
+    if not reset_peak_memory():
+        return None
+    before = _status("VmRSS")
+    call()
+    return None if before is None else max(0, peak_memory() - before)
 
 
 def decades(low: int, high: int, per_decade: int = 1) -> Iterator[int]:
