@@ -116,8 +116,8 @@ def accounts(scale: Scale) -> list[Measure]:
             time_line.slope,
             "",
             f"{sizes[0]:,} to {last:,} accounts; 1 is linear; "
-            f"{number(1e9 * ys[-1] / last)} ns/account at the end ({number(1e9 * spreads[-1].low / last)} to "
-            f"{number(1e9 * spreads[-1].high / last)})",
+            f"{number(1e9 * ys[-1] / last)} ns/account at the end "
+            f"({number(1e9 * spreads[-1].low / last)} to {number(1e9 * spreads[-1].high / last)})",
             series=(time_line,),
         ),
         report(

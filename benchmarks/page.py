@@ -105,9 +105,9 @@ def markdown(results: Sequence[Result], pictures: Sequence[Picture]) -> str:
             "# Benchmark results",
             "",
             "Written by `make bench`; `docs/benchmarks.md` says how each row is measured and what "
-            "it does not say. Ratios are formed within the rounds of one loop; figures are medians, "
-            "with the least and greatest of the repeats. The column *prototype* is from throw-away "
-            "prototypes on another day.",
+            "it does not say. Ratios are formed within the rounds of one loop; figures are "
+            "medians, with the least and greatest of the repeats. The column *prototype* is from "
+            "throw-away prototypes on another day.",
             "",
             *runs(results),
             "## Targets",

@@ -70,8 +70,8 @@ def write_result(result: Result, folder: Path) -> Path:
     path = folder / f"{result.name}.json"
     plain = _rounded(msgspec.to_builtins(result))
     for row in plain["measures"]:
-        for key in [k for k, v in row.items() if v is None or v == "" or v == []]:
-            if key not in ("value", "detail"):
+        for key in ("low", "high", "key", "series"):
+            if row[key] is None or row[key] == "" or row[key] == []:
                 del row[key]
     write_whole(path, msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n")
     return path
@@ -87,24 +87,20 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def read_result(path: Path) -> Result | None:
-    """Read a result; None for a file of another kind."""
-    try:
-        return msgspec.json.decode(_with_gaps(path.read_bytes()), type=Result)
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return None
+def read_result(path: Path) -> Result:
+    """Read a result.
 
-
-def _with_gaps(data: bytes) -> bytes:
-    """Put back the fields that `write_result` leaves out because they are empty."""
-    plain = msgspec.json.decode(data)
-    for row in plain["measures"]:
-        for key in ("at_least", "aim", "prototype"):
-            row.setdefault(key, None)
-    return msgspec.json.encode(plain)
+    Raises
+    ------
+    msgspec.DecodeError
+        When the file is not one of these.
+    """
+    result = msgspec.json.decode(path.read_bytes(), type=Result)
+    if result.format != FORMAT:
+        raise msgspec.ValidationError(f"{path.name} is {result.format!r}, not {FORMAT!r}")
+    return result
 
 
 def read_results(folder: Path) -> list[Result]:
     """Read all results of a folder, by name."""
-    found = (read_result(path) for path in sorted(folder.glob("*.json")))
-    return [result for result in found if result is not None]
+    return [read_result(path) for path in sorted(folder.glob("*.json"))]

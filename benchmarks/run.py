@@ -105,11 +105,10 @@ def run_one(name: str, options: argparse.Namespace, folder: Path) -> bool:
         raise
     if code == 130:
         raise KeyboardInterrupt
-    result = read_result(folder / f"{name}.json") if code == 0 else None
-    if result is None:
+    if code != 0:
         print(f"      failed with exit code {code}; its last results stay", file=sys.stderr)
         return False
-    print(brief(result), flush=True)
+    print(brief(read_result(folder / f"{name}.json")), flush=True)
     print(f"      {time.monotonic() - start:.0f} s", flush=True)
     return True
 
