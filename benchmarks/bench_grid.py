@@ -17,6 +17,7 @@ from benchmarks.harness import (
     Spread,
     interleaved,
     number,
+    ratio_row,
     report,
     target,
 )
@@ -60,7 +61,6 @@ def one_core(problem: Problem, scale: Scale) -> list[Measure]:
     times = interleaved({"ours": worst_of_grid(problem), "peak": peak, "scipy": scipy}, scale)
     mine, limit = times["ours"], max(peak_rate(), flops / times["peak"].low)
     share = Spread.of([100 * problem.useful_flops / s / limit for s in mine.seconds])
-    ratio = times["scipy"].over(mine)
     each = 1e9 / problem.accounts
     return [
         target(
@@ -71,14 +71,14 @@ def one_core(problem: Problem, scale: Scale) -> list[Measure]:
             f"{number(limit / 1e9)} GFLOP/s, the best seen in this process and these rounds",
             low=share.low,
             high=share.high,
+            steady=mine.steady,
         ),
-        target(
+        ratio_row(
             "grid-scipy-1",
-            ratio.median,
+            times["scipy"],
+            mine,
             f"{sizes(problem)}; scipy {number(times['scipy'].median * each)} ns/account "
             f"({label}), ours {number(mine.median * each)}",
-            low=ratio.low,
-            high=ratio.high,
         ),
     ]
 
@@ -106,18 +106,16 @@ def two_cores(problem: Problem, scale: Scale) -> list[Measure]:
     )
     scaling = times["one"].over(times["two"])
     possible = times["peak"].over(times["peak on both"], 2.0)
-    ratio = times["scipy"].over(times["two"])
     fair = times["scipy on threads"].over(times["two"])
     each = 1e9 / problem.accounts
     return [
-        target(
+        ratio_row(
             "grid-scipy-2",
-            ratio.median,
+            times["scipy"],
+            times["two"],
             f"{sizes(problem)}; scipy on its one thread {number(times['scipy'].median * each)} "
             f"ns/account ({label}), ours on two {number(times['two'].median * each)}; against the "
             f"better of scipy alone and in a pool of two threads ({spread_label}): {fair}×",
-            low=ratio.low,
-            high=ratio.high,
         ),
         target(
             "threads",
@@ -126,6 +124,7 @@ def two_cores(problem: Problem, scale: Scale) -> list[Measure]:
             f"multiply-adds in registers did {possible}× the work of one: what the machine gave",
             low=scaling.low,
             high=scaling.high,
+            steady=times["one"].steady and times["two"].steady,
         ),
     ]
 
@@ -159,17 +158,15 @@ def bag(scale: Scale, scenarios: int, most: int) -> Measure:
     times = interleaved(
         {"narrow": narrow, "wide": worst_of_grid(problem, threads=2), "torch": torch}, scale
     )
-    ratio = times["torch"].over(times["narrow"])
     each = 1e9 / problem.accounts
-    return target(
+    return ratio_row(
         key,
-        ratio.median,
+        times["torch"],
+        times["narrow"],
         f"{sizes(problem)}; torch {number(times['torch'].median * each)} ns/account ({label}), "
         f"ours {number(times['narrow'].median * each)} in float32, "
         f"{number(times['wide'].median * each)} in float64 "
         f"({times['torch'].over(times['wide'])}×)",
-        low=ratio.low,
-        high=ratio.high,
     )
 
 

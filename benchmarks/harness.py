@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 TARGETS = Path(__file__).with_name("targets.toml")
+STEADY = 1.5
 Better = Literal["higher", "lower"]
 
 
@@ -54,7 +55,7 @@ class Scale:
 
 SCALES = {
     "tiny": Scale("tiny", 500, 2, 0.3, 1_000),
-    "quick": Scale("quick", 100_000, 5, 3.0, 100_000),
+    "quick": Scale("quick", 100_000, 5, 1.0, 100_000),
     "full": Scale("full", 1_000_000, 15, 20.0, 10_000_000),
 }
 
@@ -117,6 +118,8 @@ class Measure:
         Key of the target; empty where there is none.
     series : tuple of Series
         Lines for the plots.
+    steady : bool
+        False where the repeats scattered so much that the figure should not be quoted.
     """
 
     name: str
@@ -131,12 +134,16 @@ class Measure:
     better: Better = "higher"
     key: str = ""
     series: tuple[Series, ...] = ()
+    steady: bool = True
 
     @property
     def verdict(self) -> str:
-        """One of: aim met, met, missed, reported, not measured."""
+        """Aim met, met, missed, reported, not measured; with ``, unsteady`` where it is."""
         if self.value is None:
             return "not measured"
+        return self._judged() + ("" if self.steady else ", unsteady")
+
+    def _judged(self) -> str:
         if self.at_least is None and self.aim is None:
             return "reported"
         if self.aim is not None and self._reaches(self.aim):
@@ -178,6 +185,7 @@ def target(
     low: float | None = None,
     high: float | None = None,
     series: tuple[Series, ...] = (),
+    steady: bool = True,
 ) -> Measure:
     """Fill in a row of the targets.
 
@@ -187,7 +195,28 @@ def target(
         When ``targets.toml`` has no such key.
     """
     row = targets()[key]
-    return replace(row, value=value, detail=detail, low=low, high=high, series=series)
+    return replace(
+        row, value=value, detail=detail, low=low, high=high, series=series, steady=steady
+    )
+
+
+def ratio_row(key: str, theirs: Timing, ours: Timing, detail: str) -> Measure:
+    """Fill in a row that says how many times faster ours is, in doubt to the rival's favour.
+
+    The value is the median of the rounds' ratios, or the ratio of the best times where that is
+    less: a rival whose threads were held up by strangers is not slow.
+    """
+    ratio, best = theirs.over(ours), theirs.low / ours.low
+    steady = theirs.steady and ours.steady
+    note = f"{detail}; median ratio of the rounds {number(ratio.median)}×, ratio of the best times "
+    return target(
+        key,
+        min(ratio.median, best),
+        f"{note}{number(best)}×: the lesser counts",
+        low=ratio.low,
+        high=ratio.high,
+        steady=steady,
+    )
 
 
 def report(
@@ -227,6 +256,11 @@ class Timing:
     @property
     def high(self) -> float:
         return max(self.seconds)
+
+    @property
+    def steady(self) -> bool:
+        """Whether half of the rounds took less than one and a half times the least."""
+        return self.median <= STEADY * self.low
 
     def over(self, base: Timing, factor: float = 1.0) -> Spread:
         """Return how many times longer this took than `base`, round by round, times `factor`.

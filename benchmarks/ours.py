@@ -13,8 +13,16 @@ from benchmarks.problem import Problem
 def worst_of_grid(
     problem: Problem, dtype: str = "float64", threads: int = 1
 ) -> Callable[[], NDArray[np.float64]]:
-    """Return the call of the compiled kernel; copies in narrower types are made beforehand."""
-    from benchmarks.rivals import numpy_gather
+    """Return the call of the compiled kernel, warm.
 
-    inner = numpy_gather.calls(problem, dtype, threads, 4096)["matmul"]
-    return lambda: inner().astype(np.float64)
+    The book is checked, and table and quantities are brought into `dtype`, beforehand: both are
+    done once for many runs. The rivals' matrices and index types are made beforehand as well.
+    """
+    from crossmargin.margin.kernels.grid import check_rows, grid_table
+    from crossmargin.margin.kernels.grid import worst_of_grid as kernel
+
+    table = grid_table(problem.table, np.dtype(dtype))
+    quantity = problem.quantity.astype(dtype, copy=False)
+    rows = check_rows(table.rows, problem.start, problem.code, quantity)
+    out = np.empty(problem.accounts)
+    return lambda: kernel(table, rows, threads=threads, out=out)

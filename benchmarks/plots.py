@@ -83,9 +83,11 @@ def targets_figure(rows: Sequence[Measure]) -> Any:
     figure, axes = plt.subplots(figsize=(WIDTH + 2, 1.2 + 0.42 * len(shown)), layout="constrained")
     for y, row in enumerate(shown):
         assert row.value is not None and row.at_least is not None
-        good = row.verdict != "missed"
+        good = not row.verdict.startswith("missed")
         past = _past(row, row.value)
-        colour = "#2a7f62" if row.verdict == "aim met" else "#7fb3a0" if good else "#c0573e"
+        colour = (
+            "#2a7f62" if row.verdict.startswith("aim met") else "#7fb3a0" if good else "#c0573e"
+        )
         axes.barh(y, math.log2(past), color=colour, height=0.6)
         if row.aim:
             axes.plot([math.log2(_past(row, row.aim))] * 2, [y - 0.4, y + 0.4], "k-", lw=2)
