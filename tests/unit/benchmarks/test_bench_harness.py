@@ -114,7 +114,8 @@ def test_every_row_of_the_issue_has_a_target() -> None:
     wanted = {
         "grid-peak": (40, 70), "grid-scipy-1": (8, 15), "grid-scipy-2": (13, 30),
         "grid-torch-32": (2, 4), "grid-torch-256": (7, 12), "grid-torch-1000": (8, 12),
-        "full-deribit-pm": (3, 1.5), "full-derive-pm2": (3, 1.5), "es-tail": (5, 12), "es-tail-32": (5, 12),
+        "full-deribit-pm": (3, 1.5), "full-derive-pm2": (3, 1.5), "es-tail": (5, 12),
+        "es-tail-32": (5, 12),
         "tick-most": (4, 50), "tick-few": (30, 50), "path": (6, 40),
         "tick-flag-p50": (5, 1), "tick-flag-p99": (25, 5),
         "pretrade-p50": (5, 2), "pretrade-p99": (50, 10), "threads": (1.7, 1.9),
