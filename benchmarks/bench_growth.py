@@ -2,31 +2,38 @@
 
 Each line has its least-squares slope on log-log axes: 1 is linear. Scenarios and positions grow
 linearly once a row is longer than a vector; more instruments make no more work, only colder
-caches, so their slope is near 0 as long as the table fits in L2 and positive beyond it.
+caches, so their slope is near 0 as long as the table fits in L2 and positive beyond it. Lines go through the least times of the repeats.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from benchmarks.harness import Measure, Scale, Series, memory_of, number, report, timed
+from benchmarks.made import deribit
 from benchmarks.ours import worst_of_grid
 from benchmarks.problem import Problem, make_problem
+from crossmargin.margin import load_ruleset
+from crossmargin.margin.fused import compile_program, holdings_of, run_program
 
 # Larger books repeat one of this size: drawing 10⁸ positions would take longer than timing them.
 DRAWN = 1_000_000
+RULESET = "deribit-pm"
 
 
 def run(scale: Scale) -> list[Measure]:
-    """Measure the growth of the bare kernel."""
+    """Measure the growth of the bare kernel and, with accounts, of the complete requirement."""
     small = scale.name == "tiny"
     n = scale.at_most(100_000)
     return [
         *accounts(scale),
+        full_requirement(scale),
         line(
             "positions an account",
             "positions an account",
@@ -87,7 +94,7 @@ def accounts(scale: Scale) -> list[Measure]:
         call = worst_of_grid(problem)
         took = timed(call, replace(scale, budget_s=min(scale.budget_s, 5.0)))
         xs.append(float(n))
-        ys.append(took.median)
+        ys.append(took.low)
         spreads.append(took)
         own = problem.start.nbytes + problem.code.nbytes + problem.quantity.nbytes
         held.append(own / 2**20)
@@ -131,6 +138,46 @@ def accounts(scale: Scale) -> list[Measure]:
     ]
 
 
+def full_requirement(scale: Scale) -> Measure:
+    """Time and memory of a whole requirement: what is laid out once, and what a pass adds."""
+    rules = load_ruleset(RULESET)
+    largest = min(scale.growth, DRAWN)
+    sizes = [n for n in (100, 1_000, 10_000, 100_000, 1_000_000) if n <= largest]
+    sizes = [n for n in sizes if scale.name == "tiny" or n >= 10_000]
+    ys, laid, extra = [], [], []
+    for n in sizes:
+        book, snapshot = deribit(n)
+        program = compile_program(
+            book.registry, snapshot, rules, book.instruments_used(), book.assets_used()
+        )
+        holdings = holdings_of(book, program)
+        call = partial(run_program, program, holdings)
+        ys.append(timed(call, replace(scale, budget_s=min(scale.budget_s, 5.0))).low)
+        laid.append((book.nbytes + holdings.nbytes) / 2**20)
+        more = memory_of(call)
+        extra.append(math.nan if more is None else max(more, 1 << 12) / 2**20)
+    xs = tuple(float(n) for n in sizes)
+    label, name = f"complete requirement, {RULESET}", "accounts × 10 positions × 32 scenarios"
+    time_line = Series("Time against accounts", label, name, "seconds", xs, tuple(ys), 1.0)
+    memory = "Memory against accounts"
+    lines = [
+        time_line,
+        Series(memory, f"book and holdings, {RULESET}", name, "MiB", xs, tuple(laid), 1.0),
+    ]
+    if not any(math.isnan(e) for e in extra):
+        run_name = "what a pass of the complete requirement adds"
+        lines.append(Series(memory, run_name, name, "MiB", xs, tuple(extra), 1.0))
+    return report(
+        f"growth of time with accounts, complete requirement ({RULESET}): slope",
+        time_line.slope,
+        "",
+        f"{sizes[0]:,} to {sizes[-1]:,} accounts of about 9 positions; "
+        f"{number(1e9 * ys[-1] / sizes[-1])} ns/account and "
+        f"{number(laid[-1] * 2**20 / sizes[-1])} B/account for book and holdings at the end",
+        series=tuple(lines),
+    )
+
+
 def line(
     what: str,
     x_name: str,
@@ -143,7 +190,7 @@ def line(
     for x, problem in points:
         took = timed(worst_of_grid(problem), replace(scale, budget_s=min(scale.budget_s, 2.0)))
         xs.append(float(x))
-        ys.append(took.median / problem.accounts * 1e9)
+        ys.append(took.low / problem.accounts * 1e9)
     series = Series(
         f"Time of an account against {what}", "bare kernel, float64, one thread", x_name,
         "ns/account", tuple(xs), tuple(ys), expected,
