@@ -2,12 +2,12 @@
 
 Each line has its least-squares slope on log-log axes: 1 is linear. Scenarios and positions grow
 linearly once a row is longer than a vector; more instruments make no more work, only colder
-caches, so their slope is near 0 as long as the table fits in L2 and positive beyond it. Lines go through the least times of the repeats.
+caches, so their slope is near 0 as long as the table fits in L2 and positive beyond it. Lines go
+through the least times of the repeats.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import replace
@@ -87,7 +87,7 @@ def accounts(scale: Scale) -> list[Measure]:
     sizes = [10**k for k in range(2, 9) if 10**k <= scale.growth]
     sizes = [n for n in sizes if scale.name == "tiny" or n >= 10_000]
     base = make_problem(min(DRAWN, sizes[-1]))
-    xs, ys, held, extra = [], [], [], []
+    xs, ys, held = [], [], []
     spreads = []
     for n in sizes:
         problem = larger(base.head(n), max(1, n // DRAWN))
@@ -98,8 +98,6 @@ def accounts(scale: Scale) -> list[Measure]:
         spreads.append(took)
         own = problem.start.nbytes + problem.code.nbytes + problem.quantity.nbytes
         held.append(own / 2**20)
-        more = memory_of(call)
-        extra.append(None if more is None else max(more, 1 << 12) / 2**20)
     name = "accounts × 10 positions × 32 scenarios"
     time_line = Series(
         "Time against accounts", "bare kernel, float64, one thread", name, "seconds",
@@ -108,14 +106,6 @@ def accounts(scale: Scale) -> list[Measure]:
     book_line = Series(
         "Memory against accounts", "book (columns)", name, "MiB", tuple(xs), tuple(held), 1.0
     )
-    lines = [book_line]
-    if all(e is not None for e in extra):
-        lines.append(
-            Series(
-                "Memory against accounts", "what a run adds to it at its peak", name, "MiB",
-                tuple(xs), tuple(float(e) for e in extra if e is not None), 1.0,
-            )
-        )  # fmt: skip
     last = sizes[-1]
     return [
         report(
@@ -133,7 +123,7 @@ def accounts(scale: Scale) -> list[Measure]:
             "",
             f"{number(held[-1] * 2**20 / last)} B/account of positions (no balances: these are the "
             "kernel's own inputs; the whole book is the row of memory above)",
-            series=tuple(lines),
+            series=(book_line,),
         ),
     ]
 
@@ -154,8 +144,7 @@ def full_requirement(scale: Scale) -> Measure:
         call = partial(run_program, program, holdings)
         ys.append(timed(call, replace(scale, budget_s=min(scale.budget_s, 5.0))).low)
         laid.append((book.nbytes + holdings.nbytes) / 2**20)
-        more = memory_of(call)
-        extra.append(math.nan if more is None else max(more, 1 << 12) / 2**20)
+        extra.append(memory_of(call) / 2**20)
     xs = tuple(float(n) for n in sizes)
     label, name = f"complete requirement, {RULESET}", "accounts × 10 positions × 32 scenarios"
     time_line = Series("Time against accounts", label, name, "seconds", xs, tuple(ys), 1.0)
@@ -163,10 +152,8 @@ def full_requirement(scale: Scale) -> Measure:
     lines = [
         time_line,
         Series(memory, f"book and holdings, {RULESET}", name, "MiB", xs, tuple(laid), 1.0),
+        Series(memory, f"results of a pass, {RULESET}", name, "MiB", xs, tuple(extra), 1.0),
     ]
-    if not any(math.isnan(e) for e in extra):
-        run_name = "what a pass of the complete requirement adds"
-        lines.append(Series(memory, run_name, name, "MiB", xs, tuple(extra), 1.0))
     return report(
         f"growth of time with accounts, complete requirement ({RULESET}): slope",
         time_line.slope,

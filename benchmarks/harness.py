@@ -13,7 +13,8 @@ import math
 import statistics
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -402,17 +403,15 @@ def reset_peak_memory() -> bool:
     return True
 
 
-def memory_of(call: Callable[[], object]) -> int | None:
-    """Return by how much a call's peak exceeds what was resident before it, bytes."""
-    if not reset_peak_memory():
-        return None
-    before = _status("VmRSS")
+def memory_of(call: Callable[[], object]) -> int:
+    """Return the most that a call has allocated at once beyond what was there, bytes.
+
+    NumPy's and Python's allocations, exactly; compiled code's own scratch is not seen.
+    """
     call()
-    return None if before is None else max(0, peak_memory() - before)
-
-
-def decades(low: int, high: int, per_decade: int = 1) -> Iterator[int]:
-    """Yield 1, 10, 100, ... between two numbers, both included where they fit."""
-    steps = round(per_decade * math.log10(high / low))
-    for i in range(steps + 1):
-        yield round(low * 10 ** (i / per_decade))
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

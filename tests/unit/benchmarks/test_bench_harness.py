@@ -155,4 +155,4 @@ def test_memory_of_a_call() -> None:
 
     assert peak_memory() > 10 << 20
     grown = memory_of(lambda: np.ones(8 << 20).sum())
-    assert grown is None or 60 << 20 < grown < 90 << 20
+    assert 64 << 20 <= grown < 65 << 20
