@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Measure, Scale, interleaved, number, report
+from benchmarks.harness import Measure, Scale, interleaved, number, report, slower_row
 from benchmarks.problem import chain_table, make_chain, make_problem
 from benchmarks.rivals import NotInstalledError, nautilus_margin, quantlib_loop
 
@@ -105,16 +105,13 @@ def shared(scale: Scale) -> list[Measure]:
     ours = chain_table(chain)
     hold_quantlib(theirs(), ours(), chain.forward)
     times = interleaved({"ours": ours, "theirs": theirs}, scale)
-    ratio = times["theirs"].over(times["ours"])
     return [
-        report(
+        slower_row(
             title,
-            ratio.median,
-            "x",
+            times["theirs"],
+            times["ours"],
             f"QuantLib {number(times['theirs'].median * 1e3)} ms, ours "
             f"{number(times['ours'].median * 1e3)} ms (one thread, base prices given); what comes "
             "after it costs both the same with numpy, or a kernel's time with ours",
-            low=ratio.low,
-            high=ratio.high,
         )
     ]

@@ -198,7 +198,7 @@ def latency_ns(size: int, steps: int = 400_000) -> float:
 
 
 @cache
-def peak_rate(single: bool = False, repeats: int = 25) -> float:
+def peak_rate(single: bool, repeats: int = 50) -> float:
     """Return the operations a second that one core reaches at its best; measured once."""
     call, flops = fma_case(single)
     return flops / min(_seconds(call) for _ in range(repeats))

@@ -207,17 +207,31 @@ def ratio_row(key: str, theirs: Timing, ours: Timing, detail: str) -> Measure:
     The value is the median of the rounds' ratios, or the ratio of the best times where that is
     less: a rival whose threads were held up by strangers is not slow.
     """
-    ratio, best = theirs.over(ours), theirs.low / ours.low
-    steady = theirs.steady and ours.steady
-    note = f"{detail}; median ratio of the rounds {number(ratio.median)}×, ratio of the best times "
+    ratio, value, note = _in_doubt(theirs, ours)
     return target(
         key,
-        min(ratio.median, best),
-        f"{note}{number(best)}×: the lesser counts",
+        value,
+        f"{detail}; {note}",
         low=ratio.low,
         high=ratio.high,
-        steady=steady,
+        steady=theirs.steady and ours.steady,
     )
+
+
+def slower_row(name: str, theirs: Timing, ours: Timing, detail: str) -> Measure:
+    """Make a row without a target that says how many times slower a rival is, as `ratio_row`."""
+    ratio, value, note = _in_doubt(theirs, ours)
+    row = report(name, value, "x", f"{detail}; {note}", low=ratio.low, high=ratio.high)
+    return replace(row, steady=theirs.steady and ours.steady)
+
+
+def _in_doubt(theirs: Timing, ours: Timing) -> tuple[Spread, float, str]:
+    """Return the ratio by rounds, the lesser of its median and the best times' ratio, and both."""
+    ratio, best = theirs.over(ours), theirs.low / ours.low
+    note = (
+        f"median of the rounds' ratios {number(ratio.median)}×, of the best times {number(best)}×"
+    )
+    return ratio, min(ratio.median, best), f"{note}: the lesser counts"
 
 
 def report(
