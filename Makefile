@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RIVALS := $(VENV)/.rivals
+INSTALL = $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+DATE ?= $(shell date -u +%Y-%m-%d)
+ARGS ?=
 XDIST ?= -n 2
 
 .PHONY: demo test check bench docs fuzz clean setup format
@@ -35,9 +39,17 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/bench_pricing.py --write
-	$(BIN)/python benchmarks/bench_account.py --write
+# make bench; make bench ARGS=--quick; make bench ARGS="--only grid"
+bench: $(RIVALS)
+	$(BIN)/python -m benchmarks.run --date "$(DATE)" $(ARGS)
+
+# What cannot be installed is left out: its rows then say "not installed".
+$(RIVALS): $(STAMP)
+	@for extra in bench bench-pandas bench-torch bench-nautilus; do \
+	  echo "installing [$$extra]"; \
+	  $(INSTALL) -e ".[$$extra]" || echo "[$$extra] cannot be installed here: left out"; \
+	done
+	@touch $(RIVALS)
 
 docs: $(STAMP)
 	$(BIN)/python -m pytest tests/docs

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+
 from benchmarks.harness import (
     Measure,
     Scale,
@@ -25,7 +26,6 @@ from benchmarks.harness import (
     report,
     target,
 )
-
 from crossmargin.book import (
     CompactBook,
     compact_book,

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import njit
+
 from benchmarks.harness import (
     Measure,
     Scale,
@@ -20,8 +22,6 @@ from benchmarks.harness import (
     report,
 )
 from benchmarks.problem import Problem, make_problem
-from numba import njit
-
 from crossmargin.margin.kernels import _vector as vec
 from crossmargin.margin.kernels._layout import CheckedRows, GridTable, check_rows, grid_table
 from crossmargin.margin.kernels.grid import worst_of_grid, worst_of_groups

@@ -1,46 +1,23 @@
-"""Black-76 pricers side by side on one core, in one run.
+"""Black-76 pricers side by side on one core, in one loop.
 
-    python benchmarks/bench_pricing.py [--options 48000] [--repeats 25] [--write]
-
-Figures are medians, in millions of options a second, with the time of one option, and how
-much slower it is than the first row that computes the same. Loops over libraries are
-timed on fewer options (their cost an option does not depend on the number). ``--write`` keeps the
-result in ``benchmarks/results/pricing.json``.
+Loops over libraries are timed on fewer options (their cost an option does not depend on the
+number).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-RESULT = HERE / "results" / "pricing.json"
+from benchmarks.harness import Measure, Scale, interleaved, number, report
+
 LOOP_OPTIONS = 2_000
 
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured pricer."""
-
-    name: str
-    computes: str
-    options: int
-    seconds: float
-
-    @property
-    def million_per_second(self) -> float:
-        return self.options / self.seconds / 1e6
 
 
 def sample(n: int, seed: int = 1) -> Inputs:
@@ -153,59 +130,28 @@ def cases(n: int) -> list[tuple[str, str, int, Callable[[], object]]]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, and write it when asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--options", type=int, default=48_000, help="options a vectorised call")
-    parser.add_argument("--repeats", type=int, default=25)
-    parser.add_argument("--write", action="store_true", help=f"write {RESULT.name}")
-    arguments = parser.parse_args(argv)
-
-    if str(HERE) not in sys.path:
-        sys.path.insert(0, str(HERE))
-    from calibration import calibrate, machine, median_seconds
-
-    yardstick = calibrate()
-    rows = [
-        Row(name, computes, options, median_seconds(function, arguments.repeats))
-        for name, computes, options, function in cases(arguments.options)
-    ]
-    first = {row.computes: row for row in reversed(rows)}
-
-    box = machine()
-    print(f"{box['cpu']}, {box['cores']} cores, load {box['load_1m']}; one core is used")
-    print(
-        f"calibration: FMA {yardstick['fma_gflops']:.1f} GFLOP/s, "
-        f"read {yardstick['read_gbs']:.1f} GB/s\n"
-    )
-    print(f"{'pricer':<32}{'computes':<18}{'M options/s':>12}{'ns each':>10}{'slower by':>11}")
-    for row in rows:
-        ratio = row.seconds / row.options * first[row.computes].options
-        ratio /= first[row.computes].seconds
-        print(
-            f"{row.name:<32}{row.computes:<18}{row.million_per_second:>12.3f}"
-            f"{1e3 / row.million_per_second:>10.1f}{ratio:>10.1f}x"
-        )
-    if arguments.write:
-        RESULT.parent.mkdir(parents=True, exist_ok=True)
-        payload = {
-            "measured_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "machine": box,
-            "calibration": yardstick,
-            "rows": [
-                asdict(row)
-                | {
-                    "million_per_second": row.million_per_second,
-                    "slower_than_first_by": first[row.computes].million_per_second
-                    / row.million_per_second,
-                }
-                for row in rows
-            ],
-        }
-        RESULT.write_text(json.dumps(payload, indent=1) + "\n", encoding="utf-8")
-        print(f"\nwritten to {RESULT.parent.name}/{RESULT.name}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def run(scale: Scale) -> list[Measure]:
+    """Time all pricers; those that compute the same are compared with the first of them."""
+    size = 2_000 if scale.name == "tiny" else 48_000
+    rows: list[Measure] = []
+    listed = cases(size)
+    for computes in dict.fromkeys(case[1] for case in listed):
+        mine = [case for case in listed if case[1] == computes]
+        times = interleaved({name: call for name, _, _, call in mine}, scale)
+        first = mine[0][0]
+        options = {name: n for name, _, n, _ in mine}
+        for name, _, n, _ in mine:
+            ratio = times[name].over(times[first], options[first] / n)
+            each = 1e9 / n
+            rate = n / times[name].median / 1e6
+            rows.append(
+                report(
+                    f"Black-76, {computes}: {name}",
+                    times[name].median * each,
+                    "ns/option",
+                    f"{number(rate)} M options/s; {ratio}× the time of {first}; {n:,} options",
+                    low=times[name].low * each,
+                    high=times[name].high * each,
+                )
+            )
+    return rows

@@ -1,0 +1,1 @@
+"""Benchmarks: ``make bench`` runs them all; ``docs/benchmarks.md`` says what each row means."""
