@@ -236,7 +236,19 @@ def test_verify_recomputes_byte_for_byte(write, tmp_path, capsys) -> None:
     assert run(capsys, "verify", str(path))[0] == 1
 
 
-@pytest.mark.parametrize("kind", ["account", "market", "ruleset", "statement", "case"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "account",
+        "market",
+        "ruleset",
+        "statement",
+        "case",
+        "book-summary",
+        "ruleset-diff",
+        "change",
+    ],
+)
 def test_published_schemas_are_those_of_the_code(kind, capsys) -> None:
     folder = Path(__file__).parents[2] / "docs" / "schemas"
     assert run(capsys, "schema", kind)[1] == (folder / f"{kind}.schema.json").read_text()
@@ -491,7 +503,11 @@ COMMANDS = [
     [
         *([name] for name in COMMANDS),
         ["reconcile", "hyperliquid"],
+        ["book"],
+        ["book", "generate"],
+        ["rulesets", "diff"],
         ["rulesets", "list"],
+        ["rulesets", "log"],
         ["rulesets", "show"],
     ],
 )

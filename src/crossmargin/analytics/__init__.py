@@ -5,6 +5,13 @@ from __future__ import annotations
 from crossmargin.analytics._liquidation_misses import (
     CLASSES as MISS_CLASSES,
 )
+from crossmargin.analytics.book_summary import summarise_book
+from crossmargin.analytics.book_summary_types import (
+    AccountRow,
+    BookSummary,
+    Concentration,
+    FailureRow,
+)
 from crossmargin.analytics.cliff import (
     ExpiryCliff,
     expiry_cliff,
@@ -47,13 +54,26 @@ from crossmargin.analytics.reconcile_liquidations import (
     LiquidationReconciliation,
     reconcile_liquidation_prices,
 )
+from crossmargin.analytics.ruleset_impact import (
+    BookImpact,
+    ChangedAccount,
+    RulesetDiff,
+    book_impact,
+    diff_rulesets,
+)
 
 __all__ = [
     "MISS_CLASSES",
+    "AccountRow",
+    "BookImpact",
+    "BookSummary",
     "CaseResult",
     "Cell",
+    "ChangedAccount",
     "ComparisonRow",
+    "Concentration",
     "ExpiryCliff",
+    "FailureRow",
     "Inference",
     "Inferred",
     "InferredTable",
@@ -63,11 +83,14 @@ __all__ = [
     "OwnCase",
     "PriceProfile",
     "Reconciliation",
+    "RulesetDiff",
     "TailCost",
     "TailModel",
     "Unknown",
+    "book_impact",
     "compare",
     "compare_accounts",
+    "diff_rulesets",
     "expected_shortfall",
     "expiry_cliff",
     "infer",
@@ -77,5 +100,6 @@ __all__ = [
     "reconcile",
     "reconcile_cases",
     "reconcile_liquidation_prices",
+    "summarise_book",
     "tail_cost",
 ]

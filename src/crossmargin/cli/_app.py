@@ -23,7 +23,10 @@ app = App(
     Example: `crossmargin margin account.json --market market.json --ruleset deribit-pm`
     """,
 )
-rulesets_app = App(name="rulesets", help="List rule-sets, or show one with its sources.")
+rulesets_app = App(
+    name="rulesets",
+    help="List rule-sets, show one with its sources, compare two, read a file's history.",
+)
 app.command(rulesets_app)
 app.command(_haircut.haircuts)
 app.command(_haircut.haircut)
@@ -320,15 +323,23 @@ def rulesets_show(
 
     Example: `crossmargin rulesets show deribit-pm`
     """
-    from crossmargin.margin import load_ruleset
+    from crossmargin.margin import load_ruleset, read_changes
 
     rules = load_ruleset(name, overrides=io.parse_overrides(set_ or [], params))
+    log = read_changes(name) if name.endswith(".toml") else []
     if json:
-        _print_json({**rules.as_dict(), "hash": rules.content_hash, "gaps": rules.gaps})
+        _print_json(
+            {**rules.as_dict(), "hash": rules.content_hash, "gaps": rules.gaps, "recorded": log}
+        )
         return
     from crossmargin.reports.rulesets import print_ruleset
 
-    print_ruleset(_console(), rules)
+    console = _console()
+    print_ruleset(console, rules)
+    if log:
+        from crossmargin.reports.ruleset_changes import print_changes
+
+        print_changes(console, log, [])
 
 
 @app.command
@@ -370,7 +381,8 @@ def verify(statement: Annotated[str, Parameter(help="Statement as JSON.")]) -> i
 @app.command
 def schema(
     kind: Annotated[
-        str, Parameter(help="account, market, ruleset, statement or case.")
+        str,
+        Parameter(help="account, market, ruleset, statement, case, or of a large book's JSON."),
     ] = "account",
 ) -> None:
     """Print the JSON Schema of a file format.
@@ -426,4 +438,6 @@ def snapshot(
 
 
 # Commands of their own modules register themselves with the application above.
+from crossmargin.cli import _book as _book  # noqa: E402
+from crossmargin.cli import _diff as _diff  # noqa: E402
 from crossmargin.cli import _inverse as _inverse  # noqa: E402

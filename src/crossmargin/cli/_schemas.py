@@ -8,7 +8,7 @@ from crossmargin.errors import InputError
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema of ``account``, ``market``, ``ruleset``, ``statement`` or ``case``.
+    """Return the JSON Schema of a file format by its name.
 
     Raises
     ------
@@ -17,9 +17,9 @@ def schema_of(kind: str) -> dict[str, Any]:
     """
     import msgspec
 
-    from crossmargin.analytics import OwnCase
+    from crossmargin.analytics import BookSummary, OwnCase, RulesetDiff
     from crossmargin.book import AccountFile
-    from crossmargin.margin import Statement
+    from crossmargin.margin import ChangeRecord, Statement
     from crossmargin.margin.components import RulesetData
     from crossmargin.market import MarketFile
 
@@ -29,12 +29,15 @@ def schema_of(kind: str) -> dict[str, Any]:
         "ruleset": RulesetData,
         "statement": Statement,
         "case": OwnCase,
+        "book-summary": BookSummary,
+        "ruleset-diff": RulesetDiff,
+        "change": ChangeRecord,
     }
     if kind not in kinds:
         raise InputError(
             f"there is no schema called {kind!r}",
             code="INP-015",
-            hint="account, market, ruleset, statement or case",
+            hint=", ".join(kinds),
         )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

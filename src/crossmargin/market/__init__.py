@@ -73,6 +73,7 @@ from crossmargin.market.mark import (
     smoothed_basis,
     twap,
 )
+from crossmargin.market.moved import MovedMarket
 from crossmargin.market.panel import AssetRow, MarkRow, PricePanel, price_panel
 from crossmargin.market.policy import TrustEntry, TrustPolicy, default_policy, policy_with
 from crossmargin.market.snapshot import (
@@ -94,6 +95,7 @@ from crossmargin.market.stable import (
     update_stable,
 )
 from crossmargin.market.svi import SviSlice
+from crossmargin.market.ticks import Ticks, coin_of, read_ticks
 from crossmargin.market.trust import (
     Actions,
     Permission,
@@ -136,6 +138,7 @@ __all__ = [
     "MarkRow",
     "MarketFile",
     "MarketView",
+    "MovedMarket",
     "OrderBook",
     "Permission",
     "PriceHistory",
@@ -152,6 +155,7 @@ __all__ = [
     "SurfaceFit",
     "SviFit",
     "SviSlice",
+    "Ticks",
     "TrustEntry",
     "TrustPolicy",
     "Twap",
@@ -164,6 +168,7 @@ __all__ = [
     "bid_side",
     "butterfly_violations",
     "calendar_violations",
+    "coin_of",
     "contract_coins",
     "decode_market",
     "default_policy",
@@ -196,6 +201,7 @@ __all__ = [
     "read_bid_side",
     "read_market",
     "read_price_history",
+    "read_ticks",
     "smoothed_basis",
     "snapshot_from_file",
     "stable_path",

@@ -276,19 +276,19 @@ def _moments(column: pl.Series) -> pl.Series:
             moments = pl.select(whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="ns"))[:, 0]
         else:
             raise InputError(
-                f"the column 'date' holds {kind}",
+                f"the column {column.name!r} holds {kind}",
                 code="INP-003",
-                field="date",
+                field=column.name,
                 hint="give dates, UTC times or ISO-8601 text",
             )
     except pl.exceptions.PolarsError:
         raise InputError(
-            "the column 'date' has a text that is not an ISO-8601 date or UTC time",
+            f"the column {column.name!r} has a text that is not an ISO-8601 date or UTC time",
             code="INP-010",
-            field="date",
+            field=column.name,
         ) from None
     if moments.null_count():
-        raise InputError("a row has no date", code="INP-003", field="date")
+        raise InputError(f"a row has no {column.name}", code="INP-003", field=column.name)
     return moments.alias("t")
 
 
