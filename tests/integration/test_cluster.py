@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -40,16 +42,14 @@ def assert_same_bytes(ours: BookColumns, whole: BookColumns) -> None:
     assert list(ours.failures) == list(whole.failures)
     some = list(whole.failures)[::97]
     assert some
-    assert [ours.failures[k].as_dict() for k in some] == [
-        whole.failures[k].as_dict() for k in some
-    ]
+    assert [ours.failures[k].as_dict() for k in some] == [whole.failures[k].as_dict() for k in some]
 
 
 @pytest.mark.parametrize("accounts, workers", [(1, 4), (GRAIN, 2), (100_000, 3), (1_000_003, 7)])
 def test_shards_cover_the_book_at_multiples_of_a_grain(accounts: int, workers: int) -> None:
     bounds = shard_bounds(accounts, workers)
     assert bounds[0][0] == 0 and bounds[-1][1] == accounts
-    assert all(a[1] == b[0] and b[0] % GRAIN == 0 for a, b in zip(bounds, bounds[1:]))
+    assert all(a[1] == b[0] and b[0] % GRAIN == 0 for a, b in itertools.pairwise(bounds))
     assert 1 <= len(bounds) <= workers
 
 
