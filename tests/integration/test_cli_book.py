@@ -278,7 +278,7 @@ class TestInterrupted:
         process = start(tmp_path, SLOW, "book", "desk", "--out", "r.parquet")
         wait_for(process, "CHUNK")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 130
         assert "of 4 accounts" in err and "nothing was written" in err and "Traceback" not in err
         assert [p.name for p in tmp_path.iterdir()] == ["desk"]
@@ -292,7 +292,7 @@ class TestInterrupted:
             process = start(tmp_path, STUCK, "book", "desk", "--out", "r.parquet", "--overwrite")
             wait_for(process, "HALF")
             process.send_signal(sign)
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
             assert process.returncode != 0
             assert (out.read_bytes() if out.exists() else None) == before
             others = {p.name for p in tmp_path.iterdir()} - {"desk", "r.parquet"}
@@ -304,7 +304,7 @@ class TestInterrupted:
             env={**os.environ, "PYTHONPATH": str(SRC)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert found.stderr.startswith("INP-070")
 
@@ -330,7 +330,7 @@ class TestInterrupted:
                 break
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 130 and "of 2 ticks" in err
         assert not (tmp_path / "e.parquet").exists()
 

@@ -19,6 +19,7 @@ from crossmargin.margin import (
     make_statement,
     states_by_numbers,
 )
+from crossmargin.margin._exact_sum import ExactSums
 from crossmargin.market import MovedMarket
 from crossmargin.venues import load_account, load_market
 
@@ -37,6 +38,7 @@ def columns(**changes: object) -> BookColumns:
         failures={},
         components={},
         engine="made",
+        sums=ExactSums(),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
