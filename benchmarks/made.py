@@ -24,14 +24,12 @@ def market(
     )
 
 
-@cache
 def deribit(accounts: int) -> tuple[CompactBook, Snapshot]:
     """Return a book over linear and inverse contracts on BTC and ETH, and its market."""
     registry, snapshot = market("mixed", ("BTC", "ETH"))
     return generate_book(accounts, seed=7, registry=registry, snapshot=snapshot), snapshot
 
 
-@cache
 def derive(accounts: int) -> tuple[CompactBook, Snapshot]:
     """Return a book over linear contracts on all underlyings, and its market."""
     registry, snapshot = market("linear")

@@ -39,7 +39,7 @@ def modules(folder: Path = HERE) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is asked for; 0 when all modules ran, 1 when one failed, 130 when interrupted."""
     options = arguments(argv)
-    names = options.only or modules()
+    names = [] if options.page_only else options.only or modules()
     folder, target = places(options.scale, options.out)
     failed: list[str] = []
     try:
@@ -58,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not results:
         print("no results", file=sys.stderr)
         return 1
-    print()
-    print(page.terminal([r for r in results if r.name in names], everything=not options.only))
+    if names:
+        print()
+        print(page.terminal([r for r in results if r.name in names], everything=not options.only))
     write(results, folder, target)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
@@ -76,6 +77,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", choices=SCALES, default="full")
     parser.add_argument("--quick", dest="scale", action="store_const", const="quick")
     parser.add_argument("--only", action="append", metavar="NAME", choices=modules())
+    parser.add_argument("--page-only", action="store_true", help="write the page anew, run nothing")
     parser.add_argument("--out", type=Path, help="folder for results and the page")
     return parser.parse_args(argv)
 

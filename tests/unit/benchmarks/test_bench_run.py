@@ -192,6 +192,13 @@ def test_results_of_a_run_reach_the_page(
     assert "55 %" in capsys.readouterr().out
 
 
+def test_the_page_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_result(result(), tmp_path)
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert run.main(["--date", "d", "--page-only", "--out", str(tmp_path)]) == 0
+    assert "55 %" in (tmp_path / "RESULTS.md").read_text()
+
+
 @pytest.mark.parametrize("name", run.modules())
 def test_every_module_runs(name: str, tmp_path: Path) -> None:
     made = child.measure(name, SCALES["tiny"], "2026-01-02")
