@@ -67,7 +67,7 @@ def _haircuts(**assets: float) -> dict[str, Any]:
     return {f"collateral.assets.{name}.haircut": cut for name, cut in assets.items()}
 
 
-_SLOPE = {"im": 0.02, "mm": 0.01, "per_coin": 1e-4}
+_SLOPES = {"components.futures.slopes.default": {"im": 0.02, "mm": 0.01, "per_coin": 1e-4}}
 _GROWTH = {"components.delta_shock.growth": "linear"}
 _DEPEG = [
     {"from_price": 0.0, "sizes": [{"floor": 0.0, "rate": 0.01}, {"floor": 1e5, "rate": 0.02}]}
@@ -118,10 +118,8 @@ WORLDS: dict[str, World] = {
     ),
     "deribit-pm": World(venue="mixed", supplied=_GROWTH),
     "deribit-pm-cross": World(venue="mixed", supplied=_GROWTH),
-    "deribit-sm": World(venue="mixed", supplied={"components.futures.slopes.default": _SLOPE}),
-    "deribit-sm-cross": World(
-        venue="mixed", supplied={"components.futures.slopes.default": _SLOPE}
-    ),
+    "deribit-sm": World(venue="mixed", supplied=_SLOPES),
+    "deribit-sm-cross": World(venue="mixed", supplied=_SLOPES),
     "derive-pm1": World(),
     "derive-pm2": World(),
     "derive-srm": World(),
@@ -200,31 +198,40 @@ WORLDS: dict[str, World] = {
 INSTRUMENTS = 1_000
 
 
-def rules(name: str) -> Ruleset:
+def rules(name: str, **more: Any) -> Ruleset:
     """Return a shipped rule-set with everything it lacks supplied."""
-    return load_ruleset(name, overrides=WORLDS[name].supplied)
+    return load_ruleset(name, overrides={**WORLDS[name].supplied, **more})
 
 
 @lru_cache(maxsize=8)
 def _market(
-    venue: VenueKind, kinds: tuple[str, ...], underlyings: tuple[str, ...], dollar: str, seed: int
+    venue: VenueKind,
+    kinds: tuple[str, ...],
+    underlyings: tuple[str, ...],
+    dollar: str,
+    seed: int,
+    instruments: int,
 ) -> tuple[Registry, Snapshot]:
     return generated_market(
         seed=seed,
         venue_kind=venue,
         underlyings=list(underlyings),
-        instruments=INSTRUMENTS,
+        instruments=instruments,
         kinds=kinds,  # type: ignore[arg-type]
         dollar=dollar,
     )
 
 
-def world(name: str, accounts: int, *, seed: int = 1) -> tuple[CompactBook, Snapshot]:
+def world(
+    name: str, accounts: int, *, seed: int = 1, instruments: int = INSTRUMENTS
+) -> tuple[CompactBook, Snapshot]:
     """Return a made-up book and its market for a rule-set."""
     made = WORLDS[name]
     if not made.kinds:
         return _lenders(accounts, made.coins, seed)
-    registry, snapshot = _market(made.venue, made.kinds, made.underlyings, made.dollar, seed)
+    registry, snapshot = _market(
+        made.venue, made.kinds, made.underlyings, made.dollar, seed, instruments
+    )
     coins = [coin for coin in made.coins if coin in registry.assets]
     return generate_book(
         accounts, seed=seed, registry=registry, snapshot=snapshot, coins=coins

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.errors import CrossmarginError
+from crossmargin.errors import CrossmarginError, InputError
 
 Ints = NDArray[np.int64]
 
@@ -48,3 +48,14 @@ class Faults:
         for account, row in zip(found.tolist(), rows[first].tolist()):
             self.reasons[account] = make(row)
         self.bad[found] = True
+
+
+def not_a_number(account: str | None = None) -> InputError:
+    """Return the refusal of an account with a quantity or amount that is not a number."""
+    return InputError(
+        "a quantity, amount or entry price is not a number",
+        code="INP-004",
+        account=account,
+        field="positions.quantity",
+        hint="correct the row, or remove it",
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crossmargin.book import CompactBook
 from crossmargin.errors import CrossmarginError
 from crossmargin.margin._exact_sum import ExactSums
+from crossmargin.margin._faults import not_a_number
 from crossmargin.margin._shared import SharedMarket
 from crossmargin.margin.at_scale import (
     EQUITY,
@@ -28,7 +29,6 @@ from crossmargin.margin.fused import (
     compile_program,
     holdings_of,
     left_out,
-    not_a_number,
     protected_accounts,
     run_program,
 )

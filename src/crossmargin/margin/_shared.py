@@ -12,7 +12,7 @@ from crossmargin.book import Book, CompactBook
 from crossmargin.errors import CrossmarginError, RulesetError
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._arrange import Arrangement, arrange, underlying_aliases
-from crossmargin.margin._faults import Faults
+from crossmargin.margin._faults import Faults, not_a_number
 from crossmargin.margin._frame import MARKET_COLUMNS, Frame, missing_rate
 from crossmargin.margin._location import counted_book
 from crossmargin.margin.engine import at_index, mark_entries, require_orders_known, untraded
@@ -137,6 +137,7 @@ class SharedMarket:
         The order of the steps is that of :func:`crossmargin.margin.engine.frame_for`.
         """
         ruleset = self._ruleset
+        _note_numbers(book, faults)
         book, left_out = counted_book(book, ruleset, self._snapshot.moment_ns)
         arrangement = arrange(book, ruleset, faults)
         require_orders_known(book, ruleset, faults)
@@ -162,6 +163,20 @@ class SharedMarket:
         _note(frame, self._unknown, a.group_underlying, a.group_pot)
         _note_instruments(frame, self._rateless)
         return frame
+
+
+def _note_numbers(book: Book, faults: Faults) -> None:
+    """Note accounts with a figure that is not a number; a reader refuses those before."""
+    entry = book.position_entry
+    held = ~np.isfinite(book.position_quantity) | np.isinf(entry) | (entry < 0)
+    owned = ~np.isfinite(book.balance_amount)
+    ordered = ~np.isfinite(book.leg_quantity) | np.isinf(book.leg_price)
+    pools = [
+        book.position_pool[held],
+        book.balance_pool[owned],
+        book.order_pool[book.leg_order[ordered]],
+    ]
+    faults.note(book.pool_account[np.concatenate(pools)], lambda _: not_a_number())
 
 
 def _note_instruments(frame: Frame, reasons: Reasons) -> None:

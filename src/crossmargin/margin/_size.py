@@ -19,6 +19,7 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._arrange import unique_rows
 from crossmargin.margin._formula import Part, pick_rule
 from crossmargin.margin._frame import Frame, sum_by
+from crossmargin.margin._lookup import attempt, distinct
 from crossmargin.margin.components import Concentration, Impact, ImpactScale, SizeScale
 from crossmargin.market import LIQUIDITY_FIGURES, liquidation_cost
 
@@ -306,7 +307,7 @@ def _run(
         price = frame.view.asset_usd[_underlyings(spec, frame, keys)]
         # Absurd figures may overflow: the requirement is then refused as not finite.
         with np.errstate(over="ignore", invalid="ignore"):
-            value, grows = charge(keys, found.size[some], price)
+            value, grows = _charged(frame, layout, some, charge, found.size[some], price)
             usd[some], slope[some] = value * price, grows * price
     per_usd = found.weight / frame.pot_usd[a.group_pot[layout.cell_group]]
     mine = layout.cell[: quantity.size]
@@ -314,3 +315,31 @@ def _run(
         total = sum_by(usd[layout.cell_bucket] * per_usd, layout.cell_group, a.groups)
         share = found.portion * (slope[layout.cell_bucket] * per_usd)[mine]
     return Part(im=total, mm=total, share_im=share, share_mm=share)
+
+
+def _charged(
+    frame: Frame,
+    layout: _Layout,
+    some: Ints,
+    charge: Callable[[Ints, Floats, Floats], tuple[Floats, Floats]],
+    size: Floats,
+    price: Floats,
+) -> tuple[Floats, Floats]:
+    """Charge some buckets; where accounts that are refused are noted, key by key."""
+    keys = layout.bucket_key[some]
+    if frame.faults is None:
+        return charge(keys, size, price)
+    a = frame.arrangement
+    pot = np.zeros(layout.bucket_key.size, dtype=np.int64)
+    pot[layout.cell_bucket] = a.group_pot[layout.cell_group]
+    value, grows = np.zeros(some.size), np.zeros(some.size)
+    for key in distinct(keys).tolist():
+        mine = np.flatnonzero(keys == key)
+        nothing = np.full(mine.size, np.nan)
+        value[mine], grows[mine] = attempt(
+            frame,
+            pot[some[mine]],
+            lambda mine=mine: charge(keys[mine], size[mine], price[mine]),  # type: ignore[misc]
+            (nothing, nothing),
+        )
+    return value, grows

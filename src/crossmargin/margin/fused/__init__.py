@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossmargin.margin.fused._accounts import Reasons, left_out, not_a_number
+from crossmargin.margin.fused._accounts import Reasons, left_out
 from crossmargin.margin.fused._holdings import Holdings, holdings_of, protected_accounts
 from crossmargin.margin.fused._program import Program, compile_program
 from crossmargin.margin.fused._run import Results, run_program
@@ -17,7 +17,6 @@ __all__ = [
     "compile_program",
     "holdings_of",
     "left_out",
-    "not_a_number",
     "protected_accounts",
     "run_program",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.errors import CrossmarginError, InputError
+from crossmargin.errors import CrossmarginError
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._program import Program
 
@@ -115,14 +115,3 @@ def left_out(
     plain = accounts[(times[accounts] == 1) & (strange[accounts] == 0)]
     single = faulty[np.isin(owner[faulty], plain)]
     return owner[single], code[single], np.setdiff1d(accounts, plain, assume_unique=True)
-
-
-def not_a_number(account: str) -> InputError:
-    """Return the refusal of an account with a quantity or amount that is not a number."""
-    return InputError(
-        "a quantity, amount or entry price is not a number",
-        code="INP-004",
-        account=account,
-        field="positions.quantity",
-        hint="correct the row, or remove it",
-    )
