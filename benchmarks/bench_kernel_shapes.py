@@ -198,22 +198,21 @@ def tails(scale: Scale) -> list[Measure]:
         rng = np.random.default_rng(5)
         before = dense * rng.normal(1.0, 0.03, dense.shape)
         book = check_rows(1_500, problem.start, problem.code, problem.quantity.astype(dtype))
-        table = grid_table(dense, np.dtype(dtype), layout="rows")
+        table = grid_table(dense, np.dtype(dtype))
         stale = tail_means(before.astype(dtype), book, level=LEVEL)
-        rivals = selections(table, book)
+        rivals = selections(grid_table(table, layout="rows"), book)
         mine = tail_means(table, book, level=LEVEL, last=stale)
         alone = tail_means(table, book, level=LEVEL)
         assert np.array_equal(mine.mean, alone.mean), "a stale tail changed the result"
         exact = 1e-13 if dtype == "float64" else 2e-6
         for call in rivals.values():
             assert np.allclose(call(), mine.mean, rtol=exact, atol=exact)
-        planes = grid_table(dense, np.dtype(dtype))
         times = interleaved(
             {
                 "stale": lambda t=table, b=book, s=stale: tail_means(t, b, level=LEVEL, last=s),
                 "fresh": lambda t=table, b=book, s=mine: tail_means(t, b, level=LEVEL, last=s),
                 "none": lambda t=table, b=book: tail_means(t, b, level=LEVEL),
-                "kernel": lambda t=planes, b=book: worst_of_grid(t, b),
+                "kernel": lambda t=table, b=book: worst_of_grid(t, b),
                 **rivals,
             },
             scale,

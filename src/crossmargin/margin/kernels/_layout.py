@@ -98,21 +98,21 @@ def grid_table(
     table: ArrayLike | GridTable,
     dtype: Any = None,
     *,
-    layout: Literal["planes", "rows"] = "planes",
+    layout: Literal["planes", "rows"] | None = None,
 ) -> GridTable:
     """Lay out a table for the kernels.
 
     Parameters
     ----------
     table : array_like [rows, scenarios] or GridTable
-        Finite. A `GridTable` of the right type is returned as it is.
+        Finite. A `GridTable` of the right type and layout is returned as it is.
     dtype : float64 or float32, optional
         Type to store; default: float32 for a float32 table, else float64.
-    layout : {"planes", "rows"}
+    layout : {"planes", "rows"}, optional
         ``planes``: the blocks of all rows lie together, block after block: a pass over the book
         for each block finds its part of the table in the second-level cache. ``rows``: each row
-        is contiguous, for kernels that need all scenarios of an account at once. A table of one
-        block is the same in both.
+        is contiguous, for readers that need all scenarios of an account at once. A table of one
+        block is the same in both. Default: that of a `GridTable`, else ``planes``.
 
     Raises
     ------
@@ -120,7 +120,8 @@ def grid_table(
         ``INP-003`` for a wrong shape, ``INP-004`` for a number that is not finite in `dtype`.
     """
     if isinstance(table, GridTable):
-        kept = table.blocks == 1 or (table.stride == table.block) == (layout == "planes")
+        kept = layout is None or table.blocks == 1
+        kept = kept or (table.stride == table.block) == (layout == "planes")
         if kept and (dtype is None or table.values.dtype == dtype):
             return table
         table = table.dense()
@@ -144,8 +145,8 @@ def grid_table(
         scenarios=scenarios,
         vectors=vectors,
         blocks=blocks,
-        stride=block if layout == "planes" else blocks * block,
-        plane=rows * block if layout == "planes" else block,
+        stride=blocks * block if layout == "rows" else block,
+        plane=block if layout == "rows" else rows * block,
     )
     places = out.by_block
     with np.errstate(over="ignore"):

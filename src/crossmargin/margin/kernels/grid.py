@@ -104,9 +104,9 @@ def worst_of_grid(
     """
     if isinstance(start, CheckedRows):
         book = start
-        laid = grid_table(table)
+        laid = grid_table(table, layout="planes")
     else:
-        laid = grid_table(table)
+        laid = grid_table(table, layout="planes")
         if codes is None or quantity is None:
             raise InputError("codes and quantities are missing", code="INP-003", field="codes")
         book = check_rows(laid.rows, start, codes, quantity)

@@ -262,7 +262,7 @@ def worst_of_grid_collapsed(
     InputError
         ``INP-003`` when classes and book do not belong together.
     """
-    laid = grid_table(table, np.float64)
+    laid = grid_table(table, np.float64, layout="planes")
     if not np.array_equal(linear.row_class, book.row_class) or laid.rows != linear.factor.size:
         raise InputError(
             "the book was arranged for other classes of linear rows",

@@ -225,7 +225,7 @@ def breaches(
     InputError
         ``INP-003`` when lines or tables do not fit the book.
     """
-    laid = grid_table(table, np.float64)
+    laid = grid_table(table, np.float64, layout="planes")
     book = screened.book
     lines = np.ascontiguousarray(line, dtype=np.float64)
     if lines.shape != (book.accounts,) or laid.rows != screened.reach.size:
@@ -242,7 +242,7 @@ def breaches(
         return Breaches(
             breached=worst_of_grid(laid, book, threads=threads) < lines, doubtful=book.accounts
         )
-    quick = grid_table(laid if narrow is None else narrow, np.float32)
+    quick = grid_table(laid if narrow is None else narrow, np.float32, layout="planes")
     single = _worst_kernel(quick.vectors, quick.block // quick.vectors)
     double = _decide(laid.vectors, laid.block // laid.vectors)
     run = SCREEN_RUN if quick.blocks == 1 else RUN

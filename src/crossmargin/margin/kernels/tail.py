@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import InputError
 from crossmargin.margin.kernels import _vector as vec
+from crossmargin.margin.kernels import _vector_tail as search
 from crossmargin.margin.kernels._layout import (
     RUN,
     CheckedRows,
@@ -49,8 +50,11 @@ SLACK = 0.5
 #: Scenarios from which a line is guessed where none is remembered.
 SAMPLE = 64
 
-#: Accounts that a thread takes at a time.
-TAIL_RUN = RUN // 16
+#: Most steps from the beginning of the last tail to that of this one; beyond, it is selected.
+STEPS = 16
+
+#: Bytes of kept scenarios that a thread holds: as many accounts as fit are done at a time.
+STREAM = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,76 +117,133 @@ def _begin(values: Any, scratch: Any, n: int, k: int) -> float:
             scratch[i] = values[i * step]
         rank = min((3 * k * SAMPLE) // (2 * n) + 4, SAMPLE)
         line = values.dtype.type(_select(scratch, SAMPLE, rank))
-        m = vec.pack_below(scratch, 0, values, n, line)
+        m = search.pack_below(scratch, 0, values, n, line)
         if m >= k:
             return _select(scratch, m, k)
     scratch[:n] = values[:n]
     return _select(scratch, n, k)
 
 
+@jit
+def _near(values: Any, n: int, k: int, at: Any) -> Any:
+    """Return the k-th smallest of ``values[0:n]`` by steps from `at`; NaN when it is far."""
+    under = search.count_below(values, n, at)
+    if abs(under - k) > STEPS:
+        return values.dtype.type(np.nan)
+    while under >= k:
+        at = search.largest_below(values, n, at)
+        under = search.count_below(values, n, at)
+    above = search.smallest_above(values, n, at)
+    while search.count_below(values, n, above) < k:
+        at = above
+        above = search.smallest_above(values, n, at)
+    return at
+
+
+@jit
+def _finish(
+    kept: Any, below: Any, n: int, known: bool, mass: float, worst: int, account: int, begin: Any,
+    mean: Any,
+) -> None:  # fmt: skip
+    """Find the tail among the `n` scenarios that were kept and write its beginning and mean."""
+    kind = kept.dtype.type
+    vec.block_fill(kept, n, kind(np.inf), 1)
+    at = kind(np.nan)
+    if known:
+        at = _near(kept, n, worst, kind(begin[account]))
+    if np.isnan(at):
+        at = kind(_begin(kept, below, n, worst))
+    m = search.pack_below(below, 0, kept, n, at)
+    total = 0.0
+    for i in range(m):
+        total += np.float64(below[i])
+    begin[account] = at + kind(0.0)
+    mean[account] = (total + (mass - m) * at) / mass if m else np.float64(at)
+
+
 @lru_cache(maxsize=64)
 def _kernel(vectors: int, lanes: int, scenarios: int) -> Callable[..., None]:
-    """Compile the pass for rows of `scenarios`, in blocks of `vectors` vectors."""
+    """Compile the pass for tables of `scenarios`, in blocks of `vectors` vectors."""
     block = vectors * lanes
     blocks = -(-scenarios // block)
-    stride = blocks * block
     final = scenarios - (blocks - 1) * block
-    before = (blocks - 1) * block
-    full = block
     room = scenarios + 2 * lanes
 
-    def keep(
-        out: Any, limit: Any, values: Any, codes: Any, quantity: Any, low: int, high: int
-    ) -> int:
-        """Write the scenarios at most at the line to `out`; return how many."""
+    def everything(
+        out: Any, values: Any, stride: int, plane: int, codes: Any, quantity: Any, low: int,
+        high: int,
+    ) -> None:  # fmt: skip
+        """Write all scenarios of an account to `out`."""
         n = 0
-        for column in range(0, before, block):
-            n = vec.fma_rows_below(
-                out, n, limit, values, stride, column, codes, quantity, low, high, full
+        top = values.dtype.type(np.inf)
+        for column in range(0, (blocks - 1) * plane, plane):
+            n = search.fma_rows_below(
+                out, n, top, values, stride, column, codes, quantity, low, high, block
             )
-        return vec.fma_rows_below(
-            out, n, limit, values, stride, before, codes, quantity, low, high, final
+        column = (blocks - 1) * plane
+        search.fma_rows_below(
+            out, n, top, values, stride, column, codes, quantity, low, high, final
         )
 
-    keep = jit(keep)
+    everything = jit(everything)
 
     def tails(
-        values: Any, start: Any, codes: Any, quantity: Any, mass: float, worst: int, slack: float,
-        first: int, last: int, begin: Any, mean: Any,
+        values: Any, stride: int, plane: int, start: Any, codes: Any, quantity: Any, mass: float,
+        worst: int, slack: float, stream: Any, first: int, last: int, begin: Any, mean: Any,
     ) -> None:  # fmt: skip
-        kept = np.empty(room, dtype=values.dtype)
-        below = np.empty(room, dtype=values.dtype)
         kind = values.dtype.type
-        top = kind(np.inf)
-        for account in range(first, last):
-            low, high = start[account], start[account + 1]
-            at = kind(begin[account])
-            limit = kind(begin[account] + slack * (begin[account] - mean[account]))
-            known = np.isfinite(limit)
+        size = last - first
+        limit = np.empty(size, dtype=values.dtype)
+        for i in range(size):
+            line = begin[first + i] + slack * (begin[first + i] - mean[first + i])
+            limit[i] = kind(line) if np.isfinite(kind(line)) else kind(-np.inf)
+        # What is kept goes into one stream, block by block and account by account: written and
+        # read in order, it costs little however many accounts there are.
+        kept = np.empty((blocks, size), dtype=np.uint16)
+        at = 0
+        end = stream.shape[0] - block - lanes
+        cursor = np.empty(blocks, dtype=np.int64)
+        for b in range(blocks):
+            column = b * plane
+            cursor[b] = at
+            for i in range(size):
+                low, high = start[first + i], start[first + i + 1]
+                if at >= end:
+                    # A full stream keeps nothing more: these accounts are done without a line.
+                    limit[i] = kind(-np.inf)
+                if b < blocks - 1:
+                    after = search.fma_rows_below(
+                        stream, at, limit[i], values, stride, column, codes, quantity, low, high,
+                        block,
+                    )  # fmt: skip
+                else:
+                    after = search.fma_rows_below(
+                        stream, at, limit[i], values, stride, column, codes, quantity, low, high,
+                        final,
+                    )  # fmt: skip
+                kept[b, i] = after - at
+                at = after
+        whole = np.empty(room + block, dtype=values.dtype)
+        below = np.empty(room + block, dtype=values.dtype)
+        for i in range(size):
+            n = 0
+            for b in range(blocks):
+                count: Any = np.int64(kept[b, i])
+                source = cursor[b]
+                # One vector nearly always holds what a block keeps; what is copied beyond it
+                # is written over.
+                vec.block_copy(whole, n, stream, source, 1)
+                for k in range(lanes, count, lanes):
+                    vec.block_copy(whole, n + k, stream, source + k, 1)
+                n += count
+                cursor[b] = source + count
+            account = first + i
+            known = n >= worst and limit[i] > kind(-np.inf)
             if not known:
-                limit = top
-            n = keep(kept, limit, values, codes, quantity, low, high)
-            if n < worst:
-                known = False
-                n = keep(kept, top, values, codes, quantity, low, high)
-            vec.block_fill(kept, n, top, 1)
-            if known:
-                under = vec.count_below(kept, n, at)
-                while under >= worst:
-                    at = vec.largest_below(kept, n, at)
-                    under = vec.count_below(kept, n, at)
-                above = vec.smallest_above(kept, n, at)
-                while vec.count_below(kept, n, above) < worst:
-                    at = above
-                    above = vec.smallest_above(kept, n, at)
-            else:
-                at = kind(_begin(kept, below, n, worst))
-            m = vec.pack_below(below, 0, kept, n, at)
-            total = 0.0
-            for i in range(m):
-                total += np.float64(below[i])
-            begin[account] = at + kind(0.0)
-            mean[account] = (total + (mass - m) * at) / mass if m else np.float64(at)
+                low, high = start[account], start[account + 1]
+                everything(whole, values, stride, plane, codes, quantity, low, high)
+                n = scenarios
+            _finish(whole, below, n, known, mass, worst, account, begin, mean)
 
     return jit(tails)
 
@@ -202,8 +263,8 @@ def tail_means(
     ----------
     table : array_like [rows, scenarios] or GridTable
         P&L of one unit, finite, > 0 gain; scenarios are equally likely. With float32 the scenario
-        P&L is float32 and the mean over the tail float64. Lay it out once with
-        ``grid_table(table, layout="rows")`` where it serves more than one call.
+        P&L is float32 and the mean over the tail float64. Lay it out once with `grid_table` where
+        it serves more than one call.
     book : CheckedRows
         See `check_rows`.
     level : float, default 0.975
@@ -222,7 +283,7 @@ def tail_means(
         ``INP-004`` for a level that is not between 0 and 1, ``INP-003`` for an earlier result of
         another size.
     """
-    laid = grid_table(table, layout="rows")
+    laid = grid_table(table)
     mass, worst = _tail_mass(laid.scenarios, level)
     size = book.accounts
     if last is None:
@@ -236,14 +297,27 @@ def tail_means(
                 field="last",
             )
     held = book.quantity.astype(laid.values.dtype, copy=False)
-    kernel = _kernel(laid.vectors, laid.block // laid.vectors, laid.scenarios)
+    lanes = laid.block // laid.vectors
+    kernel = _kernel(laid.vectors, lanes, laid.scenarios)
+    # Room for three times the tail on average.
+    each = min(3 * worst, laid.scenarios)
+    run = max(512, min(RUN, STREAM // (each * held.itemsize)))
+    streams: list[NDArray[Any]] = []
 
     def work(first: int, end: int) -> None:
-        kernel(
-            laid.values, book.start, book.codes, held, mass, worst, slack, first, end, begin, mean
+        # One stream a thread, handed on from run to run: fresh memory would cost a fault a page.
+        stream = (
+            streams.pop()
+            if streams
+            else np.empty(run * each + 2 * (laid.block + lanes), dtype=held.dtype)
         )
+        kernel(
+            laid.values, laid.stride, laid.plane, book.start, book.codes, held, mass, worst, slack,
+            stream, first, end, begin, mean,
+        )  # fmt: skip
+        streams.append(stream)
 
-    run_in_threads(work, size, threads, TAIL_RUN)
+    run_in_threads(work, size, threads, run)
     return Tail(mean=mean, begin=begin)
 
 

@@ -131,3 +131,11 @@ def test_what_does_not_fit_is_refused_by_name():
         worst_of_grid(table, start)
     with pytest.raises(InputError, match="threads"):
         worst_of_grid(table, start, codes, quantity, threads=0)
+
+
+def test_a_table_of_whole_rows_serves_as_well():
+    table, start, codes, quantity = make_book(scenarios=1000)
+    laid = grid_table(table, layout="rows")
+    assert laid.stride > laid.block
+    wanted = worst_of_grid(table, start, codes, quantity)
+    assert np.array_equal(worst_of_grid(laid, start, codes, quantity), wanted)

@@ -51,6 +51,7 @@ def test_a_guess_changes_no_bit(dtype, scenarios):
         "stale by 3 %": moved,
         "far too low": Tail(mean=fresh.mean - 1e6, begin=fresh.begin - 1e6),
         "far too high": Tail(mean=fresh.mean - 50.0, begin=fresh.begin + 50.0),
+        "above everything": Tail(mean=fresh.mean, begin=np.full(300, 1e6)),
         "all alike": Tail(mean=np.full(300, -9.0), begin=np.full(300, -5.0)),
         "mean above begin": Tail(mean=fresh.begin + 1.0, begin=fresh.begin),
         "half unknown": Tail(
@@ -63,8 +64,19 @@ def test_a_guess_changes_no_bit(dtype, scenarios):
             assert np.array_equal(again.mean, fresh.mean), (name, slack)
             assert np.array_equal(again.begin, fresh.begin), (name, slack)
     for threads in (2, 3):
-        again = tail_means(grid_table(table, layout="rows"), book, last=moved, threads=threads)
-        assert np.array_equal(again.mean, fresh.mean)
+        for layout in ("rows", "planes"):
+            laid = grid_table(table, layout=layout)
+            again = tail_means(laid, book, last=moved, threads=threads)
+            assert np.array_equal(again.mean, fresh.mean)
+
+
+def test_runs_of_accounts_change_no_bit(monkeypatch):
+    table, book = make_book(accounts=1300)
+    whole = tail_means(table, book)
+    monkeypatch.setattr("crossmargin.margin.kernels.tail.STREAM", 1)
+    for threads in (1, 2):
+        again = tail_means(table, book, last=whole, threads=threads)
+        assert np.array_equal(again.mean, whole.mean)
 
 
 def test_ties_and_empty_accounts():

@@ -10,6 +10,7 @@ from numba import njit
 from numba.core.errors import TypingError
 
 from crossmargin.margin.kernels import _vector as vec
+from crossmargin.margin.kernels import _vector_tail as search
 
 
 def case(dtype, code_type, nv, rows=7, seed=1):
@@ -171,7 +172,7 @@ def test_lanes_below_a_line_are_kept_in_their_order(dtype, spare):
     @njit
     def run(full, out, table, codes, quantity, limit):
         vec.fma_rows(full, table, stride, 0, codes, quantity, 0, 7, nv)
-        return vec.fma_rows_below(out, 2, limit, table, stride, 0, codes, quantity, 0, 7, real)
+        return search.fma_rows_below(out, 2, limit, table, stride, 0, codes, quantity, 0, 7, real)
 
     full, out = np.empty(lanes, dtype), np.full(2 * lanes + 16, 7.0, dtype)
     run(full, out, table, codes, quantity, dtype(0.0))
@@ -193,10 +194,10 @@ def test_searches_among_kept_numbers(dtype, n):
     @njit
     def run(values, out, n, limit):
         return (
-            vec.count_below(values, n, limit),
-            vec.largest_below(values, n, limit),
-            vec.smallest_above(values, n, limit),
-            vec.pack_below(out, 1, values, n, limit),
+            search.count_below(values, n, limit),
+            search.largest_below(values, n, limit),
+            search.smallest_above(values, n, limit),
+            search.pack_below(out, 1, values, n, limit),
         )
 
     mine = kept[:n]
