@@ -140,6 +140,14 @@ def test_wrong_questions_are_answered_in_sentences(cluster, made) -> None:
         ClusterBook(made[0], workers=0)
 
 
+def test_an_address_where_nothing_listens_is_refused_at_once(made) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed (extra: cluster)")
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(MarginError, match="no Ray cluster answers at '127.0.0.1:9'"):
+        ClusterBook(made[0], address="127.0.0.1:9")
+
+
 def test_without_ray_the_extra_is_named(monkeypatch, made) -> None:
     import sys
 

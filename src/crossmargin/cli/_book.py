@@ -85,6 +85,11 @@ def book(
     ] = "moves",
     since: Annotated[str | None, Parameter(help="First moment of the recording.")] = None,
     until: Annotated[str | None, Parameter(help="Last moment of the recording.")] = None,
+    cluster: Annotated[
+        str | None,
+        Parameter(help="Compute on this Ray cluster (host:port, auto; local starts one here)."),
+    ] = None,
+    workers: Annotated[int, Parameter(help="Workers of the cluster that share the book.")] = 2,
     speed: Annotated[
         float | None,
         Parameter(help="Replay at this multiple of real time; default as fast as it goes."),
@@ -103,13 +108,24 @@ def book(
 
     Example: `crossmargin book mybook --ruleset deribit-pm --market market.json
     --watch prices.parquet --since 2026-02-05T00:00:00Z --speed 100`
+
+    Example: `crossmargin book mybook --ruleset deribit-pm --market market.json
+    --cluster auto --workers 8`
     """
+    if cluster is not None and watch is not None:
+        raise InputError(
+            "a replay runs on one machine",
+            code="INP-013",
+            field="--cluster",
+            hint="leave --cluster or --watch out",
+        )
     if out is not None:
         from crossmargin.cli._results import check_place
 
         check_place(out, overwrite=overwrite)
     _check_positive(top, "--top")
     _check_positive(threads, "--threads")
+    _check_positive(workers, "--workers")
     world, moment = io.load_market(market), _moment(at)
     world = world if moment is None else world.at(moment)
     rules = load_rules_on(ruleset, io.parse_overrides(set_ or [], params))
@@ -151,9 +167,15 @@ def book(
                 hint="add --watch PRICES, or leave it out",
             )
     read = load_book(folder)
-    columns = margin_book(
-        read.book, world, rules, threads=cores(threads), engine=engine, quiet=json
-    )
+    if cluster is not None:
+        columns = margin_on_cluster(
+            folder, read.book, world, rules, address=cluster, workers=workers,
+            threads=threads or 1, engine=engine, quiet=json,
+        )  # fmt: skip
+    else:
+        columns = margin_book(
+            read.book, world, rules, threads=cores(threads), engine=engine, quiet=json
+        )
     if columns is None:
         return 130
     return _report(read, columns, world, rules, market, warnings, top, out, overwrite, json, html)
@@ -233,6 +255,38 @@ def margin_book(
                 progress=meter.step,
                 engine=engine_for(engine, held.size),
             )
+        except KeyboardInterrupt:
+            interrupted(meter.words)
+            return None
+
+
+def margin_on_cluster(
+    folder: str,
+    held: CompactBook,
+    world: Snapshot,
+    rules: Ruleset,
+    *,
+    address: str,
+    workers: int,
+    threads: int,
+    engine: Engine,
+    quiet: bool,
+) -> BookColumns | None:
+    """Margin a book on a Ray cluster; None when it was interrupted, which has been said."""
+    from crossmargin.cli._progress import Meter
+    from crossmargin.margin.cluster import ClusterBook
+
+    with Meter("accounts", quiet=quiet) as meter:
+        try:
+            with ClusterBook(
+                folder,
+                address=None if address == "local" else address,
+                workers=workers,
+                threads=threads,
+            ) as spread:
+                return spread.evaluate(
+                    world, rules, engine=engine_for(engine, held.size), progress=meter.step
+                )
         except KeyboardInterrupt:
             interrupted(meter.words)
             return None

@@ -10,6 +10,7 @@ milliseconds of work, so actors hold many and only the market travels.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from crossmargin.margin.at_scale import (
     MM,
     PROTECTED,
     BookColumns,
+    Engine,
     columns_of,
     evaluate_compact,
 )
@@ -155,12 +157,33 @@ class Shard:
         """Return the number of accounts; also how one learns that the shard is there."""
         return self._book.size
 
-    def evaluate(self, snapshot: Snapshot, ruleset: Ruleset, threads: int) -> ShardOutcome:
+    def evaluate(
+        self, snapshot: Snapshot, ruleset: Ruleset, threads: int, engine: Engine
+    ) -> ShardOutcome:
         """Value the accounts in a market."""
-        found = evaluate_compact(
-            self._book, snapshot, ruleset, threads=threads, catalogue=self._catalogue
+        return shard_outcome(
+            evaluate_compact(
+                self._book,
+                snapshot,
+                ruleset,
+                threads=threads,
+                engine=engine,
+                catalogue=self._catalogue,
+            )
         )
-        return shard_outcome(found)
+
+
+def _require_listening(address: str | None) -> None:
+    """See that something answers at ``host:port``: Ray itself would try for many minutes.
+
+    Raises
+    ------
+    OSError
+        When nothing does within a few seconds.
+    """
+    host, sign, port = (address or "").removeprefix("ray://").rpartition(":")
+    if sign and host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 def _ray() -> Any:
@@ -228,6 +251,7 @@ class ClusterBook:
 
     def _connect(self, address: str | None) -> None:
         try:
+            _require_listening(address)
             self._ray.init(
                 address=address,
                 include_dashboard=False,
@@ -258,6 +282,7 @@ class ClusterBook:
         snapshot: Snapshot,
         ruleset: Ruleset,
         *,
+        engine: Engine = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> BookColumns:
         """Value the whole book.
@@ -266,6 +291,8 @@ class ClusterBook:
         ----------
         snapshot, ruleset
             Sent to every worker once.
+        engine : {"auto", "fused", "vectorised"}
+            As for :func:`~crossmargin.margin.at_scale.evaluate_compact`.
         progress : callable, optional
             Called with accounts done and accounts in all as shards come back.
 
@@ -285,7 +312,7 @@ class ClusterBook:
             )
         market, rules = self._ray.put(snapshot), self._ray.put(ruleset)
         waiting = {
-            actor.evaluate.remote(market, rules, self._threads): shard
+            actor.evaluate.remote(market, rules, self._threads, engine): shard
             for shard, actor in enumerate(self._actors)
         }
         outcomes: dict[int, ShardOutcome] = {}
@@ -308,7 +335,7 @@ class ClusterBook:
                     ) from None
                 self.restarted += 1
                 self._actors[shard] = self._start(shard)
-                again = self._actors[shard].evaluate.remote(market, rules, self._threads)
+                again = self._actors[shard].evaluate.remote(market, rules, self._threads, engine)
                 waiting[again] = shard
                 continue
             done += outcomes[shard].columns.shape[1]

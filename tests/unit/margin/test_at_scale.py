@@ -226,7 +226,6 @@ class TestOwners:
         assert seen == [(60, 60)]
         assert ours.components["size"][0] > 0
 
-
     @pytest.mark.parametrize("missing", ["BTC", "ETH"])
     def test_charges_by_account_refuse_who_needs_a_figure(self, missing: str) -> None:
         raw = dict(self.RULES)

@@ -34,9 +34,7 @@ Ints = NDArray[np.int64]
 def unit_book(registry: Registry, layout: Layout, codes: Ints, carrier: int) -> Book:
     """Return a book in which account k holds one unit of code ``codes[k]``.
 
-    Contracts are held at an entry price that makes their profit the value of the contract at
-    the mark (0, or without end where the contract is inverse): what was paid is a code of its
-    own. Balances stand beside an empty position, so that the account takes part in scenarios.
+    Contracts are entered at the mark; :class:`Units` takes them at other prices. Balances stand beside an empty position, so that the account takes part in scenarios.
 
     Parameters
     ----------
@@ -54,7 +52,6 @@ def unit_book(registry: Registry, layout: Layout, codes: Ints, carrier: int) -> 
     item = layout.item[codes]
     position = np.where(held, item, carrier)
     owned = np.flatnonzero(~held)
-    inverse = registry.terms.inverse[position]
     none = np.empty(0, dtype=np.int64)
     return Book(
         registry=registry,
@@ -74,7 +71,7 @@ def unit_book(registry: Registry, layout: Layout, codes: Ints, carrier: int) -> 
         position_instrument=position.astype(np.int64),
         position_leg=np.zeros(k, dtype=np.int64),
         position_quantity=np.where(held, 1.0, 0.0),
-        position_entry=np.where(inverse, np.inf, 0.0),
+        position_entry=np.full(k, np.nan),
         position_leverage=np.full(k, np.nan),
         position_fence=np.full(k, np.nan),
         order_pool=none,
@@ -101,7 +98,8 @@ class Units:
     frame : Frame
         One unit of each.
     entry : float64[K]
-        Entry prices of `frame`.
+        Entry prices that make the profit of a contract its value at the mark (0, or without end
+        where it is inverse): what was paid is a code of its own.
     """
 
     codes: Ints
@@ -163,7 +161,9 @@ def units_for(
         if not (layout.what[good] == POSITION).any():
             return None, bad, faults
         book = unit_book(registry, layout, good, carrier)
-        return Units(good, shared.frame(book, faults), book.position_entry), bad, faults
+        inverse = registry.terms.inverse[book.position_instrument]
+        entry = np.where(inverse, np.inf, 0.0)
+        return Units(good, shared.frame(book, faults), entry), bad, faults
 
 
 def equities(frame: Frame) -> Floats:
