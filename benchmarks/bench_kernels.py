@@ -41,12 +41,13 @@ def one_width(problem: Problem, dtype: str, scale: Scale) -> list[Measure]:
     """Time one precision; the float64 rows carry the target."""
     rng = np.random.default_rng(3)
     moved = problem.table * (1.0 + MOVE * rng.normal(size=problem.table.shape))
-    before = grid_table(problem.table, np.dtype(dtype), layout="rows")
-    now = grid_table(moved, np.dtype(dtype), layout="rows")
+    before = grid_table(problem.table, np.dtype(dtype))
+    now = grid_table(moved, np.dtype(dtype))
+    whole = grid_table(now, layout="rows")
     quantity = problem.quantity.astype(dtype, copy=False)
     book = check_rows(now.rows, problem.start, problem.code, quantity)
     last = tail_means(before, book, level=LEVEL)
-    plain, partition = shortfalls(now, book, WORST), shortfalls_partition(now, book, WORST)
+    plain, partition = shortfalls(whole, book, WORST), shortfalls_partition(whole, book, WORST)
     found = tail_means(now, book, level=LEVEL, last=last)
     fresh = tail_means(now, book, level=LEVEL)
     assert np.array_equal(found.mean, fresh.mean), "a remembered tail changed the result"

@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.margin.kernels import _vector as vec
+from crossmargin.margin.kernels import _vector_tail as vec
 from crossmargin.margin.kernels._layout import CheckedRows, GridTable
 
 

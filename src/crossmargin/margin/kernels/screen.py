@@ -67,8 +67,8 @@ _LARGEST = 1e38
 _MOST_POSITIONS = 1 << 20
 _COVER = 1.0 + 2.0**-20
 
-#: Accounts whose float32 results wait for the decision: they stay in the first-level cache.
-SCREEN_RUN = 2048
+#: Accounts whose float32 results wait for the decision: they stay in the second-level cache.
+SCREEN_RUN = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +132,20 @@ def screened_book(table: ArrayLike | GridTable, book: CheckedRows) -> ScreenedBo
 
 def _reach(laid: GridTable) -> Floats:
     """Return R: the largest |P&L| of each row."""
-    planes = laid.by_block
-    # The sum with 0 turns −0 into 0, which a growth is divided by.
-    reach: Floats = np.maximum(planes.max(axis=(0, 2)), -planes.min(axis=(0, 2))) + 0.0
-    return reach
+    out = np.zeros(laid.rows)
+    _largest(laid.values, laid.plane, laid.stride, laid.blocks, laid.block, out)
+    return out
+
+
+@jit
+def _largest(values: Any, plane: int, stride: int, blocks: int, block: int, out: Any) -> None:
+    for b in range(blocks):
+        for row in range(out.shape[0]):
+            first = b * plane + row * stride
+            far = out[row]
+            for k in range(first, first + block):
+                far = max(far, abs(values[k]))
+            out[row] = far
 
 
 @jit

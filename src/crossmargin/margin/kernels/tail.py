@@ -207,10 +207,13 @@ def _kernel(vectors: int, lanes: int, scenarios: int) -> Callable[..., None]:
             column = b * plane
             cursor[b] = at
             for i in range(size):
-                low, high = start[first + i], start[first + i + 1]
                 if at >= end:
                     # A full stream keeps nothing more: these accounts are done without a line.
                     limit[i] = kind(-np.inf)
+                if limit[i] == kind(-np.inf):
+                    kept[b, i] = 0
+                    continue
+                low, high = start[first + i], start[first + i + 1]
                 if b < blocks - 1:
                     after = search.fma_rows_below(
                         stream, at, limit[i], values, stride, column, codes, quantity, low, high,
