@@ -1,0 +1,183 @@
+"""Running a program over records of a live book, block by block, on one thread or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.margin.fused._combine import COLUMNS, LINEAR_COLUMN, run_steps
+from crossmargin.margin.fused._kernel import record_kernel
+from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, LANES, Program
+from crossmargin.margin.live._kernels import mark_beyond, patch_parts, total_accounts
+from crossmargin.margin.live._store import Store
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Records in a block: what the kernel writes stays in the second cache.
+BLOCK = 2048
+#: Work below which threads cost more than they bring, in records.
+ALONE = 16_384
+
+
+@dataclass(slots=True)
+class _Scratch:
+    """What one worker writes to on its way."""
+
+    out: Floats
+    origin: NDArray[np.int32]
+    group: NDArray[np.int32]
+    stack: Floats
+    im: Floats
+    mm: Floats
+    changed: Ints
+    due: Ints
+
+
+def scratch_for(program: Program) -> _Scratch:
+    """Return room for one block."""
+    depth = max(program.combine.im.depth, program.combine.mm.depth)
+    return _Scratch(
+        out=np.empty((COLUMNS, BLOCK + 1)),
+        origin=np.empty(BLOCK + 1, dtype=np.int32),
+        group=np.empty(BLOCK + 1, dtype=np.int32),
+        stack=np.empty((depth, BLOCK + 1)),
+        im=np.empty(BLOCK + 1),
+        mm=np.empty(BLOCK + 1),
+        changed=np.empty(BLOCK, dtype=np.int64),
+        due=np.empty(BLOCK, dtype=np.int64),
+    )
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where accounts stand: columns in US dollars and bits of state; see `total_accounts`."""
+
+    columns: Floats
+    state: NDArray[np.uint8]
+
+
+class Runner:
+    """A program over a store.
+
+    Parameters
+    ----------
+    program : Program
+        Rules and market.
+    store : Store
+        Rows and slots.
+    standing : Standing
+        Written.
+    """
+
+    def __init__(self, program: Program, store: Store, standing: Standing) -> None:
+        self.program, self.store, self.standing = program, store, standing
+        layout = program.layout
+        self._kernel = record_kernel(program.nv, program.has_absolute, program.has_buckets)
+        at = LANES * program.nv
+        linear = program.table[:, [at + EQUITY_IM, at + EQUITY_MM]]
+        at += LANES
+        absolute = program.table[:, [at + EQUITY_IM, at + EQUITY_MM]]
+        self._per_long = np.ascontiguousarray(linear + absolute)
+        self._per_short = np.ascontiguousarray(linear - absolute)
+        self._code_pot = layout.pot
+        self._flat = program.flat_table
+
+    def records(self, group: int, first: int, last: int, s: _Scratch) -> None:
+        """Compute records ``first:last`` of a group anew and put them in their slots."""
+        p, g = self.program, self.store.group(group)
+        count = self._kernel(
+            first, last, g.start, g.code, g.quantity, g.level, self._flat, p.layout.group,
+            p.layout.segment, p.scanned, p.segment_kind, p.segment_terms, p.weight, p.tail,
+            p.turned, p.tail_gains, p.lanes.strikes, p.lanes.shorts, p.lanes.pair, s.out,
+            s.origin, s.group,
+        )  # fmt: skip
+        for steps, out in ((p.combine.im, s.im), (p.combine.mm, s.mm)):
+            run_steps(steps.op, steps.column, steps.number, s.out, count, s.stack, out)
+        patch_parts(count, s.origin, s.out, s.im, s.mm, g.slot, self.store.part)
+        for bit, (name, lane) in enumerate(p.lanes.limit.items()):
+            limit = float(p.limits[name][group])
+            mark_beyond(
+                count, s.origin, s.out[LINEAR_COLUMN + lane], limit, g.slot, self.store.over,
+                1 << bit,
+            )  # fmt: skip
+
+    def totals(
+        self, accounts: NDArray[np.int32], first: int, last: int, s: _Scratch
+    ) -> tuple[Ints, Ints]:
+        """Sum the pots of some accounts anew.
+
+        Returns
+        -------
+        changed, due : int64[...]
+            Accounts whose outcome changed, and those to be computed apart.
+        """
+        st, p = self.store, self.program
+        moved, waiting = total_accounts(
+            accounts, first, last, st.slot_first, st.slot_count, st.slot_group, st.part, st.over,
+            st.cash_first, st.cash_count, st.cash_code, st.cash_quantity, p.layout.group_pot,
+            self._code_pot, self._per_long, self._per_short, p.pot_usd, self.standing.columns,
+            self.standing.state, s.changed, s.due,
+        )  # fmt: skip
+        return s.changed[:moved].copy(), s.due[:waiting].copy()
+
+    def group_then_accounts(
+        self, group: int, first: int, last: int, s: _Scratch
+    ) -> tuple[Ints, Ints]:
+        """Compute records of the only group that changed, and its accounts at once."""
+        self.records(group, first, last, s)
+        return self.totals(self.store.group(group).account, first, last, s)
+
+
+Task = Callable[[_Scratch], tuple[Ints, Ints] | None]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    scratch: Sequence[_Scratch],
+    pool: ThreadPoolExecutor | None,
+    work: int,
+) -> tuple[Ints, Ints]:
+    """Run tasks that do not depend on each other.
+
+    Parameters
+    ----------
+    tasks : sequence of callable
+        Each writes where no other does.
+    scratch : sequence of _Scratch
+        One for each worker.
+    pool : ThreadPoolExecutor, optional
+        Workers beside this thread.
+    work : int
+        Records and accounts in all: little of it is done here.
+
+    Returns
+    -------
+    changed, due : int64[...]
+        Of all tasks, rising, whichever thread found them.
+    """
+    if pool is None or work < ALONE:
+        found = [task(scratch[0]) for task in tasks]
+    else:
+        count = len(scratch)
+
+        def some(worker: int) -> list[tuple[Ints, Ints] | None]:
+            return [task(scratch[worker]) for task in tasks[worker::count]]
+
+        found = [one for part in pool.map(some, range(count)) for one in part]
+    kept = [one for one in found if one is not None]
+    if not kept:
+        none = np.empty(0, dtype=np.int64)
+        return none, none
+    changed = np.concatenate([one[0] for one in kept])
+    due = np.concatenate([one[1] for one in kept])
+    return np.sort(changed), np.sort(due)
+
+
+def blocks(size: int) -> list[tuple[int, int]]:
+    """Cut a range into blocks."""
+    return [(at, min(at + BLOCK, size)) for at in range(0, size, BLOCK)]
