@@ -11,9 +11,10 @@ kept), design.md section 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -27,10 +28,12 @@ from crossmargin.margin.fused._holdings import holdings_of
 from crossmargin.margin.fused._program import Program, compile_program
 from crossmargin.margin.fused._shapes import NotFusable
 from crossmargin.margin.live._accounts import Accounts, Holding
+from crossmargin.margin.live._direct import Dependence, DirectRows, at_prices
 from crossmargin.margin.live._kernels import (
     APART,
     BELOW_IM,
     BELOW_MM,
+    BITS,
     FAILED,
     OUTCOME,
     OVER,
@@ -164,17 +167,17 @@ class LiveBook:
     @property
     def below(self) -> NDArray[np.bool_]:
         """Accounts below maintenance margin in one of their pots."""
-        return (self._standing.state & BELOW_MM) != 0
+        return np.asarray((self._standing.state & BELOW_MM) != 0)
 
     @property
     def short(self) -> NDArray[np.bool_]:
         """Accounts below initial margin in one of their pots."""
-        return (self._standing.state & BELOW_IM) != 0
+        return np.asarray((self._standing.state & BELOW_IM) != 0)
 
     @property
     def failed(self) -> NDArray[np.bool_]:
         """Accounts that cannot be computed; :meth:`reason_of` says why."""
-        return (self._standing.state & FAILED) != 0
+        return np.asarray((self._standing.state & FAILED) != 0)
 
     @property
     def apart(self) -> Ints:
@@ -245,7 +248,7 @@ class LiveBook:
             ``MKT-001``, ``MKT-009``; nothing has changed then.
         """
         self._world.set_prices(prices_usd)
-        return self._moved()
+        return self._moved(prices_usd)
 
     def vol(self, underlying: str, factor: float) -> Breaches:
         """Multiply the volatilities of an underlying's options.
@@ -256,7 +259,7 @@ class LiveBook:
             ``MKT-115`` for a factor that is not positive.
         """
         self._world.scale_vols(underlying, factor)
-        return self._moved()
+        return self._moved([underlying])
 
     def market(self, snapshot: Snapshot) -> Breaches:
         """Take another market."""
@@ -334,13 +337,12 @@ class LiveBook:
             return self._recompute(everything(self._program))
         chosen = np.unique(np.fromiter(accounts, dtype=np.int64))
         regular = chosen[chosen < self._regular]
-        before = self._standing.state.copy()
         s = self._scratch[0]
         for a in regular.tolist():
             for slot in self._store.slots_of(a):
                 record = int(self._store.slot_record[slot])
                 self._runner.records(int(self._store.slot_group[slot]), record, record + 1, s)
-        return self._total(regular.astype(np.int32), before, chosen[chosen >= self._regular])
+        return self._total(regular.astype(np.int32), chosen[chosen >= self._regular])
 
     def close(self) -> None:
         """Give the threads back."""
@@ -389,6 +391,10 @@ class LiveBook:
 
     def _bind(self) -> None:
         self._runner = Runner(self._program, self._store, self._standing)
+        self._terms = self._registry.terms
+        self._place = {name: k for k, name in enumerate(self._registry.assets)}
+        self._dependence = Dependence(self._program)
+        self._rows: dict[frozenset[int], DirectRows | None] = {}
         self._scratch = [scratch_for(self._program) for _ in range(self._threads)]
 
     def _find_apart(self) -> None:
@@ -408,16 +414,32 @@ class LiveBook:
 
     # ---- another market ----------------------------------------------------------------
 
-    def _moved(self) -> Breaches:
+    def _moved(self, names: Collection[str]) -> Breaches:
         """Follow the world to where its prices and volatilities are."""
         if not self.incremental:
             return self._whole()
-        view = self._world.moved_view(self._first_view, self._registry.terms)
-        program = in_market(self._program, view)
-        change = difference(self._program, program)
+        old = self._program
+        view = self._world.moved_view(self._first_view, self._terms)
+        assets = frozenset(self._place[name] for name in names if name in self._place)
+        rows = None if self._dependence.everywhere(names) else self._direct(assets)
+        if rows is None:
+            program, codes = in_market(old, view), None
+        else:
+            program, codes = at_prices(old, rows, view), rows.codes
+        change = difference(old, program, codes)
         self._program = program
         self._runner = Runner(program, self._store, self._standing)
         return self._recompute(change)
+
+    def _direct(self, assets: frozenset[int]) -> DirectRows | None:
+        """Return what computes the rows that some prices decide; None where nothing can."""
+        if assets not in self._rows:
+            codes = self._dependence.codes(assets)
+            try:
+                self._rows[assets] = DirectRows(self._program, codes)
+            except LookupError:
+                self._rows[assets] = None
+        return self._rows[assets]
 
     def _new_market(self) -> Breaches:
         """Compile in another market; rows stay where codes do."""
@@ -431,21 +453,19 @@ class LiveBook:
             return self._rebuild()
         self.reason = ""
         self._bind()
-        state = self._standing.state.copy()
         self._find_apart()
-        return self._recompute(everything(self._program), state)
+        return self._recompute(everything(self._program))
 
     def _rebuild(self) -> Breaches:
         """Lay everything out anew: for contracts and assets that nobody had held."""
-        before = self._standing.state.copy()
+        before = self._coded(np.arange(self._size))
         self._take_on(self._accounts.whole())
-        return self._breaches(before, np.arange(self._size), self._size)
+        return self._breaches(before, self._size)
 
     # ---- recomputing -------------------------------------------------------------------
 
-    def _recompute(self, change: Change, before: NDArray[np.uint8] | None = None) -> Breaches:
+    def _recompute(self, change: Change) -> Breaches:
         """Compute the records of touched groups and the accounts that have them."""
-        was = self._standing.state.copy() if before is None else before
         store, layout = self._store, self._program.layout
         groups = [int(g) for g in np.flatnonzero(change.groups) if store.group(int(g)).records]
         others = change.cash.any() or change.pots.any()
@@ -454,18 +474,16 @@ class LiveBook:
         if len(groups) == 1 and not others:
             g = groups[0]
             size = store.group(g).records
-            tasks = [
-                lambda s, a=a, b=b: runner.group_then_accounts(g, a, b, s) for a, b in blocks(size)
-            ]
+            tasks = [partial(runner.group_then_accounts, g, a, b) for a, b in blocks(size)]
             changed, due = run_tasks(tasks, self._scratch, self._pool, size)
-            return self._finish(was, changed, due, size - store.group(g).dead)
+            return self._finish(changed, due, size - store.group(g).dead)
         work = sum(store.group(g).records for g in groups)
-        tasks = [
-            lambda s, g=g, a=a, b=b: runner.records(g, a, b, s)
+        parts = [
+            partial(runner.records, g, a, b)
             for g in groups
             for a, b in blocks(store.group(g).records)
         ]
-        run_tasks(tasks, self._scratch, self._pool, work)
+        run_tasks(parts, self._scratch, self._pool, work)
         touched = np.zeros(self._regular, dtype=np.uint8)
         of_pots = change.pots[layout.group_pot] & self._program.in_group
         for g in np.flatnonzero(change.groups | of_pots).tolist():
@@ -474,44 +492,40 @@ class LiveBook:
         if others:
             hit = change.cash | (change.pots[layout.pot] & ~self._program.in_group[layout.group])
             accounts_of_codes(store.cash_first, store.cash_count, store.cash_code, hit, touched)
-        return self._total(np.flatnonzero(touched).astype(np.int32), was)
+        return self._total(np.flatnonzero(touched).astype(np.int32))
 
-    def _total(
-        self, accounts: NDArray[np.int32], before: NDArray[np.uint8], rest: Ints | None = None
-    ) -> Breaches:
+    def _total(self, accounts: NDArray[np.int32], rest: Ints | None = None) -> Breaches:
         """Sum the pots of some accounts whose records are as they should be."""
         runner = self._runner
-        tasks = [
-            lambda s, a=a, b=b: runner.totals(accounts, a, b, s) for a, b in blocks(accounts.size)
-        ]
+        tasks = [partial(runner.totals, accounts, a, b) for a, b in blocks(accounts.size)]
         changed, due = run_tasks(tasks, self._scratch, self._pool, accounts.size)
-        return self._finish(before, changed, due, accounts.size, rest)
+        return self._finish(changed, due, accounts.size, rest)
 
-    def _finish(
-        self,
-        before: NDArray[np.uint8],
-        changed: Ints,
-        due: Ints,
-        visited: int,
-        rest: Ints | None = None,
-    ) -> Breaches:
+    def _finish(self, changed: Ints, due: Ints, visited: int, rest: Ints | None = None) -> Breaches:
         """Compute what stands apart, and say what changed."""
         if rest is None:
             rest = np.arange(self._regular, self._size)
-        waiting = np.concatenate([due, rest])
+        waiting = np.concatenate([due, self._coded(rest)])
         if waiting.size:
-            self._put_columns(waiting, self._reference(waiting))
-            changed = np.union1d(changed, waiting)
-        return self._breaches(before, changed, visited + rest.size)
+            apart = waiting >> BITS
+            self._put_columns(apart, self._reference(apart))
+            changed = np.sort(np.concatenate([changed, waiting]))
+        return self._breaches(changed, visited + rest.size)
 
-    def _breaches(self, before: NDArray[np.uint8], changed: Ints, visited: int) -> Breaches:
-        was, now = before[changed], self._standing.state[changed]
+    def _coded(self, accounts: Ints) -> Ints:
+        """Accounts with the outcome on which they stand."""
+        return accounts << BITS | (self._standing.state[accounts] & OUTCOME)
+
+    def _breaches(self, changed: Ints, visited: int) -> Breaches:
+        """Say what became of accounts, given with the outcome on which they stood."""
+        account = changed >> BITS
+        was, now = changed & OUTCOME, self._standing.state[account]
 
         def came(bit: int) -> Ints:
-            return changed[(now & bit != 0) & (was & bit == 0)]
+            return account[(now & bit != 0) & (was & bit == 0)]
 
         def went(bit: int) -> Ints:
-            return changed[(now & bit == 0) & (was & bit != 0)]
+            return account[(now & bit == 0) & (was & bit != 0)]
 
         return Breaches(
             fallen=came(BELOW_MM),
@@ -549,11 +563,11 @@ class LiveBook:
 
     def _whole(self) -> Breaches:
         """Compute the whole book, where nothing less can be done."""
-        before = self._standing.state.copy()
+        everybody = np.arange(self._size)
+        before = self._coded(everybody)
         found = evaluate_compact(
             self._accounts.whole(), self._world.snapshot(), self._rules, threads=self._threads
         )
-        everybody = np.arange(self._size)
         self._reasons.clear()
         self._standing.state[:] = 0
         self._put_columns(
@@ -569,7 +583,7 @@ class LiveBook:
                 failures=found.failures,
             ),
         )
-        return self._breaches(before, everybody, self._size)
+        return self._breaches(before, self._size)
 
     # ---- editing -----------------------------------------------------------------------
 
@@ -581,7 +595,6 @@ class LiveBook:
             return self._rebuild() if self.incremental else self._whole()
         program = self._program
         rows = holdings_of(self._accounts.some([account]), program)
-        before = self._standing.state.copy()
         groups = self._store.replace(
             account, rows.code, rows.quantity, rows.level, program.layout.group, program.in_group
         )
@@ -593,7 +606,7 @@ class LiveBook:
             if g in groups:
                 record = int(self._store.slot_record[slot])
                 self._runner.records(g, record, record + 1, self._scratch[0])
-        return self._total(np.array([account], dtype=np.int32), before, _NONE)
+        return self._total(np.array([account], dtype=np.int32), _NONE)
 
     def _known(self, holding: Holding) -> bool:
         layout = self._program.layout

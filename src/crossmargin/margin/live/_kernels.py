@@ -18,6 +18,7 @@ BELOW_MM, BELOW_IM, FAILED, OVER, APART = 1, 2, 4, 8, 16
 
 #: Bits that are the outcome of numbers, as opposed to how the account is computed.
 OUTCOME = BELOW_MM | BELOW_IM | FAILED
+BITS = 3
 
 
 @numba.njit(nogil=True, cache=True)
@@ -137,7 +138,8 @@ def total_accounts(
     state : uint8[A]
         Bits; written.
     changed, due : int64[last - first]
-        Accounts whose outcome changed; accounts that must be computed apart.
+        Accounts whose outcome changed; accounts that must be computed apart. Each as
+        ``account << BITS | outcome before``.
 
     Returns
     -------
@@ -146,10 +148,10 @@ def total_accounts(
     """
     moved = waiting = 0
     for row in range(first, last):
-        a = accounts[row]
+        a = np.int64(accounts[row])
         if a < 0:
             continue
-        was = state[a]
+        was = np.int64(state[a])
         k, k_end = slot_first[a], slot_first[a] + slot_count[a]
         c, c_end = cash_first[a], cash_first[a] + cash_count[a]
         apart = (was & APART) != 0
@@ -157,7 +159,7 @@ def total_accounts(
             if over[s] != 0:
                 apart = True
         if apart:
-            due[waiting] = a
+            due[waiting] = a << BITS | was & OUTCOME
             waiting += 1
             if (was & APART) == 0:
                 state[a] = was | OVER
@@ -218,7 +220,7 @@ def total_accounts(
             if short:
                 now |= BELOW_IM
         if now != was & OUTCOME:
-            changed[moved] = a
+            changed[moved] = a << BITS | was & OUTCOME
             moved += 1
         state[a] = now
     return moved, waiting

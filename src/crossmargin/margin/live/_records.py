@@ -133,7 +133,7 @@ class Runner:
         return self.totals(self.store.group(group).account, first, last, s)
 
 
-Task = Callable[[_Scratch], tuple[Ints, Ints] | None]
+Task = Callable[[_Scratch], tuple[Ints, Ints]] | Callable[[_Scratch], None]
 
 
 def run_tasks(

@@ -61,15 +61,28 @@ def everything(program: Program) -> Change:
     )
 
 
-def difference(old: Program, new: Program) -> Change:
-    """Return what differs between two programs of one layout."""
+def difference(old: Program, new: Program, codes: NDArray[np.int64] | None = None) -> Change:
+    """Return what differs between two programs of one layout.
+
+    Parameters
+    ----------
+    old, new : Program
+        Before and after.
+    codes : int64[K], optional
+        The only codes whose rows may differ; by default all.
+    """
     layout = old.layout
-    rows = np.any(_differ(old.table, new.table), axis=1)
+    if codes is None:
+        rows = np.any(_differ(old.table, new.table), axis=1)
+    else:
+        rows = np.zeros(layout.size, dtype=bool)
+        rows[codes] = np.any(_differ(old.table[codes], new.table[codes]), axis=1)
     groups = np.zeros(layout.group_asset.size, dtype=bool)
     if not _same_rules(old, new):
         groups[:] = True
     groups[layout.group[rows]] = True
-    groups |= np.any(_differ(old.weight, new.weight), axis=1)
+    if old.weight is not new.weight:
+        groups |= np.any(_differ(old.weight, new.weight), axis=1)
     segments = (old.segment_kind != new.segment_kind) | np.any(
         _differ(old.segment_terms, new.segment_terms), axis=1
     )

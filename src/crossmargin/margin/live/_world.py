@@ -43,6 +43,7 @@ class World:
         self._moved = MovedMarket(self._base, registry)
         self._prices: dict[str, float] = {}
         self._vols: dict[str, float] = {}
+        self._scaled: Floats | None = None
 
     @property
     def prices_usd(self) -> dict[str, float]:
@@ -88,6 +89,7 @@ class World:
                 hint="give a factor above 0",
             )
         self._vols[underlying] = self._vols.get(underlying, 1.0) * factor
+        self._scaled = None
 
     def ratio(self) -> Floats:
         """Price of each asset of the registry over its price in the snapshot."""
@@ -114,10 +116,13 @@ class World:
         if self._prices:
             view = view.shocked(self.ratio(), terms)
         if self._vols:
-            names = self._registry.assets
-            factor = np.array([self._vols.get(name, 1.0) for name in names])[terms.underlying]
-            option = terms.kind == KIND_CODE["option"]
-            view = replace(view, vol=np.where(option, view.vol * factor, view.vol))
+            if self._scaled is None:
+                names = self._registry.assets
+                factor = np.array([self._vols.get(name, 1.0) for name in names])[terms.underlying]
+                option = terms.kind == KIND_CODE["option"]
+                self._scaled = np.where(option, view.vol * factor, view.vol)
+            # The same array until volatilities change again: rows by scenario are kept by it.
+            view = replace(view, vol=self._scaled)
         return view
 
     def snapshot(self) -> Snapshot:
