@@ -35,8 +35,10 @@ from crossmargin.margin.components import (
     Roll,
     Scan,
 )
+from crossmargin.margin.fused._kernel import DISCOUNT
+from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._layout import POSITION
-from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, LANES, Program
+from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
 from crossmargin.margin.kernels._vector import aligned_empty
 from crossmargin.market import MarketView
 from crossmargin.pricing._numba import grid_arrays, price_delta_vega_arrays
@@ -119,7 +121,7 @@ class DirectRows:
         self._codes, self._others = known[held], known[~held]
         self._bind_others()
         self._bind_positions()
-        if program.nv:
+        if program.scanned:
             self._bind_scan()
         self._bind_components()
         self._vol: Floats | None = None
@@ -206,36 +208,53 @@ class DirectRows:
         frame = p.units.frame
         view = frame.view
         rate = self._per(view, self._settle, self._pot)
-        self._cut = np.ones((4, self._codes.size))
-        wide = LANES * p.nv
-        linear, absolute = (
-            p.table[:, wide : wide + LANES],
-            p.table[:, wide + LANES : wide + 2 * LANES],
-        )
-        if self._spot.any():
-            mine = np.flatnonzero(self._spot)
-            worth = self._linear_worth(view)[mine] * rate[mine]
-            for k, (block, lane) in enumerate(
-                ((linear, EQUITY_IM), (linear, EQUITY_MM), (absolute, EQUITY_IM),
-                 (absolute, EQUITY_MM))
-            ):  # fmt: skip
-                self._cut[k, mine] = block[self._codes[mine], lane] / worth
+        self._bind_lanes()
+        part = p.table[self._codes, LANES * p.nv :]
+        # Spot counts at its haircuts, which prices do not change.
+        self._spot_at = np.flatnonzero(self._spot)
+        worth = (self._linear_worth(view) * rate)[self._spot_at]
+        self._spot_rows = part[self._spot_at][:, self._equity_lanes] / worth[:, None]
         self._roll: dict[str, Floats] = {}
-        self._rates: dict[str, tuple[RateMargin, Floats, Floats]] = {}
+        self._rates: dict[str, Floats] = {}
         for spec in p.ruleset.data.components:
             if isinstance(spec, Roll):
                 self._roll[spec.name] = self._roll_rates(spec)
             elif isinstance(spec, RateMargin):
-                notional = self._notional(spec, view) * rate
-                im, mm = p.lanes.row[spec.name]
-                per = [
-                    np.divide(absolute[self._codes, lane], notional, where=notional > 0,
-                              out=np.zeros_like(notional))
-                    for lane in (im, mm)
-                ]  # fmt: skip
-                self._rates[spec.name] = (spec, per[0], per[1])
+                notional = (self._notional(spec, view) * rate)[:, None]
+                charged = part[:, self._lane[spec.name]]
+                self._rates[spec.name] = np.divide(
+                    charged, notional, where=notional > 0, out=np.zeros_like(charged)
+                )
         leader = layout.group_asset[layout.group[self._codes]]
         self._leader = np.maximum(leader, 0)
+
+    def _bind_lanes(self) -> None:
+        """Find the lanes of each part, by what combines them.
+
+        Raises
+        ------
+        LookupError
+            Where two parts happen to share a lane, because they were alike when it was compiled.
+        """
+        p = self._program
+        columns = p.lanes.columns
+        equity = [columns[c - 1].tolist() for c in (EQUITY_IM, EQUITY_MM)]
+        self._first = sorted({row[0] for row in equity})
+        self._equity_lanes = sorted({lane for row in equity for lane in row[:2] if lane >= 0})
+        self._lane: dict[str, list[int]] = {}
+        for spec in p.ruleset.data.components:
+            if isinstance(spec, Scan | PegFactor) or spec.name not in p.combine.parts:
+                continue
+            used = {column for column, _ in p.combine.parts[spec.name] if column > 0}
+            if isinstance(spec, DeltaConcentration):
+                used = {p.limits[spec.name][0]}
+            self._lane[spec.name] = sorted({int(columns[c - 1, 0]) for c in used})
+        taken = [self._equity_lanes, *self._lane.values()]
+        if p.lanes.value >= 0:
+            taken.append([p.lanes.value])
+        every = [lane for lanes in taken for lane in lanes]
+        if len(every) != len(set(every)):
+            raise LookupError("two parts share a lane")
 
     def _roll_rates(self, spec: Roll) -> Floats:
         """Rate of each position's expiry (:func:`crossmargin.margin._charges.run_roll`)."""
@@ -327,18 +346,15 @@ class DirectRows:
         now = np.where(self._inverse, now / price, now)
         worth = np.where(self._option, now * self._unit, self._linear_worth(view))
         gross = worth * rate
-        linear = table[:, wide : wide + LANES]
-        absolute = table[:, wide + LANES : wide + 2 * LANES]
-        bucket = table[:, wide + 2 * LANES : wide + 3 * LANES]
-        for block, lane, k in (
-            (linear, EQUITY_IM, 0), (linear, EQUITY_MM, 1), (absolute, EQUITY_IM, 2),
-            (absolute, EQUITY_MM, 3),
-        ):  # fmt: skip
-            if k < 2 or self._spot.any():
-                block[codes, lane] = gross * (
-                    self._cut[k] if k < 2 else np.where(self._spot, self._cut[k], 0.0)
-                )
-        if p.nv:
+        part = table[:, wide:]
+        part[np.ix_(codes, self._equity_lanes)] = 0.0
+        for lane in self._first:
+            part[codes, lane] = gross
+        if self._spot_at.size:
+            part[np.ix_(codes[self._spot_at], self._equity_lanes)] = (
+                self._spot_rows * gross[self._spot_at, None]
+            )
+        if p.scanned:
             grid = self._grid(view, forward, fixed[o], variable[o])
             today = np.where(self._dated, gross, 0.0)
             _scenario_rows(
@@ -346,10 +362,11 @@ class DirectRows:
                 rate, gross, self._counted, self._held, today, self._dated, self._weight,
                 self._shocked, codes, table[:, :wide],
             )  # fmt: skip
-            bucket[codes, 0] = today
+            if p.lanes.value >= 0:
+                part[codes, p.lanes.value] = today
         coins = np.where(self._inverse, self._unit / price, self._unit)
         delta = np.where(self._settled, 0.0, np.where(self._option, delta, coins))
-        self._components(linear, absolute, bucket, view, delta, rate, worth)
+        self._components(part, view, delta, rate, worth)
 
     def _grid(self, view: MarketView, forward: Floats, fixed: Floats, variable: Floats) -> Floats:
         s = self._scenarios
@@ -367,38 +384,33 @@ class DirectRows:
         return out
 
     def _components(
-        self, linear: Floats, absolute: Floats, bucket: Floats, view: MarketView, delta: Floats,
-        rate: Floats, worth: Floats,
-    ) -> None:  # fmt: skip
+        self, part: Floats, view: MarketView, delta: Floats, rate: Floats, worth: Floats
+    ) -> None:
         p, codes = self._program, self._codes
-        lanes = p.lanes
         quoted = np.where(self._inverse, 1.0, self._index_price(view))
         for spec in p.ruleset.data.components:
+            lanes = self._lane.get(spec.name, [])
             if isinstance(spec, Roll):
-                bucket[codes, lanes.bucket[spec.name]] = (
-                    self._roll[spec.name] * rate * delta * quoted
-                )
+                part[codes, lanes[0]] = self._roll[spec.name] * rate * delta * quoted
             elif isinstance(spec, DeltaConcentration):
                 usd = np.where(self._is_dollar, 1.0, view.asset_usd)[self._leader]
-                linear[codes, lanes.limit[spec.name]] = np.nan_to_num(delta * usd)
+                part[codes, lanes[0]] = np.nan_to_num(delta * usd)
             elif isinstance(spec, RateMargin):
-                _, im, mm = self._rates[spec.name]
                 notional = self._notional(spec, view) * rate
-                for lane, per in zip(lanes.row[spec.name], (im, mm)):
-                    absolute[codes, lane] = per * notional
+                part[np.ix_(codes, lanes)] = self._rates[spec.name] * notional[:, None]
             elif isinstance(spec, NakedShort):
                 live = self._option & ~self._settled & bool(spec.im or spec.mm)
                 size = p.units.frame.terms.contract_size[self._item]
-                bucket[codes, lanes.bucket[spec.name]] = np.where(live, size * quoted * rate, 0.0)
+                part[codes, lanes[0]] = np.where(live, size * quoted * rate, 0.0)
             elif isinstance(spec, BasisContingency):
-                self._basis(spec, bucket, view, rate, worth)
+                self._basis(spec, part, lanes[0], view, rate, worth)
 
     def _basis(
-        self, spec: BasisContingency, bucket: Floats, view: MarketView, rate: Floats, worth: Floats
-    ) -> None:
+        self, spec: BasisContingency, part: Floats, slot: int, view: MarketView, rate: Floats,
+        worth: Floats,
+    ) -> None:  # fmt: skip
         """As :func:`crossmargin.margin._option_charges.basis_changes`."""
         o = self._options
-        slot = self._program.lanes.bucket[spec.name]
         if not o.size:
             return
         item = self._item[o]
@@ -416,7 +428,7 @@ class DirectRows:
         moved = then * self._unit[o][:, None] - worth[o][:, None]
         share = basis_share(spec, self._program.units.frame, item) * rate[o]
         share = np.where(self._settled[o], 0.0, share)
-        bucket[self._codes[o], slot : slot + 2] = moved * share[:, None]
+        part[self._codes[o], slot : slot + 2] = moved * share[:, None]
 
 
 class Dependence:
@@ -469,13 +481,12 @@ def at_prices(program: Program, rows: DirectRows, view: MarketView) -> Program:
     usd = np.where([name == "USD" for name in names], 1.0, view.asset_usd)
     pot_usd = np.where(layout.pot_asset < 0, 1.0, usd[np.maximum(layout.pot_asset, 0)])
     terms = program.segment_terms
-    if not np.array_equal(pot_usd, program.pot_usd):
+    if program.mode != DISCOUNT and not np.array_equal(pot_usd, program.pot_usd):
         # Caps and dampeners are stated in US dollars, and held in the pot's numeraire.
         first = np.searchsorted(layout.segment, np.arange(terms.shape[0]))
         grown = (program.pot_usd / pot_usd)[layout.pot[first]]
         terms = terms.copy()
-        offset = program.segment_kind == 2
-        terms[offset, 1:3] *= grown[offset, None]
+        terms[:, 1:3] *= grown[:, None]
     return replace(
         program,
         table=table,

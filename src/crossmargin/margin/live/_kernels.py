@@ -7,7 +7,6 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.margin.fused._combine import LINEAR_COLUMN
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM
 
 #: Parts of a record (one group of one account) in the numeraire of its pot.
@@ -84,6 +83,8 @@ def split_runs(
             out_code[at] = c
             out_quantity[at] = quantity[k]
             out_level[at] = top if fresh else level[k]
+            # What follows the last row of a group begins another record.
+            out_level[at + 1] = top
     for g in range(record_at.size):
         out_start[record_at[g] + g] = row_at[g] - origin_row[g]
 
@@ -99,8 +100,8 @@ def patch_parts(
             continue
         part[s, IM] = im[r]
         part[s, MM] = mm[r]
-        part[s, HELD_IM] = columns[LINEAR_COLUMN + EQUITY_IM, r]
-        part[s, HELD_MM] = columns[LINEAR_COLUMN + EQUITY_MM, r]
+        part[s, HELD_IM] = columns[EQUITY_IM, r]
+        part[s, HELD_MM] = columns[EQUITY_MM, r]
 
 
 @numba.njit(nogil=True, cache=True)

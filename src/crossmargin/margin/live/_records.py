@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._combine import COLUMNS, LINEAR_COLUMN, run_steps
-from crossmargin.margin.fused._kernel import record_kernel
-from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, LANES, Program
+from crossmargin.margin.fused._combine import run_steps
+from crossmargin.margin.fused._lanes import LANES
+from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
 from crossmargin.margin.live._kernels import mark_beyond, patch_parts, total_accounts
 from crossmargin.margin.live._store import Store
 
@@ -42,7 +42,7 @@ def scratch_for(program: Program) -> _Scratch:
     """Return room for one block."""
     depth = max(program.combine.im.depth, program.combine.mm.depth)
     return _Scratch(
-        out=np.empty((COLUMNS, BLOCK + 1)),
+        out=np.empty((program.lanes.columns.shape[0] + 1, BLOCK + 1)),
         origin=np.empty(BLOCK + 1, dtype=np.int32),
         group=np.empty(BLOCK + 1, dtype=np.int32),
         stack=np.empty((depth, BLOCK + 1)),
@@ -51,6 +51,28 @@ def scratch_for(program: Program) -> _Scratch:
         changed=np.empty(BLOCK, dtype=np.int64),
         due=np.empty(BLOCK, dtype=np.int64),
     )
+
+
+def equity_per_unit(program: Program) -> tuple[Floats, Floats]:
+    """Return what a unit of each code adds to equity at both levels, by the side it is held on.
+
+    Returns
+    -------
+    long, short : float64[C, 2]
+        ``q · long`` where q ≥ 0, else ``q · short``.
+    """
+    lanes = program.lanes
+    width = LANES * lanes.vectors
+    part = program.table[:, LANES * program.nv :]
+    out = np.zeros((2, part.shape[0], 2))
+    for level, column in enumerate((EQUITY_IM, EQUITY_MM)):
+        first, second, sign = lanes.columns[column - 1].tolist()
+        for lane, factor in ((first, 1.0), (second, float(sign))):
+            if lane >= 0:
+                slope, side = lanes.shape[lane], lanes.shape[width + lane]
+                out[0, :, level] += factor * (slope + side) * part[:, lane]
+                out[1, :, level] += factor * (slope - side) * part[:, lane]
+    return out[0], out[1]
 
 
 @dataclass(slots=True)
@@ -76,33 +98,24 @@ class Runner:
 
     def __init__(self, program: Program, store: Store, standing: Standing) -> None:
         self.program, self.store, self.standing = program, store, standing
-        layout = program.layout
-        self._kernel = record_kernel(program.nv, program.has_absolute, program.has_buckets)
-        at = LANES * program.nv
-        linear = program.table[:, [at + EQUITY_IM, at + EQUITY_MM]]
-        at += LANES
-        absolute = program.table[:, [at + EQUITY_IM, at + EQUITY_MM]]
-        self._per_long = np.ascontiguousarray(linear + absolute)
-        self._per_short = np.ascontiguousarray(linear - absolute)
-        self._code_pot = layout.pot
-        self._flat = program.flat_table
+        self._kernel = program.kernel()
+        self._tables = program.kernel_tables()
+        self._code_pot = program.layout.pot
+        self._per_long, self._per_short = equity_per_unit(program)
 
     def records(self, group: int, first: int, last: int, s: _Scratch) -> None:
         """Compute records ``first:last`` of a group anew and put them in their slots."""
         p, g = self.program, self.store.group(group)
         count = self._kernel(
-            first, last, g.start, g.code, g.quantity, g.level, self._flat, p.layout.group,
-            p.layout.segment, p.scanned, p.segment_kind, p.segment_terms, p.weight, p.tail,
-            p.turned, p.tail_gains, p.lanes.strikes, p.lanes.shorts, p.lanes.pair, s.out,
-            s.origin, s.group,
+            first, last, g.start, g.code, g.quantity, g.level, self._tables, s.out, s.origin,
+            s.group,
         )  # fmt: skip
         for steps, out in ((p.combine.im, s.im), (p.combine.mm, s.mm)):
             run_steps(steps.op, steps.column, steps.number, s.out, count, s.stack, out)
         patch_parts(count, s.origin, s.out, s.im, s.mm, g.slot, self.store.part)
-        for bit, (name, lane) in enumerate(p.lanes.limit.items()):
-            limit = float(p.limits[name][group])
+        for bit, (column, limits) in enumerate(p.limits.values()):
             mark_beyond(
-                count, s.origin, s.out[LINEAR_COLUMN + lane], limit, g.slot, self.store.over,
+                count, s.origin, s.out[column], float(limits[group]), g.slot, self.store.over,
                 1 << bit,
             )  # fmt: skip
 

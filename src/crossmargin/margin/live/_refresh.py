@@ -83,12 +83,10 @@ def difference(old: Program, new: Program, codes: NDArray[np.int64] | None = Non
     groups[layout.group[rows]] = True
     if old.weight is not new.weight:
         groups |= np.any(_differ(old.weight, new.weight), axis=1)
-    segments = (old.segment_kind != new.segment_kind) | np.any(
-        _differ(old.segment_terms, new.segment_terms), axis=1
-    )
+    segments = np.any(_differ(old.segment_terms, new.segment_terms), axis=1)
     groups[layout.group[segments[layout.segment]]] = True
-    for name in old.limits:
-        groups |= old.limits[name] != new.limits[name]
+    for name, (_, limits) in old.limits.items():
+        groups |= limits != new.limits[name][1]
     cash = rows & ~old.in_group[layout.group]
     return Change(groups & old.in_group, cash, old.pot_usd != new.pot_usd)
 
@@ -105,5 +103,11 @@ def _same_rules(old: Program, new: Program) -> bool:
         for level in ("im", "mm")
         for name in ("op", "column", "number")
     )  # fmt: skip
-    lanes = np.array_equal(old.tail, new.tail) and np.array_equal(old.turned, new.turned)
-    return steps and lanes and old.tail_gains == new.tail_gains and old.lanes == new.lanes
+    if not steps or old.mode != new.mode:
+        return False
+    pairs = [(old.tail, new.tail), (old.flags, new.flags)]
+    pairs += [
+        (getattr(old.lanes, name), getattr(new.lanes, name))
+        for name in ("masks", "close", "shape", "columns")
+    ]
+    return all(one is other or np.array_equal(one, other) for one, other in pairs)

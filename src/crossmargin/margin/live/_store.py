@@ -63,7 +63,8 @@ class Group:
     start : int64[room + 1]
         Row pointers of the records.
     code, quantity, level
-        Rows, as in :class:`~crossmargin.margin.fused._holdings.Holdings`.
+        Rows, as in :class:`~crossmargin.margin.fused._holdings.Holdings`: one level more than
+        rows, which ends the last record.
     account, slot : int32[room]
         Account and slot of each record; -1 of a dead one.
     records : int
@@ -97,12 +98,13 @@ class Group:
         n, at, width = self.records, self.rows, code.size
         self.code = _grown(self.code, at, width)
         self.quantity = _grown(self.quantity, at, width)
-        self.level = _grown(self.level, at, width)
+        self.level = _grown(self.level, at + 1, width)
         self.start = _grown(self.start, n + 1, 1)
         self.account = _grown(self.account, n, 1)
         self.slot = _grown(self.slot, n, 1)
         end = at + width
         self.code[at:end], self.quantity[at:end], self.level[at:end] = code, quantity, level
+        self.level[end] = ACCOUNT
         self.start[n + 1] = end
         self.account[n], self.slot[n] = account, slot
         self.records = n + 1
@@ -308,7 +310,7 @@ class Store:
             start=_with_room(np.concatenate([[0], np.cumsum(count)])),
             code=_with_room(group.code[take]),
             quantity=_with_room(group.quantity[take]),
-            level=_with_room(group.level[take]),
+            level=_with_room(np.append(group.level[take], np.uint8(ACCOUNT))),
             account=_with_room(group.account[alive]),
             slot=_with_room(group.slot[alive]),
             records=alive.size,
