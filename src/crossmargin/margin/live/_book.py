@@ -491,7 +491,7 @@ class LiveBook:
             mark_accounts(group.account[: group.records], touched)
         if others:
             hit = change.cash | (change.pots[layout.pot] & ~self._program.in_group[layout.group])
-            accounts_of_codes(store.cash_first, store.cash_count, store.cash_code, hit, touched)
+            accounts_of_codes(store.head, store.cash_code, hit, touched)
         return self._total(np.flatnonzero(touched).astype(np.int32))
 
     def _total(self, accounts: NDArray[np.int32], rest: Ints | None = None) -> Breaches:

@@ -8,9 +8,10 @@ import numba
 import numpy as np
 
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM
+from crossmargin.margin.kernels._vector import prefetch
 
-#: Parts of a record (one group of one account) in the numeraire of its pot.
-IM, MM, HELD_IM, HELD_MM = 0, 1, 2, 3
+#: An unsigned place.
+U = np.uint64
 
 #: Bits of an account's state.
 BELOW_MM, BELOW_IM, FAILED, OVER, APART = 1, 2, 4, 8, 16
@@ -18,6 +19,12 @@ BELOW_MM, BELOW_IM, FAILED, OVER, APART = 1, 2, 4, 8, 16
 #: Bits that are the outcome of numbers, as opposed to how the account is computed.
 OUTCOME = BELOW_MM | BELOW_IM | FAILED
 BITS = 3
+
+#: Columns of an account's head: where its slots and its cash rows are.
+SLOT, SLOTS, CASH, CASHES = 0, 1, 2, 3
+
+#: How far ahead memory is asked for, in accounts: their heads, then what heads point at.
+_FAR, _NEAR = 48, 16
 
 
 @numba.njit(nogil=True, cache=True)
@@ -89,26 +96,39 @@ def split_runs(
         out_start[record_at[g] + g] = row_at[g] - origin_row[g]
 
 
-@numba.njit(nogil=True, cache=True)
+# Places in memory are unsigned below: numba lets a signed index count from the end, and asks
+# every time whether it does, which costs more than the sums.
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def patch_parts(
     count: int, origin: Any, columns: Any, im: Any, mm: Any, slot: Any, part: Any
 ) -> None:
-    """Put new records in their slots; `origin` is the record of its group that each came from."""
+    """Put new records in their slots; `origin` is the record of its group that each came from.
+
+    `part` is a line of numbers, four to a slot.
+    """
+    held_im, held_mm = columns[EQUITY_IM], columns[EQUITY_MM]
+    last = count - 1
     for r in range(count):
-        s = slot[origin[r]]
+        prefetch(part, U(slot[U(origin[U(min(r + _NEAR, last))])]) * U(4), 1)
+        i = U(r)
+        s = slot[U(origin[i])]
         if s < 0:
             continue
-        part[s, IM] = im[r]
-        part[s, MM] = mm[r]
-        part[s, HELD_IM] = columns[EQUITY_IM, r]
-        part[s, HELD_MM] = columns[EQUITY_MM, r]
+        at = U(s) * U(4)
+        part[at] = im[i]
+        part[at + U(1)] = mm[i]
+        part[at + U(2)] = held_im[i]
+        part[at + U(3)] = held_mm[i]
 
 
 @numba.njit(nogil=True, cache=True)
 def mark_beyond(
     count: int, origin: Any, column: Any, limit: float, slot: Any, over: Any, bit: int
-) -> None:
-    """Note in each slot whether a figure is beyond its limit."""
+) -> int:
+    """Note in each slot whether a figure is beyond its limit; return how many are."""
+    many = 0
     for r in range(count):
         s = slot[origin[r]]
         if s < 0:
@@ -117,14 +137,15 @@ def mark_beyond(
             over[s] &= 255 - bit
         else:
             over[s] |= bit
+            many += 1
+    return many
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def total_accounts(
-    accounts: Any, first: int, last: int, slot_first: Any, slot_count: Any, slot_group: Any,
-    part: Any, over: Any, cash_first: Any, cash_count: Any, cash_code: Any, cash_quantity: Any,
-    group_pot: Any, code_pot: Any, per_long: Any, per_short: Any, pot_usd: Any, columns: Any,
-    state: Any, changed: Any, due: Any,
+    accounts: Any, first: int, last: int, head: Any, slot_pot: Any, part: Any, over: Any,
+    limited: bool, cash_code: Any, cash_quantity: Any, code_pot: Any, per: Any, pot_usd: Any,
+    columns: Any, state: Any, asked: Any, changed: Any, due: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Sum the parts of accounts by pot, anew, and compare with where they stood.
 
@@ -134,10 +155,22 @@ def total_accounts(
         Which; negative ones are left out.
     first, last : int
         Part of `accounts`.
-    columns : float64[A, 5]
+    head : int32[4 A]
+        See :class:`~crossmargin.margin.live._store.Store`, as a line.
+    slot_pot : int32[S]
+        Kind of pot of each slot.
+    part : float64[4 S]
+        Parts, as a line.
+    limited : bool
+        Whether any slot's figure may be beyond a limit.
+    per : float64[4 C]
+        Equity of a unit of each code at the initial and the maintenance level, long; then short.
+    columns : float64[5 A]
         Equity, equity at the initial level, IM, MM (US dollars) and health; written.
     state : uint8[A]
         Bits; written.
+    asked : tuple
+        Heads and cash codes as lines of floats, which is how memory is asked for ahead.
     changed, due : int64[last - first]
         Accounts whose outcome changed; accounts that must be computed apart. Each as
         ``account << BITS | outcome before``.
@@ -147,91 +180,102 @@ def total_accounts(
     int, int
         How many of each.
     """
+    far_head, near_code = asked
     moved = waiting = 0
+    single = pot_usd.size == 1
     for row in range(first, last):
-        a = np.int64(accounts[row])
+        far = accounts[U(min(row + _FAR, last - 1))]
+        if far >= 0:
+            prefetch(far_head, U(far) * U(4), 1)
+            prefetch(columns, U(far) * U(5), 1)
+        near = accounts[U(min(row + _NEAR, last - 1))]
+        if near >= 0:
+            ahead = U(near) * U(4)
+            prefetch(part, U(head[ahead]) * U(4), 3)
+            prefetch(cash_quantity, U(head[ahead + U(CASH)]), 1)
+            prefetch(near_code, U(head[ahead + U(CASH)]), 1)
+        a = accounts[U(row)]
         if a < 0:
             continue
-        was = np.int64(state[a])
-        k, k_end = slot_first[a], slot_first[a] + slot_count[a]
-        c, c_end = cash_first[a], cash_first[a] + cash_count[a]
+        was = state[U(a)]
+        h = U(a) * U(4)
+        s, c = U(head[h]), U(head[h + U(CASH)])
+        s_end, c_end = s + U(head[h + U(SLOTS)]), c + U(head[h + U(CASHES)])
         apart = (was & APART) != 0
-        for s in range(k, k_end):
-            if over[s] != 0:
-                apart = True
+        if limited:
+            for k in range(s, s_end):
+                apart |= over[k] != 0
         if apart:
-            due[waiting] = a << BITS | was & OUTCOME
+            due[U(waiting)] = np.int64(a) << BITS | was & OUTCOME
             waiting += 1
             if (was & APART) == 0:
-                state[a] = was | OVER
+                state[U(a)] = was | OVER
             continue
         sum_eq = sum_eq_im = sum_im = sum_mm = 0.0
         least = np.inf
-        short = unknown = False
-        while k < k_end or c < c_end:
-            pot = 1 << 30
-            if k < k_end:
-                pot = group_pot[slot_group[k]]
-            if c < c_end:
-                pot = min(pot, code_pot[cash_code[c]])
-            eq = eq_im = need_im = need_mm = 0.0
-            while k < k_end and group_pot[slot_group[k]] == pot:
-                need_im += part[k, IM]
-                need_mm += part[k, MM]
-                eq_im += part[k, HELD_IM]
-                eq += part[k, HELD_MM]
-                k += 1
-            while c < c_end and code_pot[cash_code[c]] == pot:
+        now = 0
+        while s < s_end or c < c_end:
+            pot = 0
+            if not single:
+                pot = 1 << 30
+                if s < s_end:
+                    pot = slot_pot[s]
+                if c < c_end:
+                    pot = min(pot, code_pot[U(cash_code[c])])
+            eq = eq_im = im = mm = 0.0
+            while s < s_end and (single or slot_pot[s] == pot):
+                at = s * U(4)
+                im += part[at]
+                mm += part[at + U(1)]
+                eq_im += part[at + U(2)]
+                eq += part[at + U(3)]
+                s += U(1)
+            while c < c_end and (single or code_pot[U(cash_code[c])] == pot):
                 q = cash_quantity[c]
-                at = cash_code[c]
-                if q >= 0:
-                    eq_im += q * per_long[at, 0]
-                    eq += q * per_long[at, 1]
-                else:
-                    eq_im += q * per_short[at, 0]
-                    eq += q * per_short[at, 1]
-                c += 1
-            usd = pot_usd[pot]
+                at = U(cash_code[c]) * U(4)
+                if q < 0.0:
+                    at += U(2)
+                eq_im += q * per[at]
+                eq += q * per[at + U(1)]
+                c += U(1)
+            usd = pot_usd[U(pot)]
             sum_eq += eq * usd
             sum_eq_im += eq_im * usd
-            sum_im += need_im * usd
-            sum_mm += need_mm * usd
-            if need_mm > 0:
-                ratio = eq / need_mm
-            elif eq < 0:
+            sum_im += im * usd
+            sum_mm += mm * usd
+            ratio = np.inf
+            if mm > 0.0:
+                ratio = eq / mm
+            elif eq < 0.0:
                 ratio = -np.inf
-            else:
-                ratio = np.inf
-            unknown |= np.isnan(eq) or np.isnan(need_mm) or np.isnan(eq_im) or np.isnan(need_im)
-            least = min(least, ratio)
-            short |= eq_im < need_im
-        if unknown:
-            sum_eq = sum_eq_im = sum_im = sum_mm = least = np.nan
-        columns[a, 0] = sum_eq
-        columns[a, 1] = sum_eq_im
-        columns[a, 2] = sum_im
-        columns[a, 3] = sum_mm
-        columns[a, 4] = least
-        now = 0
-        if unknown:
-            now = FAILED
-        else:
-            if least < 1.0:
-                now |= BELOW_MM
-            if short:
+            if ratio < least:
+                least = ratio
+            if eq_im < im:
                 now |= BELOW_IM
-        if now != was & OUTCOME:
-            changed[moved] = a << BITS | was & OUTCOME
-            moved += 1
-        state[a] = now
+        if least < 1.0:
+            now |= BELOW_MM
+        if not np.isfinite(sum_eq + sum_eq_im + sum_im + sum_mm):
+            sum_eq = sum_eq_im = sum_im = sum_mm = least = np.nan
+            now = FAILED
+        at = U(a) * U(5)
+        columns[at] = sum_eq
+        columns[at + U(1)] = sum_eq_im
+        columns[at + U(2)] = sum_im
+        columns[at + U(3)] = sum_mm
+        columns[at + U(4)] = least
+        if now != was:
+            state[U(a)] = now
+            if now != was & OUTCOME:
+                changed[U(moved)] = np.int64(a) << BITS | was & OUTCOME
+                moved += 1
     return moved, waiting
 
 
 @numba.njit(nogil=True, cache=True)
-def accounts_of_codes(cash_first: Any, cash_count: Any, cash_code: Any, hit: Any, out: Any) -> None:
+def accounts_of_codes(head: Any, cash_code: Any, hit: Any, out: Any) -> None:
     """Mark the accounts that have a cash row of one of some codes."""
-    for a in range(cash_first.size):
-        for k in range(cash_first[a], cash_first[a] + cash_count[a]):
+    for a in range(head.shape[0]):
+        for k in range(head[a, CASH], head[a, CASH] + head[a, CASHES]):
             if hit[cash_code[k]]:
                 out[a] = 1
                 break

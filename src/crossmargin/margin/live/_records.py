@@ -101,7 +101,7 @@ class Runner:
         self._kernel = program.kernel()
         self._tables = program.kernel_tables()
         self._code_pot = program.layout.pot
-        self._per_long, self._per_short = equity_per_unit(program)
+        self._per = np.concatenate(equity_per_unit(program), axis=1).reshape(-1)
 
     def records(self, group: int, first: int, last: int, s: _Scratch) -> None:
         """Compute records ``first:last`` of a group anew and put them in their slots."""
@@ -112,12 +112,15 @@ class Runner:
         )  # fmt: skip
         for steps, out in ((p.combine.im, s.im), (p.combine.mm, s.mm)):
             run_steps(steps.op, steps.column, steps.number, s.out, count, s.stack, out)
-        patch_parts(count, s.origin, s.out, s.im, s.mm, g.slot, self.store.part)
+        part = self.store.part.reshape(-1)
+        patch_parts(count, s.origin, s.out, s.im, s.mm, g.slot, part)
         for bit, (column, limits) in enumerate(p.limits.values()):
-            mark_beyond(
+            beyond = mark_beyond(
                 count, s.origin, s.out[column], float(limits[group]), g.slot, self.store.over,
                 1 << bit,
             )  # fmt: skip
+            if beyond:
+                self.store.limited = True
 
     def totals(
         self, accounts: NDArray[np.int32], first: int, last: int, s: _Scratch
@@ -131,10 +134,9 @@ class Runner:
         """
         st, p = self.store, self.program
         moved, waiting = total_accounts(
-            accounts, first, last, st.slot_first, st.slot_count, st.slot_group, st.part, st.over,
-            st.cash_first, st.cash_count, st.cash_code, st.cash_quantity, p.layout.group_pot,
-            self._code_pot, self._per_long, self._per_short, p.pot_usd, self.standing.columns,
-            self.standing.state, s.changed, s.due,
+            accounts, first, last, st.head.reshape(-1), st.slot_pot, st.part.reshape(-1), st.over,
+            st.limited, st.cash_code, st.cash_quantity, self._code_pot, self._per, p.pot_usd,
+            self.standing.columns.reshape(-1), self.standing.state, st.asked(), s.changed, s.due,
         )  # fmt: skip
         return s.changed[:moved].copy(), s.due[:waiting].copy()
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._layout import ACCOUNT
 from crossmargin.margin.fused._program import Program
-from crossmargin.margin.live._kernels import count_runs, split_runs
+from crossmargin.margin.live._kernels import CASH, CASHES, SLOT, SLOTS, count_runs, split_runs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -132,35 +132,40 @@ class Store:
     ----------
     groups : list of Group
         By group of the layout; None where nothing is scanned.
-    slot_first, slot_count : int64[A], int32[A]
-        Slots of each account, in the order of groups.
+    head : int32[A, 4]
+        Of each account: its first slot and their number, its first cash row and their number.
+        Slots are in the order of groups, cash rows in that of codes.
     slot_group, slot_record : int32[room]
         Group of each slot, and the number of its record there.
+    slot_pot : int32[room]
+        Kind of pot of each slot.
     part : float64[room, 4]
-        What each record came to.
+        What each record came to, in its pot's numeraire: IM, MM, equity at both levels.
     over : uint8[room]
         Whether a figure of it is beyond the limit of a component, a bit for each.
-    cash_first, cash_count : int64[A], int32[A]
-        Cash rows of each account, in the order of codes.
+    group_pot : int32[groups]
+        Kind of pot of each group.
+    limited : bool
+        Whether any slot may be beyond a limit.
     cash_code, cash_quantity
         Cash rows.
     """
 
     groups: list[Group | None]
-    slot_first: Ints
-    slot_count: NDArray[np.int32]
+    head: NDArray[np.int32]
     slot_group: NDArray[np.int32]
     slot_record: NDArray[np.int32]
+    slot_pot: NDArray[np.int32]
     part: Floats
     over: NDArray[np.uint8]
-    cash_first: Ints
-    cash_count: NDArray[np.int32]
-    cash_code: NDArray[Any]
+    group_pot: NDArray[np.int32]
+    cash_code: NDArray[np.int32]
     cash_quantity: Floats
     slots: int
     cash: int
     dead_slots: int = 0
     dead_cash: int = 0
+    limited: bool = False
 
     def group(self, number: int) -> Group:
         """Return a scanned group."""
@@ -170,8 +175,8 @@ class Store:
 
     def slots_of(self, account: int) -> range:
         """Slots of an account."""
-        first = int(self.slot_first[account])
-        return range(first, first + int(self.slot_count[account]))
+        first, count = self.head[account, SLOT:CASH].tolist()
+        return range(first, first + count)
 
     def rows_of(self, account: int) -> tuple[NDArray[Any], Floats, NDArray[np.uint8]]:
         """Return codes, quantities and levels of what an account has in scanned groups.
@@ -193,10 +198,8 @@ class Store:
 
     def cash_of(self, account: int) -> tuple[NDArray[Any], Floats]:
         """Return codes and quantities of an account's cash rows."""
-        at = slice(
-            int(self.cash_first[account]),
-            int(self.cash_first[account]) + int(self.cash_count[account]),
-        )
+        first, count = self.head[account, CASH:].tolist()
+        at = slice(first, first + count)
         return self.cash_code[at], self.cash_quantity[at]
 
     def replace(
@@ -259,26 +262,27 @@ class Store:
         if wanted == list(old):
             return old
         n, at = len(wanted), self.slots
-        for name in ("slot_group", "slot_record", "part", "over"):
+        for name in ("slot_group", "slot_record", "slot_pot", "part", "over"):
             setattr(self, name, _grown(getattr(self, name), at, n))
         self.over[at : at + n] = 0
         place = {}
         for k, g in enumerate(wanted):
             slot = place[g] = at + k
             self.slot_group[slot] = g
+            self.slot_pot[slot] = self.group_pot[g]
             if g in old:
                 self.slot_record[slot] = record = self.slot_record[old[g]]
                 self.part[slot], self.over[slot] = self.part[old[g]], self.over[old[g]]
                 self.group(g).slot[record] = slot
         self.dead_slots += len(old)
         self.slots += n
-        self.slot_first[account], self.slot_count[account] = at, n
+        self.head[account, SLOT:CASH] = at, n
         return place
 
     def _replace_cash(self, account: int, code: NDArray[Any], quantity: Floats) -> None:
         have, _ = self.cash_of(account)
         if np.array_equal(have, code):
-            first = int(self.cash_first[account])
+            first = int(self.head[account, CASH])
             self.cash_quantity[first : first + code.size] = quantity
             return
         at = self.cash
@@ -286,9 +290,9 @@ class Store:
         self.cash_quantity = _grown(self.cash_quantity, at, code.size)
         self.cash_code[at : at + code.size] = code
         self.cash_quantity[at : at + code.size] = quantity
-        self.dead_cash += int(self.cash_count[account])
+        self.dead_cash += int(self.head[account, CASHES])
         self.cash += code.size
-        self.cash_first[account], self.cash_count[account] = at, code.size
+        self.head[account, CASH:] = at, code.size
 
     def _compact_if_due(self, touched: list[int]) -> None:
         for g in touched:
@@ -319,10 +323,10 @@ class Store:
         return out
 
     def _rewrite_slots(self) -> None:
-        take, count = _rows_of_runs(self.slot_first, self.slot_count)
-        for name in ("slot_group", "slot_record", "part", "over"):
+        take, count = _rows_of_runs(self.head[:, SLOT], self.head[:, SLOTS])
+        for name in ("slot_group", "slot_record", "slot_pot", "part", "over"):
             setattr(self, name, _with_room(getattr(self, name)[take]))
-        self.slot_first = np.cumsum(count) - count
+        self.head[:, SLOT] = np.cumsum(count) - count
         self.slots, self.dead_slots = take.size, 0
         kinds, records = self.slot_group[: self.slots], self.slot_record[: self.slots]
         order = np.argsort(kinds, kind="stable")
@@ -331,20 +335,24 @@ class Store:
                 self.group(int(kinds[mine[0]])).slot[records[mine]] = mine
 
     def _rewrite_cash(self) -> None:
-        take, count = _rows_of_runs(self.cash_first, self.cash_count)
+        take, count = _rows_of_runs(self.head[:, CASH], self.head[:, CASHES])
         self.cash_code = _with_room(self.cash_code[take])
         self.cash_quantity = _with_room(self.cash_quantity[take])
-        self.cash_first = np.cumsum(count) - count
+        self.head[:, CASH] = np.cumsum(count) - count
         self.cash, self.dead_cash = take.size, 0
+
+    def asked(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return heads and cash codes as lines of floats, for compiled code to ask ahead for."""
+        return self.head.reshape(-1).view(np.float32), self.cash_code.view(np.float32)
 
     def nbytes(self) -> dict[str, int]:
         """Bytes in use: rows by group, and the caches beside them."""
         rows = sum(g.nbytes for g in self.groups if g is not None)
         cash = (self.cash_code.itemsize + self.cash_quantity.itemsize) * self.cash
-        cash += self.cash_first.nbytes + self.cash_count.nbytes
-        slot = self.slot_group.itemsize + self.slot_record.itemsize + self.over.itemsize
+        cash += self.head.nbytes // 2
+        slot = 3 * self.slot_group.itemsize + self.over.itemsize
         slots = (slot + self.part.itemsize * self.part.shape[1]) * self.slots
-        slots += self.slot_first.nbytes + self.slot_count.nbytes
+        slots += self.head.nbytes // 2
         return {"rows": rows, "cash": cash, "parts": slots}
 
 
@@ -378,12 +386,12 @@ def store_of(holdings: Holdings, program: Program) -> Store:
     code = np.empty(wide, dtype=holdings.code.dtype)
     quantity, level = np.empty(wide), np.empty(wide, dtype=np.uint8)
     account, slot = np.empty(total, dtype=np.int32), np.empty(total, dtype=np.int32)
-    slot_first = (np.cumsum(slots, dtype=np.int64) - slots).astype(np.int64)
-    cash_first = (np.cumsum(cash, dtype=np.int64) - cash).astype(np.int64)
+    slot_first = np.cumsum(slots, dtype=np.int64) - slots
+    cash_first = np.cumsum(cash, dtype=np.int64) - cash
     n_slots, n_cash = int(slots.sum()), int(cash.sum())
     slot_group = np.empty(_roomy(n_slots), dtype=np.int32)
     slot_record = np.empty(_roomy(n_slots), dtype=np.int32)
-    cash_code = np.empty(_roomy(n_cash), dtype=holdings.code.dtype)
+    cash_code = np.empty(_roomy(n_cash), dtype=np.int32)
     cash_quantity = np.empty(_roomy(n_cash))
     split_runs(
         *args, holdings.quantity, holdings.level, layout.group, scanned, row_base[:-1].copy(),
@@ -409,14 +417,13 @@ def store_of(holdings: Holdings, program: Program) -> Store:
         )
     return Store(
         groups=parts,
-        slot_first=slot_first,
-        slot_count=slots,
+        head=np.stack([slot_first, slots, cash_first, cash], axis=1).astype(np.int32),
         slot_group=slot_group,
         slot_record=slot_record,
+        slot_pot=_with_room(layout.group_pot[slot_group[:n_slots]].astype(np.int32)),
         part=np.zeros((_roomy(n_slots), 4)),
         over=np.zeros(_roomy(n_slots), dtype=np.uint8),
-        cash_first=cash_first,
-        cash_count=cash,
+        group_pot=layout.group_pot,
         cash_code=cash_code,
         cash_quantity=cash_quantity,
         slots=n_slots,
