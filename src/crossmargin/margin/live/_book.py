@@ -428,7 +428,7 @@ class LiveBook:
             program, codes = at_prices(old, rows, view), rows.codes
         change = difference(old, program, codes)
         self._program = program
-        self._runner = Runner(program, self._store, self._standing)
+        self._runner.follow(program)
         return self._recompute(change)
 
     def _direct(self, assets: frozenset[int]) -> DirectRows | None:

@@ -18,6 +18,9 @@ from crossmargin.margin.live._store import Store
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: What the kernel reads beside the table.
+_SMALL = ("layout", "lanes", "weight", "segment_terms", "tail", "flags", "mode", "nv")
+
 #: Records in a block: what the kernel writes stays in the second cache.
 BLOCK = 2048
 #: Work below which threads cost more than they bring, in records.
@@ -101,6 +104,18 @@ class Runner:
         self._kernel = program.kernel()
         self._tables = program.kernel_tables()
         self._code_pot = program.layout.pot
+        self._per = np.concatenate(equity_per_unit(program), axis=1).reshape(-1)
+
+    def follow(self, program: Program) -> None:
+        """Take the same rules in another market."""
+        old = self.program
+        self.program = program
+        if any(getattr(old, name) is not getattr(program, name) for name in _SMALL):
+            self._kernel = program.kernel()
+            self._tables = program.kernel_tables()
+        else:
+            # Only rows and what a pot is worth differ.
+            self._tables = (program.table.reshape(-1), *self._tables[1:])
         self._per = np.concatenate(equity_per_unit(program), axis=1).reshape(-1)
 
     def records(self, group: int, first: int, last: int, s: _Scratch) -> None:
