@@ -102,6 +102,11 @@ class Accounts:
         return self._book
 
     @property
+    def regular(self) -> int:
+        """Number of regular accounts; the others come after them."""
+        return self._book.regular
+
+    @property
     def edited(self) -> int:
         """Number of accounts edited since."""
         return len(self._edited)

@@ -5,77 +5,40 @@ some rows of one account. Only the records (one group of one account) that hold 
 computed anew, by the kernel that computes the whole book; the pots of their accounts are then
 summed anew from all their records, so that nothing drifts.
 
-Source: house; shared/reference/performance.md sections 5 and 8 (underlying-major copy, old parts
-kept), design.md section 1.
+Source: house; underlying-major copies and old parts kept as in the prototypes behind the project's
+targets (docs/performance.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book import CompactBook, join_books, select_accounts
+from crossmargin.book import CompactBook
 from crossmargin.errors import CrossmarginError, InputError
 from crossmargin.margin.at_scale import evaluate_compact
-from crossmargin.margin.batch import BookResult, evaluate_book
 from crossmargin.margin.fused._holdings import holdings_of
 from crossmargin.margin.fused._program import Program, compile_program
 from crossmargin.margin.fused._shapes import NotFusable
 from crossmargin.margin.live._accounts import Accounts, Holding
-from crossmargin.margin.live._direct import Dependence, DirectRows, at_prices
-from crossmargin.margin.live._kernels import (
-    APART,
-    BELOW_IM,
-    BELOW_MM,
-    BITS,
-    FAILED,
-    OUTCOME,
-    OVER,
-    accounts_of_codes,
-    mark_accounts,
-    records_with,
-)
-from crossmargin.margin.live._records import Runner, Standing, blocks, run_tasks, scratch_for
-from crossmargin.margin.live._refresh import Change, difference, everything, in_market
-from crossmargin.margin.live._store import Store, store_of
+from crossmargin.margin.live._apart import Apart, bits_of
+from crossmargin.margin.live._breaches import Breaches, breaches, coded
+from crossmargin.margin.live._engine import Engine, Found
+from crossmargin.margin.live._kernels import APART, BELOW_IM, BELOW_MM, BITS, FAILED, OUTCOME, OVER
+from crossmargin.margin.live._records import Standing
+from crossmargin.margin.live._refresh import same_codes
 from crossmargin.margin.live._world import World
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.market import MarketView, Snapshot
+from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 _NONE = np.empty(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaches:
-    """What one event did to the accounts; numbers of accounts, rising.
-
-    Attributes
-    ----------
-    fallen, recovered : int64[...]
-        Newly below maintenance margin in one of their pots, and no longer.
-    short, covered : int64[...]
-        Newly below initial margin in one of their pots, and no longer.
-    failed, restored : int64[...]
-        Can no longer be computed, and can again. A failed account is on no side of a line.
-    visited : int
-        Accounts whose totals were computed anew.
-    """
-
-    fallen: Ints
-    recovered: Ints
-    short: Ints
-    covered: Ints
-    failed: Ints
-    restored: Ints
-    visited: int
 
 
 class LiveBook:
@@ -93,14 +56,16 @@ class LiveBook:
         The rules.
     threads : int
         Threads for large events; no bit of the outcome depends on it.
+    also : collection of str
+        Names of contracts that nobody holds yet and that may be traded; what is not named here is
+        taken in when it is first traded, which lays the whole book out anew.
 
     Attributes
     ----------
-    incremental : bool
-        Whether only what an event touches is computed anew. Where the rule-set or the market
-        cannot be compiled (`reason` says why), every event computes the whole book.
     reason : str
-        Why not; empty where it can.
+        Why the book is not incremental (`incremental`); empty where it is.
+    engine : Engine or None
+        The program, rows and records of an incremental book.
 
     Notes
     -----
@@ -110,29 +75,52 @@ class LiveBook:
     """
 
     def __init__(
-        self, book: CompactBook, snapshot: Snapshot, ruleset: Ruleset, *, threads: int = 1
+        self,
+        book: CompactBook,
+        snapshot: Snapshot,
+        ruleset: Ruleset,
+        *,
+        threads: int = 1,
+        also: Collection[str] = (),
     ) -> None:
         self._rules, self._registry = ruleset, book.registry
         self._threads = max(1, threads)
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         self._world = World(snapshot, book.registry)
-        self._size = book.size
-        self._standing = Standing(np.full((book.size, 5), np.nan),
-                                  np.zeros(book.size, dtype=np.uint8))  # fmt: skip
+        self._items = np.union1d(
+            book.instruments_used(), [book.registry.resolve(name) for name in also]
+        ).astype(np.int64)
+        self._assets = book.assets_used()
+        self._standing = Standing(
+            np.full((book.size, 5), np.nan), np.zeros(book.size, dtype=np.uint8)
+        )
         self._reasons: dict[int, CrossmarginError] = {}
-        self._take_on(book)
+        self.reason = ""
+        self.engine: Engine | None = None
+        # Names of what has moved since accounts apart were last computed; "*" for everything.
+        self._news: set[str] = set()
+        program = self._compiled()
+        mark = _marks(book, snapshot, ruleset) if program is None else program.mark
+        self._accounts = Accounts(book, mark)
+        self._apart = Apart(self._accounts, ruleset)
+        self._lay_out(program)
 
     # ---- what is there -----------------------------------------------------------------
 
     @property
     def size(self) -> int:
         """Number of accounts."""
-        return self._size
+        return int(self._standing.state.size)
 
     @property
     def incremental(self) -> bool:
         """Whether only what an event touches is computed anew."""
-        return not self.reason
+        return self.engine is not None
+
+    @property
+    def program(self) -> Program | None:
+        """The rule-set compiled in the market as it is; None where it cannot be."""
+        return None if self.engine is None else self.engine.program
 
     @property
     def equity(self) -> Floats:
@@ -165,17 +153,17 @@ class LiveBook:
         return out
 
     @property
-    def below(self) -> NDArray[np.bool_]:
+    def below(self) -> Flags:
         """Accounts below maintenance margin in one of their pots."""
         return np.asarray((self._standing.state & BELOW_MM) != 0)
 
     @property
-    def short(self) -> NDArray[np.bool_]:
+    def short(self) -> Flags:
         """Accounts below initial margin in one of their pots."""
         return np.asarray((self._standing.state & BELOW_IM) != 0)
 
     @property
-    def failed(self) -> NDArray[np.bool_]:
+    def failed(self) -> Flags:
         """Accounts that cannot be computed; :meth:`reason_of` says why."""
         return np.asarray((self._standing.state & FAILED) != 0)
 
@@ -186,23 +174,13 @@ class LiveBook:
 
     @property
     def prices_usd(self) -> dict[str, float]:
-        """Assets that have moved since the snapshot, with their prices."""
+        """Assets that have moved since the market was taken, with their prices."""
         return self._world.prices_usd
 
     @property
-    def program(self) -> Program | None:
-        """The rule-set compiled in the market as it is; None where it cannot be."""
-        return self._program if self.incremental else None
-
-    @property
-    def store(self) -> Store:
-        """Rows and parts of an incremental book."""
-        return self._store
-
-    @property
     def nbytes(self) -> dict[str, int]:
-        """Bytes of the stores: ``rows`` and ``cash`` (what is held), ``parts`` and ``totals``."""
-        out = self._store.nbytes() if self.incremental else {}
+        """Bytes: ``rows`` and ``cash`` (what is held), ``parts`` and ``totals`` (caches)."""
+        out = {} if self.engine is None else self.engine.store.nbytes()
         return {**out, "totals": self._standing.columns.nbytes + self._standing.state.nbytes}
 
     def snapshot(self) -> Snapshot:
@@ -222,8 +200,8 @@ class LiveBook:
         if not self._standing.state[account] & FAILED:
             return None
         if account not in self._reasons:
-            found = self._reference(np.array([account])).failures
-            self._reasons[account] = found.get(0) or InputError(
+            found = self._apart.evaluate(np.array([account]), self._world.snapshot())
+            self._reasons[account] = found.failures.get(0) or InputError(
                 "the account holds a number that is not finite",
                 code="INP-081",
                 account=self._accounts.base.name(account),
@@ -231,7 +209,7 @@ class LiveBook:
             )
         return self._reasons[account]
 
-    # ---- events ------------------------------------------------------------------------
+    # ---- the market --------------------------------------------------------------------
 
     def tick(self, prices_usd: Mapping[str, float]) -> Breaches:
         """Take new prices of some assets.
@@ -247,8 +225,8 @@ class LiveBook:
         MarketDataError
             ``MKT-001``, ``MKT-009``; nothing has changed then.
         """
-        self._world.set_prices(prices_usd)
-        return self._moved(prices_usd)
+        self.advance(prices_usd)
+        return self.settle()
 
     def vol(self, underlying: str, factor: float) -> Breaches:
         """Multiply the volatilities of an underlying's options.
@@ -259,12 +237,63 @@ class LiveBook:
             ``MKT-115`` for a factor that is not positive.
         """
         self._world.scale_vols(underlying, factor)
-        return self._moved([underlying])
+        self._follow([underlying])
+        return self.settle()
+
+    def advance(self, prices_usd: Mapping[str, float]) -> None:
+        """Take new prices, and compute no account yet.
+
+        What accounts show is of before, until :meth:`settle` computes all that has changed, or
+        :meth:`revalue` some accounts: for callers that know which accounts can have crossed a
+        line.
+
+        Raises
+        ------
+        MarketDataError
+            As for :meth:`tick`.
+        """
+        self._world.set_prices(prices_usd)
+        self._follow(list(prices_usd))
+
+    def settle(self) -> Breaches:
+        """Compute every account that has changed since it was last computed."""
+        moved, self._news = self._news, set()
+        if self.engine is None:
+            return self._whole() if moved else self._say(_NONE, 0)
+        rest = self._apart.touched(moved)
+        return self._finish(self.engine.settle(), rest)
+
+    def revalue(self, accounts: Iterable[int]) -> Breaches:
+        """Compute some accounts in the market as it is."""
+        if self.engine is None:
+            return self.settle()
+        chosen = np.unique(np.fromiter(accounts, dtype=np.int64))
+        regular = self._accounts.regular
+        found = self.engine.revalue(chosen[chosen < regular])
+        return self._finish(found, chosen[chosen >= regular])
 
     def market(self, snapshot: Snapshot) -> Breaches:
-        """Take another market."""
-        self._world = World(snapshot, self._registry)
-        return self._new_market()
+        """Take another market.
+
+        Raises
+        ------
+        CrossmarginError
+            When it lacks what no account can do without; the book stays in the old one.
+        """
+        old, self._world = self._world, World(snapshot, self._registry)
+        try:
+            program = self._compiled()
+        except CrossmarginError:
+            self._world = old
+            raise
+        self._news = {"*"}
+        engine = self.engine
+        if program is not None and engine is not None and same_codes(engine.program, program):
+            engine.take(program)
+            return self.settle()
+        before = coded(np.arange(self.size), self._standing.state)
+        self._lay_out(program)
+        return self._say(before, self.size)
 
     def at(self, moment_ns: int) -> Breaches:
         """Let time pass: the same prices and volatilities at a later moment.
@@ -275,6 +304,8 @@ class LiveBook:
             ``MKT-006`` for a moment before the market's own.
         """
         return self.market(self._world.snapshot().at(moment_ns))
+
+    # ---- accounts ----------------------------------------------------------------------
 
     def deposit(self, account: int, asset: str, amount: float) -> Breaches:
         """Add to a balance of an account; a negative amount leaves it.
@@ -316,39 +347,19 @@ class LiveBook:
         """
         _require_finite(quantity, "quantity")
         _require_finite(price, "price")
+        held = self._accounts.holding(account)
         index = self._registry.resolve(instrument)
-        terms = self._registry.terms
-        if (price <= 0.0 and not self._registry[index].kind == "option") or price < 0.0:
+        if price < 0.0 or (price == 0.0 and self._registry[index].kind != "option"):
             raise InputError(
                 f"{price:g} is no price of {instrument}", code="INP-081", field="price"
             )
-        held = self._accounts.holding(account)
-        held.fill(index, quantity, price, terms)
+        held.fill(index, quantity, price, self._registry.terms)
         return self._put(account, held)
-
-    def revalue(self, accounts: Iterable[int] | None = None) -> Breaches:
-        """Compute accounts anew, whatever changed; by default all.
-
-        Values do not change by it: what every event does to some accounts is done to these.
-        """
-        if not self.incremental:
-            return self._whole()
-        if accounts is None:
-            return self._recompute(everything(self._program))
-        chosen = np.unique(np.fromiter(accounts, dtype=np.int64))
-        regular = chosen[chosen < self._regular]
-        s = self._scratch[0]
-        for a in regular.tolist():
-            for slot in self._store.slots_of(a):
-                record = int(self._store.slot_record[slot])
-                self._runner.records(int(self._store.slot_group[slot]), record, record + 1, s)
-        return self._total(regular.astype(np.int32), chosen[chosen >= self._regular])
 
     def close(self) -> None:
         """Give the threads back."""
         if self._pool is not None:
             self._pool.shutdown()
-            self._pool = None
 
     def __enter__(self) -> LiveBook:
         """Return the book itself; its threads end with the block."""
@@ -363,268 +374,98 @@ class LiveBook:
         """Give the threads back."""
         self.close()
 
-    # ---- taking on a book --------------------------------------------------------------
+    # ---- inside ------------------------------------------------------------------------
 
-    def _take_on(self, book: CompactBook) -> None:
-        """Compile, lay out and compute everything."""
-        self._regular = book.regular
+    def _compiled(self) -> Program | None:
+        """Compile the rule-set in the market as it is; None, with a reason, where it cannot be."""
         try:
-            self._compile(book)
+            program = compile_program(
+                self._registry, self._world.snapshot(), self._rules, self._items, self._assets
+            )
         except NotFusable as why:
             self.reason = str(why)
-            self._accounts = Accounts(book, _marks(book, self._world.snapshot(), self._rules))
-            self._whole()
-            return
+            return None
         self.reason = ""
-        self._accounts = Accounts(book, self._program.mark)
-        self._store = store_of(holdings_of(book, self._program), self._program)
-        self._bind()
-        self._find_apart()
-        self._recompute(everything(self._program))
+        self._first_view, self._terms = program.units.frame.view, self._registry.terms
+        return program
 
-    def _compile(self, book: CompactBook) -> None:
-        snapshot = self._world.snapshot()
-        self._program = compile_program(
-            self._registry, snapshot, self._rules, book.instruments_used(), book.assets_used()
-        )
-        self._first_view: MarketView = self._program.units.frame.view
-
-    def _bind(self) -> None:
-        self._runner = Runner(self._program, self._store, self._standing)
-        self._terms = self._registry.terms
-        self._place = {name: k for k, name in enumerate(self._registry.assets)}
-        self._dependence = Dependence(self._program)
-        self._rows: dict[frozenset[int], DirectRows | None] = {}
-        self._scratch = [scratch_for(self._program) for _ in range(self._threads)]
-
-    def _find_apart(self) -> None:
-        """Find the accounts that the kernel does not compute."""
-        state, store = self._standing.state, self._store
-        state[: self._regular] &= 255 - APART
-        state[self._regular :] |= APART
-        hit = self._program.apart
-        if hit.any():
-            found = np.zeros(self._regular, dtype=np.uint8)
-            for g in np.unique(self._program.layout.group[hit]).tolist():
-                if store.groups[g] is not None:
-                    group = store.group(g)
-                    records_with(group.start, group.code, group.account[: group.records], hit,
-                                 found)  # fmt: skip
-            state[: self._regular][found != 0] |= APART
-
-    # ---- another market ----------------------------------------------------------------
-
-    def _moved(self, names: Collection[str]) -> Breaches:
-        """Follow the world to where its prices and volatilities are."""
-        if not self.incremental:
-            return self._whole()
-        old = self._program
-        view = self._world.moved_view(self._first_view, self._terms)
-        assets = frozenset(self._place[name] for name in names if name in self._place)
-        rows = None if self._dependence.everywhere(names) else self._direct(assets)
-        if rows is None:
-            program, codes = in_market(old, view), None
+    def _lay_out(self, program: Program | None) -> None:
+        """Lay everything out and compute it."""
+        self._news = {"*"}
+        self._standing.state[:] &= OUTCOME
+        if program is None:
+            self.engine = None
         else:
-            program, codes = at_prices(old, rows, view), rows.codes
-        change = difference(old, program, codes)
-        self._program = program
-        self._runner.follow(program)
-        return self._recompute(change)
+            book = self._accounts.whole()
+            self.engine = Engine(book, program, self._standing, self._pool)
+            self._standing.state[book.regular :] |= APART
+        self.settle()
 
-    def _direct(self, assets: frozenset[int]) -> DirectRows | None:
-        """Return what computes the rows that some prices decide; None where nothing can."""
-        if assets not in self._rows:
-            codes = self._dependence.codes(assets)
-            try:
-                self._rows[assets] = DirectRows(self._program, codes)
-            except LookupError:
-                self._rows[assets] = None
-        return self._rows[assets]
+    def _follow(self, names: Collection[str]) -> None:
+        """Follow the world to where its prices and volatilities are."""
+        self._news |= set(names)
+        if self.engine is None:
+            return
+        place = {name: k for k, name in enumerate(self._registry.assets)}
+        view = self._world.moved_view(self._first_view, self._terms)
+        if not self.engine.advance(view, [place[name] for name in names if name in place]):
+            self._lay_out(self._compiled())
 
-    def _new_market(self) -> Breaches:
-        """Compile in another market; rows stay where codes do."""
-        before = self._program if self.incremental else None
-        try:
-            self._compile(self._accounts.whole())
-        except NotFusable as why:
-            self.reason = str(why)
-            return self._whole()
-        if before is None or not _same_codes(before, self._program):
-            return self._rebuild()
-        self.reason = ""
-        self._bind()
-        self._find_apart()
-        return self._recompute(everything(self._program))
-
-    def _rebuild(self) -> Breaches:
-        """Lay everything out anew: for contracts and assets that nobody had held."""
-        before = self._coded(np.arange(self._size))
-        self._take_on(self._accounts.whole())
-        return self._breaches(before, self._size)
-
-    # ---- recomputing -------------------------------------------------------------------
-
-    def _recompute(self, change: Change) -> Breaches:
-        """Compute the records of touched groups and the accounts that have them."""
-        store, layout = self._store, self._program.layout
-        groups = [int(g) for g in np.flatnonzero(change.groups) if store.group(int(g)).records]
-        others = change.cash.any() or change.pots.any()
-        runner = self._runner
-        self._reasons.clear()
-        if len(groups) == 1 and not others:
-            g = groups[0]
-            size = store.group(g).records
-            tasks = [partial(runner.group_then_accounts, g, a, b) for a, b in blocks(size)]
-            changed, due = run_tasks(tasks, self._scratch, self._pool, size)
-            return self._finish(changed, due, size - store.group(g).dead)
-        work = sum(store.group(g).records for g in groups)
-        parts = [
-            partial(runner.records, g, a, b)
-            for g in groups
-            for a, b in blocks(store.group(g).records)
-        ]
-        run_tasks(parts, self._scratch, self._pool, work)
-        touched = np.zeros(self._regular, dtype=np.uint8)
-        of_pots = change.pots[layout.group_pot] & self._program.in_group
-        for g in np.flatnonzero(change.groups | of_pots).tolist():
-            group = store.group(g)
-            mark_accounts(group.account[: group.records], touched)
-        if others:
-            hit = change.cash | (change.pots[layout.pot] & ~self._program.in_group[layout.group])
-            accounts_of_codes(store.head, store.cash_code, hit, touched)
-        return self._total(np.flatnonzero(touched).astype(np.int32))
-
-    def _total(self, accounts: NDArray[np.int32], rest: Ints | None = None) -> Breaches:
-        """Sum the pots of some accounts whose records are as they should be."""
-        runner = self._runner
-        tasks = [partial(runner.totals, accounts, a, b) for a, b in blocks(accounts.size)]
-        changed, due = run_tasks(tasks, self._scratch, self._pool, accounts.size)
-        return self._finish(changed, due, accounts.size, rest)
-
-    def _finish(self, changed: Ints, due: Ints, visited: int, rest: Ints | None = None) -> Breaches:
+    def _finish(self, found: Found, rest: Ints) -> Breaches:
         """Compute what stands apart, and say what changed."""
-        if rest is None:
-            rest = np.arange(self._regular, self._size)
-        waiting = np.concatenate([due, self._coded(rest)])
+        changed, due, visited = found
+        self._reasons.clear()
+        waiting = np.concatenate([due, coded(rest, self._standing.state)])
         if waiting.size:
-            apart = waiting >> BITS
-            self._put_columns(apart, self._reference(apart))
+            accounts = waiting >> BITS
+            result = self._apart.evaluate(accounts, self._world.snapshot())
+            columns = [result.equity, result.equity_im, result.im, result.mm, result.health]
+            self._write(accounts, np.stack(columns, axis=1))
+            for row, why in result.failures.items():
+                self._reasons[int(accounts[row])] = why
             changed = np.sort(np.concatenate([changed, waiting]))
-        return self._breaches(changed, visited + rest.size)
+        return self._say(changed, visited + rest.size)
 
-    def _coded(self, accounts: Ints) -> Ints:
-        """Accounts with the outcome on which they stand."""
-        return accounts << BITS | (self._standing.state[accounts] & OUTCOME)
+    def _say(self, changed: Ints, visited: int) -> Breaches:
+        return breaches(changed, self._standing.state, visited)
 
-    def _breaches(self, changed: Ints, visited: int) -> Breaches:
-        """Say what became of accounts, given with the outcome on which they stood."""
-        account = changed >> BITS
-        was, now = changed & OUTCOME, self._standing.state[account]
-
-        def came(bit: int) -> Ints:
-            return account[(now & bit != 0) & (was & bit == 0)]
-
-        def went(bit: int) -> Ints:
-            return account[(now & bit == 0) & (was & bit != 0)]
-
-        return Breaches(
-            fallen=came(BELOW_MM),
-            recovered=went(BELOW_MM),
-            short=came(BELOW_IM),
-            covered=went(BELOW_IM),
-            failed=came(FAILED),
-            restored=went(FAILED),
-            visited=visited,
-        )
-
-    def _reference(self, accounts: Ints) -> BookResult:
-        """Compute some accounts by the reference engine, in the market as it is."""
-        regular = accounts[accounts < self._regular]
-        some = self._accounts.some(regular.tolist())
-        book = some.accounts(0, some.regular) if some.regular else None
-        others = accounts[accounts >= self._regular] - self._regular
-        if others.size and self._accounts.rest is not None:
-            rest = select_accounts(self._accounts.rest, others)
-            book = rest if book is None else join_books(book, rest)
-        assert book is not None
-        return evaluate_book(book, self._world.snapshot(), self._rules, kernel="numba")
-
-    def _put_columns(self, accounts: Ints, found: BookResult) -> None:
-        """Write what the reference engine says of some accounts."""
-        stack = [found.equity, found.equity_im, found.im, found.mm, found.health]
-        self._standing.columns[accounts] = np.stack(stack, axis=1)
-        bits = np.where(found.health < 1.0, BELOW_MM, 0)
-        bits |= np.where(found.equity_im < found.im, BELOW_IM, 0)
-        bits[np.isnan(found.health)] = FAILED
+    def _write(self, accounts: Ints, columns: Floats) -> None:
         state = self._standing.state
-        state[accounts] = (state[accounts] & (255 - OUTCOME)) | bits.astype(np.uint8)
-        for row, reason in found.failures.items():
-            self._reasons[int(accounts[row])] = reason
+        self._standing.columns[accounts] = columns
+        state[accounts] = (state[accounts] & (255 - OUTCOME)) | bits_of(columns)
 
     def _whole(self) -> Breaches:
         """Compute the whole book, where nothing less can be done."""
-        everybody = np.arange(self._size)
-        before = self._coded(everybody)
+        everybody = np.arange(self.size)
+        before = coded(everybody, self._standing.state)
         found = evaluate_compact(
             self._accounts.whole(), self._world.snapshot(), self._rules, threads=self._threads
         )
-        self._reasons.clear()
-        self._standing.state[:] = 0
-        self._put_columns(
-            everybody,
-            BookResult(
-                account_ids=[],
-                equity=found.equity,
-                equity_im=found.equity_im,
-                im=found.im,
-                mm=found.mm,
-                health=found.health,
-                protected=found.protected,
-                failures=found.failures,
-            ),
-        )
-        return self._breaches(before, self._size)
-
-    # ---- editing -----------------------------------------------------------------------
+        columns = [found.equity, found.equity_im, found.im, found.mm, found.health]
+        self._write(everybody, np.stack(columns, axis=1))
+        self._reasons = dict(found.failures)
+        return self._say(before, self.size)
 
     def _put(self, account: int, holding: Holding) -> Breaches:
         """Write an edited account down and compute it."""
         self._accounts.put(account, holding)
-        self._reasons.pop(account, None)
-        if not self.incremental or not self._known(holding):
-            return self._rebuild() if self.incremental else self._whole()
-        program = self._program
-        rows = holdings_of(self._accounts.some([account]), program)
-        groups = self._store.replace(
-            account, rows.code, rows.quantity, rows.level, program.layout.group, program.in_group
-        )
-        state = self._standing.state
-        apart = bool(program.apart[rows.code].any())
-        state[account] = (state[account] & (255 - APART)) | (APART if apart else 0)
-        for slot in self._store.slots_of(account):
-            g = int(self._store.slot_group[slot])
-            if g in groups:
-                record = int(self._store.slot_record[slot])
-                self._runner.records(g, record, record + 1, self._scratch[0])
-        return self._total(np.array([account], dtype=np.int32), _NONE)
-
-    def _known(self, holding: Holding) -> bool:
-        layout = self._program.layout
-        items, assets = list(holding.positions), list(holding.balances)
-        if any(i >= layout.of_instrument.size or layout.of_instrument[i] < 0 for i in items):
-            return False
-        return not any(a >= layout.of_balance.size or layout.of_balance[a] < 0 for a in assets)
+        if self.engine is None:
+            self._news.add("*")
+            return self.settle()
+        if not self.engine.knows(holding.positions, holding.balances):
+            # A contract or coin that nobody had held: codes are numbered anew.
+            self._items = np.union1d(self._items, list(holding.positions)).astype(np.int64)
+            self._assets = np.union1d(self._assets, list(holding.balances)).astype(np.int64)
+            before = coded(np.arange(self.size), self._standing.state)
+            self._lay_out(self._compiled())
+            return self._say(before, self.size)
+        rows = holdings_of(self._accounts.some([account]), self.engine.program)
+        return self._finish(self.engine.replace(account, rows), _NONE)
 
 
 def _require_finite(value: float, what: str) -> None:
     if not np.isfinite(value):
         raise InputError(f"{value} is no {what}", code="INP-081", field=what)
-
-
-def _same_codes(one: Program, other: Program) -> bool:
-    return np.array_equal(one.layout.what, other.layout.what) and np.array_equal(
-        one.layout.item, other.layout.item
-    )
 
 
 def _marks(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset) -> Floats:

@@ -35,10 +35,13 @@ from crossmargin.margin.components import (
     Roll,
     Scan,
 )
+from crossmargin.margin.fused._combine import SCAN_COLUMN, combination
 from crossmargin.margin.fused._kernel import DISCOUNT
 from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._layout import POSITION
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
+from crossmargin.margin.fused._shapes import shape_of
+from crossmargin.margin.fused._units import Units, charge_of
 from crossmargin.margin.kernels._vector import aligned_empty
 from crossmargin.market import MarketView
 from crossmargin.pricing._numba import grid_arrays, price_delta_vega_arrays
@@ -116,7 +119,8 @@ class DirectRows:
             raise LookupError("a component without a direct formula")
         self._program = program
         layout = program.layout
-        known = codes[~np.isin(codes, list(program.bad))]
+        # What the kernel does not compute has no row.
+        known = codes[~program.apart[codes] & ~np.isin(codes, list(program.bad))]
         held = layout.what[known] == POSITION
         self._codes, self._others = known[held], known[~held]
         self._bind_others()
@@ -156,7 +160,7 @@ class DirectRows:
 
     @property
     def _is_dollar(self) -> NDArray[np.bool_]:
-        return np.array([name == "USD" for name in self._program.registry.assets], dtype=bool)
+        return dollars(self._program)
 
     def _bind_positions(self) -> None:
         p, layout = self._program, self._program.layout
@@ -238,7 +242,7 @@ class DirectRows:
         """
         p = self._program
         columns = p.lanes.columns
-        equity = [columns[c - 1].tolist() for c in (EQUITY_IM, EQUITY_MM)]
+        equity = [columns[c].tolist() for c in (EQUITY_IM, EQUITY_MM)]
         self._first = sorted({row[0] for row in equity})
         self._equity_lanes = sorted({lane for row in equity for lane in row[:2] if lane >= 0})
         self._lane: dict[str, list[int]] = {}
@@ -248,7 +252,7 @@ class DirectRows:
             used = {column for column, _ in p.combine.parts[spec.name] if column > 0}
             if isinstance(spec, DeltaConcentration):
                 used = {p.limits[spec.name][0]}
-            self._lane[spec.name] = sorted({int(columns[c - 1, 0]) for c in used})
+            self._lane[spec.name] = sorted({int(columns[c, 0]) for c in used})
         taken = [self._equity_lanes, *self._lane.values()]
         if p.lanes.value >= 0:
             taken.append([p.lanes.value])
@@ -282,11 +286,11 @@ class DirectRows:
         price = view.price_fixed[self._item] + view.price_variable[self._item]
         coins = np.where(self._inverse & ~self._option, self._unit / price, self._unit)
         quoted = self._index_price(view) if spec.price == "index" else price
-        return coins * np.where(self._inverse, 1.0, quoted)
+        return np.asarray(coins * np.where(self._inverse, 1.0, quoted))
 
     def _index_price(self, view: MarketView) -> Floats:
         usd = np.where(self._is_dollar, 1.0, view.asset_usd)
-        return usd[self._index[0]] / usd[self._index[1]]
+        return np.asarray(usd[self._index[0]] / usd[self._index[1]])
 
     def _vols(self, view: MarketView, forward: Floats) -> list[tuple[Ints, int, Floats]]:
         """Volatility of each option in each state, by underlying of the scenario set.
@@ -448,17 +452,16 @@ class Dependence:
             known = other >= 0
             touch[other[known], everyone[known]] = True
         self._touch = touch
-        self._levels = {
-            spec.asset for spec in program.ruleset.data.components if isinstance(spec, PegFactor)
-        }
 
     def codes(self, assets: Collection[int]) -> Ints:
         """Return the codes whose rows some prices decide; others stay as they are."""
         return np.flatnonzero(self._touch[list(assets)].any(axis=0))
 
-    def everywhere(self, names: Collection[str]) -> bool:
-        """Whether a price enters a figure that all groups have in common."""
-        return bool(self._levels & set(names))
+
+def dollars(program: Program) -> NDArray[np.bool_]:
+    """Which assets are US dollars, of those that the program's market knows."""
+    names = program.registry.assets[: program.units.frame.view.asset_usd.size]
+    return np.array([name == "USD" for name in names], dtype=bool)
 
 
 def at_prices(program: Program, rows: DirectRows, view: MarketView) -> Program:
@@ -477,8 +480,7 @@ def at_prices(program: Program, rows: DirectRows, view: MarketView) -> Program:
     table[:] = program.table
     rows.fill(table, view)
     layout = program.layout
-    names = program.registry.assets
-    usd = np.where([name == "USD" for name in names], 1.0, view.asset_usd)
+    usd = np.where(dollars(program), 1.0, view.asset_usd)
     pot_usd = np.where(layout.pot_asset < 0, 1.0, usd[np.maximum(layout.pot_asset, 0)])
     terms = program.segment_terms
     if program.mode != DISCOUNT and not np.array_equal(pot_usd, program.pot_usd):
@@ -487,11 +489,31 @@ def at_prices(program: Program, rows: DirectRows, view: MarketView) -> Program:
         grown = (program.pot_usd / pot_usd)[layout.pot[first]]
         terms = terms.copy()
         terms[:, 1:3] *= grown[:, None]
+    units = program.units.in_market(view)
     return replace(
         program,
         table=table,
         segment_terms=terms,
         pot_usd=pot_usd,
         mark=view.price_fixed + view.price_variable,
-        units=program.units.in_market(view),
+        units=units,
+        **_levels(program, units),
     )
+
+
+def _levels(program: Program, units: Units) -> dict[str, Any]:
+    """Return what changes where a figure that all groups have in common depends on a price."""
+    level = dict(program.level)
+    for spec in program.ruleset.data.components:
+        if isinstance(spec, PegFactor):
+            found = charge_of(units, spec, 1.0)
+            level[spec.name] = (float(found.im[0]), float(found.mm[0]))
+    if level == program.level:
+        return {}
+    shaped = [shape_of(spec) for spec in program.ruleset.data.components]
+    columns = {
+        name: part
+        for name, part in program.combine.parts.items()
+        if part[0][0] > SCAN_COLUMN or part[1][0] > SCAN_COLUMN
+    }
+    return {"level": level, "combine": combination(program.ruleset, shaped, columns, level)}

@@ -7,6 +7,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from crossmargin.margin.fused._kernel import ACCOUNT_AT, LANES
+from crossmargin.margin.fused._layout import ACCOUNT
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM
 from crossmargin.margin.kernels._vector import prefetch
 
@@ -100,40 +102,56 @@ def split_runs(
 # every time whether it does, which costs more than the sums.
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
 def patch_parts(
-    count: int, origin: Any, columns: Any, im: Any, mm: Any, slot: Any, part: Any
+    count: int, records: Any, width: int, columns: Any, im: Any, mm: Any, slot: Any, part: Any
 ) -> None:
-    """Put new records in their slots; `origin` is the record of its group that each came from.
+    """Put new records in their slots.
 
-    `part` is a line of numbers, four to a slot.
+    Parameters
+    ----------
+    count, records, width, columns
+        See :func:`crossmargin.margin.fused._run.reduce_records`.
+    im, mm : float64[n]
+        Requirement of each record.
+    slot : int32[...]
+        Slot of each record of the group; negative for none.
+    part : float64[4 S]
+        Parts, as a line: four numbers to a slot.
     """
-    held_im, held_mm = columns[EQUITY_IM], columns[EQUITY_MM]
-    last = count - 1
+    words = records.view(np.int64)
+    origin = U(width - LANES + ACCOUNT_AT)
+    i1, i2, i3 = columns[EQUITY_IM, 0], columns[EQUITY_IM, 1], columns[EQUITY_IM, 2]
+    m1, m2, m3 = columns[EQUITY_MM, 0], columns[EQUITY_MM, 1], columns[EQUITY_MM, 2]
+    i2, i3 = (i1, 0) if i2 < 0 else (i2, i3)
+    m2, m3 = (m1, 0) if m2 < 0 else (m2, m3)
+    wide, last = U(width), count - 1
     for r in range(count):
-        prefetch(part, U(slot[U(origin[U(min(r + _NEAR, last))])]) * U(4), 1)
-        i = U(r)
-        s = slot[U(origin[i])]
+        ahead = slot[U(words[U(min(r + _NEAR, last)) * wide + origin])]
+        prefetch(part, U(ahead) * U(4), 1)
+        i = U(r) * wide
+        s = slot[U(words[i + origin])]
         if s < 0:
             continue
         at = U(s) * U(4)
-        part[at] = im[i]
-        part[at + U(1)] = mm[i]
-        part[at + U(2)] = held_im[i]
-        part[at + U(3)] = held_mm[i]
+        part[at] = im[U(r)]
+        part[at + U(1)] = mm[U(r)]
+        part[at + U(2)] = records[i + U(i1)] + i3 * records[i + U(i2)]
+        part[at + U(3)] = records[i + U(m1)] + m3 * records[i + U(m2)]
 
 
 @numba.njit(nogil=True, cache=True)
 def mark_beyond(
-    count: int, origin: Any, column: Any, limit: float, slot: Any, over: Any, bit: int
+    count: int, records: Any, width: int, place: int, limit: float, slot: Any, over: Any, bit: int
 ) -> int:
     """Note in each slot whether a figure is beyond its limit; return how many are."""
+    words = records.view(np.int64)
     many = 0
     for r in range(count):
-        s = slot[origin[r]]
+        s = slot[words[r * width + width - LANES + ACCOUNT_AT]]
         if s < 0:
             continue
-        if abs(column[r]) <= limit:
+        if abs(records[r * width + place]) <= limit:
             over[s] &= 255 - bit
         else:
             over[s] |= bit
@@ -141,7 +159,30 @@ def mark_beyond(
     return many
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
+@numba.njit(nogil=True, cache=True)
+def count_rows(start: Any, record: Any, out: Any) -> None:
+    """Write the row pointers of some records as they will lie one after another."""
+    for r in range(record.size):
+        out[r + 1] = out[r] + start[record[r] + 1] - start[record[r]]
+
+
+@numba.njit(nogil=True, cache=True)
+def gather_rows(
+    start: Any, code: Any, quantity: Any, level: Any, record: Any, out_start: Any, out_code: Any,
+    out_quantity: Any, out_level: Any,
+) -> None:  # fmt: skip
+    """Copy the rows of some records one after another."""
+    for r in range(record.size):
+        at = out_start[r]
+        for k in range(start[record[r]], start[record[r] + 1]):
+            out_code[at] = code[k]
+            out_quantity[at] = quantity[k]
+            out_level[at] = level[k]
+            at += 1
+    out_level[out_start[record.size]] = ACCOUNT
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
 def total_accounts(
     accounts: Any, first: int, last: int, head: Any, slot_pot: Any, part: Any, over: Any,
     limited: bool, cash_code: Any, cash_quantity: Any, code_pot: Any, per: Any, pot_usd: Any,

@@ -1,81 +1,100 @@
-"""Running a program over records of a live book, block by block, on one thread or several."""
+"""Running a program over records of a live book, chunk by chunk, on one thread or several."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._combine import run_steps
+from crossmargin.margin.fused._kernel import Shape, _aligned, record_kernel, record_width
 from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
-from crossmargin.margin.live._kernels import mark_beyond, patch_parts, total_accounts
-from crossmargin.margin.live._store import Store
+from crossmargin.margin.live._kernels import (
+    count_rows,
+    gather_rows,
+    mark_beyond,
+    patch_parts,
+    total_accounts,
+)
+from crossmargin.margin.live._store import Group, Store
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Records in work at a time: they stay in the second cache.
+BLOCK = 256
+#: Records or accounts that a thread takes at a time.
+CHUNK = 8_192
+#: Work below which threads cost more than they bring, in records.
+ALONE = 32_768
+
 #: What the kernel reads beside the table.
 _SMALL = ("layout", "lanes", "weight", "segment_terms", "tail", "flags", "mode", "nv")
 
-#: Records in a block: what the kernel writes stays in the second cache.
-BLOCK = 2048
-#: Work below which threads cost more than they bring, in records.
-ALONE = 16_384
+
+@functools.cache
+def _part_kernel(shape: Shape) -> Callable[..., int]:
+    """Return the compiled function that computes a run of records from rows to parts."""
+    kernel = record_kernel(shape)
+    width = record_width(shape.na)
+
+    @numba.njit(nogil=True)
+    def run(
+        first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, slot: Any,
+        tables: Any, columns: Any, im_steps: Any, mm_steps: Any, depth: int, limits: Any,
+        places: Any, group: int, part: Any, over: Any,
+    ) -> int:  # fmt: skip
+        rows = 0
+        for block in range(first, last, BLOCK):
+            rows = max(rows, start[min(block + BLOCK, last)] - start[block])
+        records = _aligned((rows + 1) * width)
+        stack = np.empty((depth, rows + 1))
+        im, mm = np.empty(rows + 1), np.empty(rows + 1)
+        beyond = 0
+        for block in range(first, last, BLOCK):
+            end = min(block + BLOCK, last)
+            count = kernel(block, end, start, code, quantity, level, tables, records)
+            op, column, number = im_steps
+            run_steps(op, column, number, columns, records, width, count, stack, im)
+            op, column, number = mm_steps
+            run_steps(op, column, number, columns, records, width, count, stack, mm)
+            patch_parts(count, records, width, columns, im, mm, slot, part)
+            for k in range(places.size):
+                beyond += mark_beyond(
+                    count, records, width, places[k], limits[k, group], slot, over, 1 << k
+                )
+        return beyond
+
+    return run
 
 
-@dataclass(slots=True)
-class _Scratch:
-    """What one worker writes to on its way."""
-
-    out: Floats
-    origin: NDArray[np.int32]
-    group: NDArray[np.int32]
-    stack: Floats
-    im: Floats
-    mm: Floats
-    changed: Ints
-    due: Ints
-
-
-def scratch_for(program: Program) -> _Scratch:
-    """Return room for one block."""
-    depth = max(program.combine.im.depth, program.combine.mm.depth)
-    return _Scratch(
-        out=np.empty((program.lanes.columns.shape[0] + 1, BLOCK + 1)),
-        origin=np.empty(BLOCK + 1, dtype=np.int32),
-        group=np.empty(BLOCK + 1, dtype=np.int32),
-        stack=np.empty((depth, BLOCK + 1)),
-        im=np.empty(BLOCK + 1),
-        mm=np.empty(BLOCK + 1),
-        changed=np.empty(BLOCK, dtype=np.int64),
-        due=np.empty(BLOCK, dtype=np.int64),
-    )
-
-
-def equity_per_unit(program: Program) -> tuple[Floats, Floats]:
-    """Return what a unit of each code adds to equity at both levels, by the side it is held on.
+def equity_per_unit(program: Program) -> Floats:
+    """Return what a unit of each code adds to equity, by the side it is held on.
 
     Returns
     -------
-    long, short : float64[C, 2]
-        ``q · long`` where q ≥ 0, else ``q · short``.
+    float64[C, 4]
+        At the initial and the maintenance level per unit long; then per unit short.
     """
     lanes = program.lanes
     width = LANES * lanes.vectors
     part = program.table[:, LANES * program.nv :]
-    out = np.zeros((2, part.shape[0], 2))
+    out = np.zeros((part.shape[0], 4))
     for level, column in enumerate((EQUITY_IM, EQUITY_MM)):
-        first, second, sign = lanes.columns[column - 1].tolist()
+        first, second, sign = lanes.columns[column].tolist()
         for lane, factor in ((first, 1.0), (second, float(sign))):
             if lane >= 0:
                 slope, side = lanes.shape[lane], lanes.shape[width + lane]
-                out[0, :, level] += factor * (slope + side) * part[:, lane]
-                out[1, :, level] += factor * (slope - side) * part[:, lane]
-    return out[0], out[1]
+                out[:, level] += factor * (slope + side) * part[:, lane]
+                out[:, 2 + level] += factor * (slope - side) * part[:, lane]
+    return out
 
 
 @dataclass(slots=True)
@@ -100,114 +119,109 @@ class Runner:
     """
 
     def __init__(self, program: Program, store: Store, standing: Standing) -> None:
-        self.program, self.store, self.standing = program, store, standing
-        self._kernel = program.kernel()
+        self.store, self.standing = store, standing
+        self._take(program)
+
+    def _take(self, program: Program) -> None:
+        self.program = program
+        self._kernel = _part_kernel(program.shape)
         self._tables = program.kernel_tables()
-        self._code_pot = program.layout.pot
-        self._per = np.concatenate(equity_per_unit(program), axis=1).reshape(-1)
+        self._follow_small(program)
 
     def follow(self, program: Program) -> None:
         """Take the same rules in another market."""
         old = self.program
-        self.program = program
         if any(getattr(old, name) is not getattr(program, name) for name in _SMALL):
-            self._kernel = program.kernel()
-            self._tables = program.kernel_tables()
-        else:
-            # Only rows and what a pot is worth differ.
-            self._tables = (program.table.reshape(-1), *self._tables[1:])
-        self._per = np.concatenate(equity_per_unit(program), axis=1).reshape(-1)
+            self._take(program)
+            return
+        # Only rows and what a pot is worth differ.
+        self.program = program
+        self._tables = (program.table.reshape(-1), *self._tables[1:])
+        self._follow_small(program)
 
-    def records(self, group: int, first: int, last: int, s: _Scratch) -> None:
-        """Compute records ``first:last`` of a group anew and put them in their slots."""
-        p, g = self.program, self.store.group(group)
-        count = self._kernel(
-            first, last, g.start, g.code, g.quantity, g.level, self._tables, s.out, s.origin,
-            s.group,
+    def _follow_small(self, program: Program) -> None:
+        combine, columns = program.combine, program.lanes.columns
+        steps = [(s.op, s.column, s.number) for s in (combine.im, combine.mm)]
+        limits = [limit for _, limit in program.limits.values()]
+        groups = program.layout.group_asset.size
+        self._args = (
+            self._tables, columns, *steps, max(combine.im.depth, combine.mm.depth),
+            np.array(limits).reshape(-1, groups),
+            np.array([columns[c, 0] for c, _ in program.limits.values()], dtype=np.int64),
         )  # fmt: skip
-        for steps, out in ((p.combine.im, s.im), (p.combine.mm, s.mm)):
-            run_steps(steps.op, steps.column, steps.number, s.out, count, s.stack, out)
-        part = self.store.part.reshape(-1)
-        patch_parts(count, s.origin, s.out, s.im, s.mm, g.slot, part)
-        for bit, (column, limits) in enumerate(p.limits.values()):
-            beyond = mark_beyond(
-                count, s.origin, s.out[column], float(limits[group]), g.slot, self.store.over,
-                1 << bit,
-            )  # fmt: skip
-            if beyond:
-                self.store.limited = True
+        self._per = equity_per_unit(program).reshape(-1)
 
-    def totals(
-        self, accounts: NDArray[np.int32], first: int, last: int, s: _Scratch
-    ) -> tuple[Ints, Ints]:
+    def records(self, group: int, first: int, last: int) -> None:
+        """Compute records ``first:last`` of a group anew and put them in their slots."""
+        self._run(self.store.group(group), group, first, last)
+
+    def _run(self, g: Group, group: int, first: int, last: int) -> None:
+        st = self.store
+        beyond = self._kernel(
+            first, last, g.start, g.code, g.quantity, g.level, g.slot, *self._args, group,
+            st.part.reshape(-1), st.over,
+        )  # fmt: skip
+        if beyond:
+            st.limited = True
+
+    def records_of(self, group: int, record: Ints) -> None:
+        """Compute some records of a group anew, wherever they lie."""
+        g = self.store.group(group)
+        start = np.zeros(record.size + 1, dtype=np.int64)
+        count_rows(g.start, record, start)
+        rows = int(start[-1])
+        some = Group(
+            start=start,
+            code=np.empty(rows, dtype=g.code.dtype),
+            quantity=np.empty(rows),
+            level=np.empty(rows + 1, dtype=np.uint8),
+            account=g.account,
+            slot=g.slot[record],
+            records=record.size,
+        )
+        gather_rows(g.start, g.code, g.quantity, g.level, record, some.start, some.code,
+                    some.quantity, some.level)  # fmt: skip
+        self._run(some, group, 0, record.size)
+
+    def totals(self, accounts: NDArray[np.int32], first: int, last: int) -> tuple[Ints, Ints]:
         """Sum the pots of some accounts anew.
 
         Returns
         -------
         changed, due : int64[...]
-            Accounts whose outcome changed, and those to be computed apart.
+            Accounts whose outcome changed, and those to be computed apart, coded.
         """
         st, p = self.store, self.program
+        changed, due = np.empty(last - first, np.int64), np.empty(last - first, np.int64)
         moved, waiting = total_accounts(
             accounts, first, last, st.head.reshape(-1), st.slot_pot, st.part.reshape(-1), st.over,
-            st.limited, st.cash_code, st.cash_quantity, self._code_pot, self._per, p.pot_usd,
-            self.standing.columns.reshape(-1), self.standing.state, st.asked(), s.changed, s.due,
+            st.limited, st.cash_code, st.cash_quantity, p.layout.pot, self._per, p.pot_usd,
+            self.standing.columns.reshape(-1), self.standing.state, st.asked(), changed, due,
         )  # fmt: skip
-        return s.changed[:moved].copy(), s.due[:waiting].copy()
+        return changed[:moved], due[:waiting]
 
-    def group_then_accounts(
-        self, group: int, first: int, last: int, s: _Scratch
-    ) -> tuple[Ints, Ints]:
+    def group_then_accounts(self, group: int, first: int, last: int) -> tuple[Ints, Ints]:
         """Compute records of the only group that changed, and its accounts at once."""
-        self.records(group, first, last, s)
-        return self.totals(self.store.group(group).account, first, last, s)
-
-
-Task = Callable[[_Scratch], tuple[Ints, Ints]] | Callable[[_Scratch], None]
+        self.records(group, first, last)
+        return self.totals(self.store.group(group).account, first, last)
 
 
 def run_tasks(
-    tasks: Sequence[Task],
-    scratch: Sequence[_Scratch],
-    pool: ThreadPoolExecutor | None,
-    work: int,
-) -> tuple[Ints, Ints]:
-    """Run tasks that do not depend on each other.
+    work: Callable[[int, int], Any], size: int, pool: ThreadPoolExecutor | None
+) -> list[Any]:
+    """Do work chunk by chunk, on several threads where there is much of it.
 
-    Parameters
-    ----------
-    tasks : sequence of callable
-        Each writes where no other does.
-    scratch : sequence of _Scratch
-        One for each worker.
-    pool : ThreadPoolExecutor, optional
-        Workers beside this thread.
-    work : int
-        Records and accounts in all: little of it is done here.
-
-    Returns
-    -------
-    changed, due : int64[...]
-        Of all tasks, rising, whichever thread found them.
+    Chunks write where no other does; the outcomes are in the order of chunks, whoever found them.
     """
-    if pool is None or work < ALONE:
-        found = [task(scratch[0]) for task in tasks]
-    else:
-        count = len(scratch)
+    chunks = [(at, min(at + CHUNK, size)) for at in range(0, size, CHUNK)]
+    if pool is None or size < ALONE:
+        return [work(first, last) for first, last in chunks]
+    return list(pool.map(lambda chunk: work(*chunk), chunks))
 
-        def some(worker: int) -> list[tuple[Ints, Ints] | None]:
-            return [task(scratch[worker]) for task in tasks[worker::count]]
 
-        found = [one for part in pool.map(some, range(count)) for one in part]
-    kept = [one for one in found if one is not None]
-    if not kept:
-        none = np.empty(0, dtype=np.int64)
-        return none, none
-    changed = np.concatenate([one[0] for one in kept])
-    due = np.concatenate([one[1] for one in kept])
+def joined(found: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    """Put what chunks found together, rising."""
+    none = [np.empty(0, dtype=np.int64)]
+    changed = np.concatenate([one[0] for one in found] or none)
+    due = np.concatenate([one[1] for one in found] or none)
     return np.sort(changed), np.sort(due)
-
-
-def blocks(size: int) -> list[tuple[int, int]]:
-    """Cut a range into blocks."""
-    return [(at, min(at + BLOCK, size)) for at in range(0, size, BLOCK)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.errors import CrossmarginError, MarginError
+from crossmargin.margin._faults import Faults
+from crossmargin.margin.fused._layout import COST
 from crossmargin.margin.fused._program import Program, _assemble
 from crossmargin.margin.fused._shapes import shape_of
+from crossmargin.margin.fused._units import Units
 from crossmargin.market import MarketView
 
 Bools = NDArray[np.bool_]
@@ -32,6 +36,10 @@ class Change:
     cash: Bools
     pots: Bools
 
+    def __or__(self, other: Change) -> Change:
+        """Return what either touches."""
+        return Change(self.groups | other.groups, self.cash | other.cash, self.pots | other.pots)
+
     @property
     def any(self) -> bool:
         """Whether anything differs."""
@@ -49,7 +57,34 @@ def in_market(program: Program, view: MarketView) -> Program:
         The market; aligned with the program's registry.
     """
     shaped = [shape_of(spec) for spec in program.ruleset.data.components]
-    return _assemble(program.layout, shaped, program.units.in_market(view), program.bad)
+    units, layout = program.units, program.layout
+    faults = Faults(units.codes.size)
+    frame = replace(units.frame, view=view, faults=faults)
+    missing = np.setdiff1d(np.flatnonzero(layout.what != COST), units.codes)
+    unknown = MarginError("it cannot be valued", code="MRG-031")
+    bad: dict[int, CrossmarginError] = {
+        code: program.bad.get(code, unknown) for code in missing.tolist()
+    }
+    with np.errstate(all="ignore"):
+        return _assemble(layout, shaped, Units(units.codes, frame, units.entry), bad, faults)
+
+
+def same_codes(one: Program, other: Program) -> bool:
+    """Whether holdings laid out for one program are laid out for the other."""
+    return all(
+        np.array_equal(getattr(one.layout, name), getattr(other.layout, name))
+        for name in ("what", "item", "of_cost")
+    ) and joined_costs(other)
+
+
+def joined_costs(program: Program) -> bool:
+    """Whether costs that stand in the rows of balances are still worth what these are."""
+    layout = program.layout
+    for code in np.flatnonzero(layout.what == COST).tolist():
+        at = int(layout.of_cost[layout.item[code]])
+        if at != code and not np.array_equal(program.table[code], program.table[at]):
+            return False
+    return True
 
 
 def everything(program: Program) -> Change:
@@ -58,6 +93,15 @@ def everything(program: Program) -> Change:
         program.in_group.copy(),
         np.ones(program.layout.size, dtype=bool),
         np.ones(program.pot_usd.size, dtype=bool),
+    )
+
+
+def nothing(program: Program) -> Change:
+    """Return a change that touches nothing."""
+    return Change(
+        np.zeros(program.in_group.size, dtype=bool),
+        np.zeros(program.layout.size, dtype=bool),
+        np.zeros(program.pot_usd.size, dtype=bool),
     )
 
 

@@ -362,7 +362,7 @@ def _with_room(values: NDArray[Any]) -> NDArray[Any]:
     return out
 
 
-def _rows_of_runs(first: Ints, count: NDArray[Any]) -> tuple[Ints, Ints]:
+def _rows_of_runs(first: NDArray[Any], count: NDArray[Any]) -> tuple[Ints, Ints]:
     """Return the entries of some runs, one run after another, and the length of each."""
     many = count.astype(np.int64)
     ends = np.cumsum(many)

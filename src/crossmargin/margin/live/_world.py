@@ -91,9 +91,9 @@ class World:
         self._vols[underlying] = self._vols.get(underlying, 1.0) * factor
         self._scaled = None
 
-    def ratio(self) -> Floats:
-        """Price of each asset of the registry over its price in the snapshot."""
-        names = self._registry.assets
+    def ratio(self, assets: int) -> Floats:
+        """Price of each of the registry's first assets over its price in the snapshot."""
+        names = self._registry.assets[:assets]
         return np.array(
             [
                 self._prices[name] / self._base.assets[name].price_usd
@@ -114,10 +114,10 @@ class World:
             Of the registry.
         """
         if self._prices:
-            view = view.shocked(self.ratio(), terms)
+            view = view.shocked(self.ratio(view.asset_usd.size), terms)
         if self._vols:
             if self._scaled is None:
-                names = self._registry.assets
+                names = self._registry.assets[: view.asset_usd.size]
                 factor = np.array([self._vols.get(name, 1.0) for name in names])[terms.underlying]
                 option = terms.kind == KIND_CODE["option"]
                 self._scaled = np.where(option, view.vol * factor, view.vol)
