@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
-from crossmargin.margin._charges import settlement_rule
 from crossmargin.margin._option_charges import basis_share
-from crossmargin.margin._scan import _stress_bounds
+from crossmargin.margin._scan import _stress_bounds, settlement_rule
 from crossmargin.margin.components import (
     BasisContingency,
     CollateralConfidence,
@@ -279,7 +278,7 @@ class DirectRows:
         """Profit of one unit entered at nothing, or the value of spot, in settlement assets."""
         price = view.price_fixed[self._item] + view.price_variable[self._item]
         with np.errstate(divide="ignore"):
-            return np.where(self._inverse, -self._unit / price, self._unit * price)
+            return np.asarray(np.where(self._inverse, -self._unit / price, self._unit * price))
 
     def _notional(self, spec: RateMargin, view: MarketView) -> Floats:
         """Notional of one unit in its settlement asset (``_formula._contract_values``)."""
