@@ -63,18 +63,25 @@ def gross(book: CompactBook, snapshot: Snapshot) -> np.ndarray:
     return out + np.bincount(owner, weights=owned, minlength=book.regular) + 1.0
 
 
-def assert_as_whole(live: LiveBook, snapshot: Snapshot, rules: str, *, within: float) -> None:
+def assert_as_whole(
+    live: LiveBook,
+    snapshot: Snapshot,
+    rules: str,
+    *,
+    within: float,
+    book: CompactBook | None = None,
+) -> None:
     """See that every account stands where computing its book afresh puts it."""
-    compact = live.book()
+    compact = live.book() if book is None else book
     ruleset = load_ruleset(rules)
     scale = gross(compact, snapshot)
     parts = [(0, compact.accounts(0, compact.regular))]
     if compact.rest is not None:
         parts.append((compact.regular, compact.rest))
         scale = np.concatenate([scale, np.full(compact.rest.size, 1e6)])
-    for first, book in parts:
-        whole = evaluate_book(book, snapshot, ruleset)
-        mine = slice(first, first + book.size)
+    for first, part in parts:
+        whole = evaluate_book(part, snapshot, ruleset)
+        mine = slice(first, first + part.size)
         scaled = scale[mine]
         for name in ("equity", "equity_im", "im", "mm"):
             ours, theirs = getattr(live, name)[mine], getattr(whole, name)

@@ -153,7 +153,7 @@ def units_for(
     assets = layout.item[layout.what == BALANCE]
     shared = SharedMarket(catalogue_of(registry, positions, assets), snapshot, ruleset)
     fine = [i for i in positions.tolist() if i not in shared.refused]
-    # Balances take part in scenarios beside a contract that is still open, not beside an expired one.
+    # Balances take part in scenarios beside a contract that is open, not beside an expired one.
     expiry = registry.terms.expiry_ns
     fine.sort(key=lambda i: bool(0 < expiry[i] <= snapshot.moment_ns))
     first = Faults(codes.size)

@@ -280,7 +280,10 @@ class LiveBook:
         CrossmarginError
             When it lacks what no account can do without; the book stays in the old one.
         """
-        old, self._world = self._world, World(snapshot, self._registry)
+        return self._take_market(World(snapshot, self._registry))
+
+    def _take_market(self, world: World) -> Breaches:
+        old, self._world = self._world, world
         try:
             program = self._compiled()
         except CrossmarginError:
@@ -303,7 +306,7 @@ class LiveBook:
         MarketDataError
             ``MKT-006`` for a moment before the market's own.
         """
-        return self.market(self._world.snapshot().at(moment_ns))
+        return self._take_market(self._world.at(moment_ns))
 
     # ---- accounts ----------------------------------------------------------------------
 
@@ -378,6 +381,7 @@ class LiveBook:
 
     def _compiled(self) -> Program | None:
         """Compile the rule-set in the market as it is; None, with a reason, where it cannot be."""
+        self._world.rebase()
         try:
             program = compile_program(
                 self._registry, self._world.snapshot(), self._rules, self._items, self._assets

@@ -39,8 +39,12 @@ class World:
 
     def __init__(self, snapshot: Snapshot, registry: Registry) -> None:
         self._registry = registry
-        self._base = replace(snapshot, trust=None)
-        self._moved = MovedMarket(self._base, registry)
+        self._start(replace(snapshot, trust=None))
+        self._shown: dict[str, float] = {}
+
+    def _start(self, base: Snapshot) -> None:
+        self._base = base
+        self._moved = MovedMarket(base, self._registry)
         self._prices: dict[str, float] = {}
         self._vols: dict[str, float] = {}
         self._scaled: Floats | None = None
@@ -48,7 +52,25 @@ class World:
     @property
     def prices_usd(self) -> dict[str, float]:
         """Assets that have moved since the snapshot, with their prices."""
-        return dict(self._prices)
+        return self._shown | self._prices
+
+    def rebase(self) -> None:
+        """Count moves from here on: the market stays what it is."""
+        shown = self.prices_usd
+        self._start(self.snapshot())
+        self._shown = shown
+
+    def at(self, moment_ns: int) -> World:
+        """Return the same prices and volatilities at a later moment.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-006`` for a moment before the snapshot.
+        """
+        out = World(self.snapshot().at(moment_ns), self._registry)
+        out._shown = self.prices_usd
+        return out
 
     def set_prices(self, prices_usd: Mapping[str, float]) -> None:
         """Set prices of some assets.

@@ -75,7 +75,7 @@ def test_time_passes_and_contracts_expire(name):
 
 
 def test_breaches_are_those_of_the_columns():
-    live, book, snapshot = live_book("derive-pm2", 400)
+    live, _book, snapshot = live_book("derive-pm2", 400)
     before = live.below.copy(), live.short.copy()
     seen = {"fallen": 0, "recovered": 0, "short": 0, "covered": 0}
     for factor in (0.9, 0.75, 1.0, 1.25, 1.5, 1.0):
@@ -97,7 +97,7 @@ def test_no_bit_depends_on_threads(monkeypatch):
 
     monkeypatch.setattr(_records, "ALONE", 0)
     monkeypatch.setattr(_records, "CHUNK", 7)
-    one, book, snapshot = live_book("deribit-pm-cross", 120)
+    one, _book, snapshot = live_book("deribit-pm-cross", 120)
     with live_book("deribit-pm-cross", 120, threads=3)[0] as three:
         for asset, factor in (("BTC", 0.8), ("USDC", 0.99), ("ETH", 1.3)):
             found = [x.tick({asset: price(snapshot, asset) * factor}) for x in (one, three)]
@@ -121,7 +121,7 @@ def test_a_tick_visits_those_who_hold_the_coin():
 
 
 def test_skipped_accounts_are_settled_later():
-    live, book, snapshot = live_book("derive-pm2", 100)
+    live, _book, snapshot = live_book("derive-pm2", 100)
     other, _, _ = live_book("derive-pm2", 100)
     stale = live.equity.copy()
     live.advance({"BTC": price(snapshot, "BTC") * 0.9})
@@ -215,6 +215,7 @@ def with_rest(book: CompactBook) -> CompactBook:
     """Add accounts that narrow columns do not hold: a resting order, a pool of its own."""
     perpetual = "BTC_USDC-PERPETUAL"
     cash = BalanceEntry(asset="USDC", amount=50_000)
+    leg = OrderLeg(instrument=perpetual, quantity=-2.0, price=90_000.0)
     held = PositionEntry(instrument=perpetual, quantity=1.0, entry_price="mark")
     ordered = AccountFile(
         format="crossmargin-account/1",
@@ -342,7 +343,7 @@ def test_contracts_nobody_held():
     ],
 )
 def test_what_is_refused_changes_nothing(bad):
-    live, book, snapshot = live_book("derive-pm2", 10)
+    live, _book, snapshot = live_book("derive-pm2", 10)
     columns = live.equity.copy()
     with pytest.raises(CrossmarginError):
         bad(live)

@@ -62,7 +62,7 @@ def test_rows_at_other_prices_are_those_of_compiling_there(name):
 @pytest.mark.parametrize("name", FUSED)
 def test_what_a_price_does_not_touch_keeps_its_row(name):
     """Codes are found by what they depend on; here every row is computed and compared."""
-    registry, snapshot, program, compiled = programs(name, 60)
+    registry, snapshot, program, _compiled = programs(name, 60)
     for asset in [a for a in registry.assets if a in snapshot.assets]:
         touched = np.zeros(program.layout.size, dtype=bool)
         touched[Dependence(program).codes([registry.asset(asset)])] = True
@@ -84,7 +84,7 @@ def test_what_a_price_does_not_touch_keeps_its_row(name):
 
 @pytest.mark.parametrize("name", FUSED)
 def test_rows_at_other_volatilities(name):
-    registry, snapshot, program, compiled = programs(name, 60)
+    registry, snapshot, program, _compiled = programs(name, 60)
     rows = DirectRows(program, Dependence(program).codes([registry.asset("BTC")]))
     world = World(snapshot, registry)
     world.set_prices({"BTC": snapshot.assets["BTC"].price_usd * 1.05})
@@ -95,7 +95,7 @@ def test_rows_at_other_volatilities(name):
 
 
 def test_both_coins_at_once():
-    registry, snapshot, program, compiled = programs("deribit-pm-cross", 60)
+    registry, snapshot, program, _compiled = programs("deribit-pm-cross", 60)
     assets = [registry.asset("BTC"), registry.asset("ETH")]
     rows = DirectRows(program, Dependence(program).codes(assets))
     world = World(snapshot, registry)
@@ -107,7 +107,7 @@ def test_both_coins_at_once():
 
 def test_a_lost_peg_reaches_every_group():
     """Derive's peg factor multiplies what every group needs, and comes from one price."""
-    registry, snapshot, program, compiled = programs("derive-pm2", 60)
+    registry, snapshot, program, _compiled = programs("derive-pm2", 60)
     rows = DirectRows(program, Dependence(program).codes([registry.asset("USDC")]))
     world = World(snapshot, registry)
     world.set_prices({"USDC": 0.93})
