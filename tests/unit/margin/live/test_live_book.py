@@ -222,9 +222,7 @@ def with_rest(book: CompactBook) -> CompactBook:
         account="ordered",
         balances=[cash],
         positions=[held],
-        orders=[
-            OrderEntry(id="o", legs=[OrderLeg(instrument=perpetual, quantity=-2.0, price=9e4)])
-        ],
+        orders=[OrderEntry(id="o", legs=[leg])],
     )
     pooled = AccountFile(
         format="crossmargin-account/1",
