@@ -151,6 +151,9 @@ def units_for(
     assets = layout.item[layout.what == BALANCE]
     shared = SharedMarket(catalogue_of(registry, positions, assets), snapshot, ruleset)
     fine = [i for i in positions.tolist() if i not in shared.refused]
+    # Balances take part in scenarios beside a contract that is open, not beside an expired one.
+    expiry = registry.terms.expiry_ns
+    fine.sort(key=lambda i: bool(0 < expiry[i] <= snapshot.moment_ns))
     first = Faults(codes.size)
     with np.errstate(all="ignore"):
         carrier = fine[0] if fine else int(positions[0])

@@ -1,0 +1,482 @@
+"""The live book: a large book in a market that moves, kept up to date by what changes.
+
+A price, a volatility, the time, a fill or a deposit touches some rows of the program's table or
+some rows of one account. Only the records (one group of one account) that hold such a row are
+computed anew, by the kernel that computes the whole book; the pots of their accounts are then
+summed anew from all their records, so that nothing drifts.
+
+Source: house; underlying-major copies and old parts kept as in the prototypes behind the project's
+targets (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.book import CompactBook
+from crossmargin.errors import CrossmarginError, InputError
+from crossmargin.margin.at_scale import evaluate_compact
+from crossmargin.margin.fused._holdings import holdings_of
+from crossmargin.margin.fused._program import Program, compile_program
+from crossmargin.margin.fused._shapes import NotFusable
+from crossmargin.margin.live._accounts import Accounts, Holding
+from crossmargin.margin.live._apart import Apart, bits_of
+from crossmargin.margin.live._breaches import Breaches, breaches, coded
+from crossmargin.margin.live._engine import Engine, Found
+from crossmargin.margin.live._kernels import APART, BELOW_IM, BELOW_MM, BITS, FAILED, OUTCOME, OVER
+from crossmargin.margin.live._records import Standing
+from crossmargin.margin.live._refresh import same_codes
+from crossmargin.margin.live._world import World
+from crossmargin.margin.ruleset import Ruleset
+from crossmargin.market import Snapshot
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+_NONE = np.empty(0, dtype=np.int64)
+
+
+class LiveBook:
+    """A large book in a moving market.
+
+    Parameters
+    ----------
+    book : CompactBook
+        Accounts. Positions without an entry price are taken as entered at the mark of `snapshot`,
+        and have a profit from then on.
+    snapshot : Snapshot
+        Where the market begins. Verdicts on its prices (protect mode) are left behind: whoever
+        feeds prices has judged them.
+    ruleset : Ruleset
+        The rules.
+    threads : int
+        Threads for large events; no bit of the outcome depends on it.
+    also : collection of str
+        Names of contracts that nobody holds yet and that may be traded; what is not named here is
+        taken in when it is first traded, which lays the whole book out anew.
+
+    Attributes
+    ----------
+    reason : str
+        Why the book is not incremental (`incremental`); empty where it is.
+    engine : Engine or None
+        The program, rows and records of an incremental book.
+
+    Notes
+    -----
+    Accounts that are not regular (``book.rest``), that hold an expired contract, or whose figure is
+    beyond the limit of a component, are computed by the reference engine at each event that
+    touches them; they cost as much there as they do in a batch.
+    """
+
+    def __init__(
+        self,
+        book: CompactBook,
+        snapshot: Snapshot,
+        ruleset: Ruleset,
+        *,
+        threads: int = 1,
+        also: Collection[str] = (),
+    ) -> None:
+        self._rules, self._registry = ruleset, book.registry
+        self._threads = max(1, threads)
+        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._world = World(snapshot, book.registry)
+        self._items = np.union1d(
+            book.instruments_used(), [book.registry.resolve(name) for name in also]
+        ).astype(np.int64)
+        self._assets = book.assets_used()
+        self._standing = Standing(
+            np.full((book.size, 5), np.nan), np.zeros(book.size, dtype=np.uint8)
+        )
+        self._reasons: dict[int, CrossmarginError] = {}
+        self.reason = ""
+        self.engine: Engine | None = None
+        # Names of what has moved since accounts apart were last computed; "*" for everything.
+        self._news: set[str] = set()
+        program = self._compiled()
+        mark = _marks(book, snapshot, ruleset) if program is None else program.mark
+        self._accounts = Accounts(book, mark)
+        self._apart = Apart(self._accounts, ruleset)
+        self._lay_out(program)
+
+    # ---- what is there -----------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Number of accounts."""
+        return int(self._standing.state.size)
+
+    @property
+    def incremental(self) -> bool:
+        """Whether only what an event touches is computed anew."""
+        return self.engine is not None
+
+    @property
+    def program(self) -> Program | None:
+        """The rule-set compiled in the market as it is; None where it cannot be."""
+        return None if self.engine is None else self.engine.program
+
+    @property
+    def equity(self) -> Floats:
+        """Equity at the maintenance level by account, US dollars; NaN where it failed."""
+        return self._column(0)
+
+    @property
+    def equity_im(self) -> Floats:
+        """Equity at the initial level by account, US dollars."""
+        return self._column(1)
+
+    @property
+    def im(self) -> Floats:
+        """Initial requirement by account, US dollars."""
+        return self._column(2)
+
+    @property
+    def mm(self) -> Floats:
+        """Maintenance requirement by account, US dollars."""
+        return self._column(3)
+
+    @property
+    def health(self) -> Floats:
+        """Smallest equity / MM over the pots of each account."""
+        return self._column(4)
+
+    def _column(self, number: int) -> Floats:
+        out = self._standing.columns[:, number]
+        out.flags.writeable = False
+        return out
+
+    @property
+    def below(self) -> Flags:
+        """Accounts below maintenance margin in one of their pots."""
+        return np.asarray((self._standing.state & BELOW_MM) != 0)
+
+    @property
+    def short(self) -> Flags:
+        """Accounts below initial margin in one of their pots."""
+        return np.asarray((self._standing.state & BELOW_IM) != 0)
+
+    @property
+    def failed(self) -> Flags:
+        """Accounts that cannot be computed; :meth:`reason_of` says why."""
+        return np.asarray((self._standing.state & FAILED) != 0)
+
+    @property
+    def apart(self) -> Ints:
+        """Accounts that the reference engine computes."""
+        return np.flatnonzero(self._standing.state & (APART | OVER))
+
+    @property
+    def prices_usd(self) -> dict[str, float]:
+        """Assets that have moved since the market was taken, with their prices."""
+        return self._world.prices_usd
+
+    @property
+    def nbytes(self) -> dict[str, int]:
+        """Bytes: ``rows`` and ``cash`` (what is held), ``parts`` and ``totals`` (caches)."""
+        out = {} if self.engine is None else self.engine.store.nbytes()
+        return {**out, "totals": self._standing.columns.nbytes + self._standing.state.nbytes}
+
+    def snapshot(self) -> Snapshot:
+        """Return the market as it is now."""
+        return self._world.snapshot()
+
+    def book(self) -> CompactBook:
+        """Return the accounts as they are now, entry prices written out."""
+        return self._accounts.whole()
+
+    def holding(self, account: int) -> Holding:
+        """Return a copy of what a regular account holds."""
+        return self._accounts.holding(account)
+
+    def reason_of(self, account: int) -> CrossmarginError | None:
+        """Return why an account cannot be computed; None where it can."""
+        if not self._standing.state[account] & FAILED:
+            return None
+        if account not in self._reasons:
+            found = self._apart.evaluate(np.array([account]), self._world.snapshot())
+            self._reasons[account] = found.failures.get(0) or InputError(
+                "the account holds a number that is not finite",
+                code="INP-081",
+                account=self._accounts.base.name(account),
+                hint="mend its quantities, entry prices and balances",
+            )
+        return self._reasons[account]
+
+    # ---- the market --------------------------------------------------------------------
+
+    def tick(self, prices_usd: Mapping[str, float]) -> Breaches:
+        """Take new prices of some assets.
+
+        Parameters
+        ----------
+        prices_usd : mapping of str to float
+            US dollars; forwards, futures, perpetuals and spot of an asset move in proportion,
+            volatilities stay with their strikes.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-001``, ``MKT-009``; nothing has changed then.
+        """
+        self.advance(prices_usd)
+        return self.settle()
+
+    def vol(self, underlying: str, factor: float) -> Breaches:
+        """Multiply the volatilities of an underlying's options.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-115`` for a factor that is not positive.
+        """
+        self._world.scale_vols(underlying, factor)
+        self._follow([underlying])
+        return self.settle()
+
+    def advance(self, prices_usd: Mapping[str, float]) -> None:
+        """Take new prices, and compute no account yet.
+
+        What accounts show is of before, until :meth:`settle` computes all that has changed, or
+        :meth:`revalue` some accounts: for callers that know which accounts can have crossed a
+        line.
+
+        Raises
+        ------
+        MarketDataError
+            As for :meth:`tick`.
+        """
+        self._world.set_prices(prices_usd)
+        self._follow(list(prices_usd))
+
+    def settle(self) -> Breaches:
+        """Compute every account that has changed since it was last computed."""
+        moved, self._news = self._news, set()
+        if self.engine is None:
+            return self._whole() if moved else self._say(_NONE, 0)
+        rest = self._apart.touched(moved)
+        return self._finish(self.engine.settle(), rest)
+
+    def revalue(self, accounts: Iterable[int]) -> Breaches:
+        """Compute some accounts in the market as it is."""
+        if self.engine is None:
+            return self.settle()
+        chosen = np.unique(np.fromiter(accounts, dtype=np.int64))
+        regular = self._accounts.regular
+        found = self.engine.revalue(chosen[chosen < regular])
+        return self._finish(found, chosen[chosen >= regular])
+
+    def market(self, snapshot: Snapshot) -> Breaches:
+        """Take another market.
+
+        Raises
+        ------
+        CrossmarginError
+            When it lacks what no account can do without; the book stays in the old one.
+        """
+        return self._take_market(World(snapshot, self._registry))
+
+    def _take_market(self, world: World) -> Breaches:
+        old, self._world = self._world, world
+        try:
+            program = self._compiled()
+        except CrossmarginError:
+            self._world = old
+            raise
+        self._news = {"*"}
+        engine = self.engine
+        if program is not None and engine is not None and same_codes(engine.program, program):
+            engine.take(program)
+            return self.settle()
+        before = coded(np.arange(self.size), self._standing.state)
+        self._lay_out(program)
+        return self._say(before, self.size)
+
+    def at(self, moment_ns: int) -> Breaches:
+        """Let time pass: the same prices and volatilities at a later moment.
+
+        Raises
+        ------
+        MarketDataError
+            ``MKT-006`` for a moment before the market's own.
+        """
+        return self._take_market(self._world.at(moment_ns))
+
+    # ---- accounts ----------------------------------------------------------------------
+
+    def deposit(self, account: int, asset: str, amount: float) -> Breaches:
+        """Add to a balance of an account; a negative amount leaves it.
+
+        Raises
+        ------
+        InputError
+            ``INP-080`` for an account that cannot be edited, ``INP-081`` for an amount that is
+            not finite.
+        """
+        _require_finite(amount, "amount")
+        held = self._accounts.holding(account)
+        held.pay(self._registry.asset(asset), amount)
+        return self._put(account, held)
+
+    def fill(self, account: int, instrument: str, quantity: float, price: float) -> Breaches:
+        """Trade for an account.
+
+        Opening and increasing a future or perpetual averages its entry (harmonically where it is
+        inverse); what is closed is realised into the balance of the settlement asset; the premium
+        of options and the price of spot leave that balance. There is no fee.
+
+        Parameters
+        ----------
+        account : int
+            A regular account.
+        instrument : str
+            Its name.
+        quantity : float
+            > 0 buys.
+        price : float
+            In the unit of the mark: coins for inverse options, else the quote currency.
+
+        Raises
+        ------
+        InputError
+            ``INP-080`` for an account that cannot be edited, ``INP-081`` for numbers that are
+            none.
+        """
+        _require_finite(quantity, "quantity")
+        _require_finite(price, "price")
+        held = self._accounts.holding(account)
+        index = self._registry.resolve(instrument)
+        if price < 0.0 or (price == 0.0 and self._registry[index].kind != "option"):
+            raise InputError(
+                f"{price:g} is no price of {instrument}", code="INP-081", field="price"
+            )
+        held.fill(index, quantity, price, self._registry.terms)
+        return self._put(account, held)
+
+    def close(self) -> None:
+        """Give the threads back."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __enter__(self) -> LiveBook:
+        """Return the book itself; its threads end with the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the threads back."""
+        self.close()
+
+    # ---- inside ------------------------------------------------------------------------
+
+    def _compiled(self) -> Program | None:
+        """Compile the rule-set in the market as it is; None, with a reason, where it cannot be."""
+        self._world.rebase()
+        try:
+            program = compile_program(
+                self._registry, self._world.snapshot(), self._rules, self._items, self._assets
+            )
+        except NotFusable as why:
+            self.reason = str(why)
+            return None
+        self.reason = ""
+        self._first_view, self._terms = program.units.frame.view, self._registry.terms
+        return program
+
+    def _lay_out(self, program: Program | None) -> None:
+        """Lay everything out and compute it."""
+        self._news = {"*"}
+        self._standing.state[:] &= OUTCOME
+        if program is None:
+            self.engine = None
+        else:
+            book = self._accounts.whole()
+            self.engine = Engine(book, program, self._standing, self._pool)
+            self._standing.state[book.regular :] |= APART
+        self.settle()
+
+    def _follow(self, names: Collection[str]) -> None:
+        """Follow the world to where its prices and volatilities are."""
+        self._news |= set(names)
+        if self.engine is None:
+            return
+        place = {name: k for k, name in enumerate(self._registry.assets)}
+        view = self._world.moved_view(self._first_view, self._terms)
+        if not self.engine.advance(view, [place[name] for name in names if name in place]):
+            self._lay_out(self._compiled())
+
+    def _finish(self, found: Found, rest: Ints) -> Breaches:
+        """Compute what stands apart, and say what changed."""
+        changed, due, visited = found
+        self._reasons.clear()
+        waiting = np.concatenate([due, coded(rest, self._standing.state)])
+        if waiting.size:
+            accounts = waiting >> BITS
+            result = self._apart.evaluate(accounts, self._world.snapshot())
+            columns = [result.equity, result.equity_im, result.im, result.mm, result.health]
+            self._write(accounts, np.stack(columns, axis=1))
+            for row, why in result.failures.items():
+                self._reasons[int(accounts[row])] = why
+            changed = np.sort(np.concatenate([changed, waiting]))
+        return self._say(changed, visited + rest.size)
+
+    def _say(self, changed: Ints, visited: int) -> Breaches:
+        return breaches(changed, self._standing.state, visited)
+
+    def _write(self, accounts: Ints, columns: Floats) -> None:
+        state = self._standing.state
+        self._standing.columns[accounts] = columns
+        state[accounts] = (state[accounts] & (255 - OUTCOME)) | bits_of(columns)
+
+    def _whole(self) -> Breaches:
+        """Compute the whole book, where nothing less can be done."""
+        everybody = np.arange(self.size)
+        before = coded(everybody, self._standing.state)
+        found = evaluate_compact(
+            self._accounts.whole(), self._world.snapshot(), self._rules, threads=self._threads
+        )
+        columns = [found.equity, found.equity_im, found.im, found.mm, found.health]
+        self._write(everybody, np.stack(columns, axis=1))
+        self._reasons = dict(found.failures)
+        return self._say(before, self.size)
+
+    def _put(self, account: int, holding: Holding) -> Breaches:
+        """Write an edited account down and compute it."""
+        self._accounts.put(account, holding)
+        if self.engine is None:
+            self._news.add("*")
+            return self.settle()
+        if not self.engine.knows(holding.positions, holding.balances):
+            # A contract or coin that nobody had held: codes are numbered anew.
+            self._items = np.union1d(self._items, list(holding.positions)).astype(np.int64)
+            self._assets = np.union1d(self._assets, list(holding.balances)).astype(np.int64)
+            before = coded(np.arange(self.size), self._standing.state)
+            self._lay_out(self._compiled())
+            return self._say(before, self.size)
+        rows = holdings_of(self._accounts.some([account]), self.engine.program)
+        return self._finish(self.engine.replace(account, rows), _NONE)
+
+
+def _require_finite(value: float, what: str) -> None:
+    if not np.isfinite(value):
+        raise InputError(f"{value} is no {what}", code="INP-081", field=what)
+
+
+def _marks(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset) -> Floats:
+    """Return the mark of every instrument, as the engine sees it; NaN where there is none."""
+    from crossmargin.margin.engine import at_index
+
+    view = snapshot.view(book.registry, [])
+    if ruleset.data.price_view == "index":
+        view = at_index(view, book.registry)
+    return view.price

@@ -1,0 +1,297 @@
+"""Any sequence of events leaves a live book where computing its accounts afresh puts it (B02)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.live_books import FUSED, assert_as_whole, at_market, made
+
+from crossmargin.book import CompactBook
+from crossmargin.margin import load_ruleset
+from crossmargin.margin.live import LiveBook
+from crossmargin.market import Snapshot
+from crossmargin.units import NS_PER_SECOND
+
+HOUR = 3_600 * NS_PER_SECOND
+ACCOUNTS = 12
+WITHIN = 1e-9
+COINS = ("BTC", "ETH", "USDC")
+
+
+class Books:
+    """What accounts hold, written down fill by fill in plain Python.
+
+    Entries are averaged over what was paid; what is closed is realised into the balance.
+    """
+
+    def __init__(self, book: CompactBook, mark: np.ndarray) -> None:
+        self.terms = book.registry.terms
+        self.positions = [{} for _ in range(book.regular)]
+        self.balances = [{} for _ in range(book.regular)]
+        for a in range(book.regular):
+            for k in range(book.position_start[a], book.position_start[a + 1]):
+                i = int(book.position_instrument[k])
+                entry = float(book.position_entry[k])
+                entry = float(mark[i]) if np.isnan(entry) else entry
+                self.positions[a][i] = [float(book.position_quantity[k]), entry]
+            for k in range(book.balance_start[a], book.balance_start[a + 1]):
+                asset = int(book.balance_asset[k])
+                self.balances[a][asset] = float(book.balance_amount[k])
+
+    def pay(self, account: int, asset: int, amount: float) -> None:
+        owned = self.balances[account]
+        owned[asset] = owned.get(asset, 0.0) + amount
+
+    def fill(self, account: int, item: int, quantity: float, price: float) -> None:
+        size, settle = float(self.terms.contract_size[item]), int(self.terms.settlement[item])
+        held = self.positions[account]
+        before, entry = held.get(item, [0.0, price])
+        after = before + quantity
+        if self.terms.kind[item] == 3:
+            self.pay(account, settle, -quantity * price * size)
+            entry = price
+        else:
+            inverse = bool(self.terms.inverse[item])
+
+            def worth(of: float, at: float) -> float:
+                """What a position is worth, or was paid: its profit is the difference."""
+                return -of * size / at if inverse else of * size * at
+
+            if before * quantity >= 0.0:
+                paid = worth(before, entry) + worth(quantity, price)
+                if after:
+                    entry = -after * size / paid if inverse else paid / (after * size)
+            else:
+                closed = -quantity if abs(quantity) <= abs(before) else before
+                gained = worth(closed, price) - worth(closed, entry)
+                self.pay(account, settle, gained)
+                entry = entry if abs(quantity) <= abs(before) else price
+        held[item] = [after, entry]
+        if after == 0.0:
+            del held[item]
+
+    def compact(self, book: CompactBook) -> CompactBook:
+        rows = [
+            (a, i, *self.positions[a][i])
+            for a in range(book.regular)
+            for i in sorted(self.positions[a])
+        ]
+        cash = [
+            (a, i, x) for a in range(book.regular) for i, x in self.balances[a].items() if x != 0.0
+        ]
+
+        def start(column) -> np.ndarray:
+            counts = np.bincount([row[0] for row in column], minlength=book.regular)
+            return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+        return replace(
+            book,
+            position_start=start(rows),
+            position_instrument=np.array([r[1] for r in rows], dtype=np.uint16),
+            position_quantity=np.array([r[2] for r in rows], dtype=np.float64),
+            position_entry=np.array([r[3] for r in rows], dtype=np.float64),
+            balance_start=start(cash),
+            balance_asset=np.array([r[1] for r in cash], dtype=np.uint16),
+            balance_amount=np.array([r[2] for r in cash], dtype=np.float64),
+        )
+
+
+class Session:
+    """A live book, and the same facts kept apart from it."""
+
+    def __init__(self, name: str, accounts: int, seed: int, instruments: int = 60) -> None:
+        self.name = name
+        self.book, self.start = made(name, accounts, seed=seed, instruments=instruments)
+        self.market: Snapshot = self.start
+        self.prices: dict[str, float] = {}
+        self.vols: dict[str, float] = {}
+        self.registry = self.book.registry
+        mark = self.start.view(self.registry).price
+        self.books = Books(self.book, mark)
+        self.live = LiveBook(self.book, self.start, load_ruleset(name))
+
+    def now(self) -> Snapshot:
+        return at_market(self.market, self.registry, self.prices, self.vols)
+
+    def tick(self, coins: dict[str, float]) -> None:
+        prices = {c: self.start.assets[c].price_usd * f for c, f in coins.items()}
+        self.prices |= prices
+        self.live.tick(prices)
+
+    def vol(self, coin: str, factor: float) -> None:
+        # Kept between a third and three times where they began.
+        was = self.vols.get(coin, 1.0)
+        factor = factor if 1 / 3 < was * factor < 3 else 1.0 / was
+        self.vols[coin] = was * factor
+        self.live.vol(coin, factor)
+
+    def fill(self, account: int, item: int, quantity: float, factor: float) -> None:
+        contract = self.registry[item]
+        price = self.start.assets[contract.underlying].price_usd * factor
+        if contract.kind == "option":
+            price = 0.03 * factor if contract.inverse else price * 0.03
+        if contract.inverse and contract.kind != "option":
+            quantity = round(quantity * price)
+        self.books.fill(account, item, quantity, price)
+        self.live.fill(account, contract.id, quantity, price)
+
+    def close(self, account: int, which: int) -> None:
+        held = sorted(self.books.positions[account])
+        if held:
+            item = held[which % len(held)]
+            quantity = -self.books.positions[account][item][0]
+            price = self.start.assets[self.registry[item].underlying].price_usd
+            price = 0.01 if self.registry[item].kind == "option" else price
+            self.books.fill(account, item, quantity, price)
+            self.live.fill(account, self.registry[item].id, quantity, price)
+
+    def deposit(self, account: int, coin: str, dollars: float) -> None:
+        asset = self.registry.asset(coin)
+        amount = round(dollars / self.start.assets[coin].price_usd, 6)
+        self.books.pay(account, asset, amount)
+        self.live.deposit(account, coin, amount)
+
+    def wait(self, hours: int) -> None:
+        moment = self.live.snapshot().moment_ns + hours * HOUR
+        # Never inside the half hour in which a settlement is averaged.
+        while any(
+            0 < i.expiry_ns - moment < HOUR for i in self.registry if i.kind in ("option", "future")
+        ):
+            moment += HOUR
+        self.market = replace(self.market, valued_at_ns=moment)
+        self.live.at(moment)
+
+    def compare(self) -> None:
+        ours, theirs = self.live.book(), self.books.compact(self.book)
+        np.testing.assert_array_equal(ours.position_instrument, theirs.position_instrument)
+        np.testing.assert_allclose(
+            ours.position_quantity, theirs.position_quantity, rtol=1e-9, atol=1e-9
+        )
+        np.testing.assert_allclose(ours.position_entry, theirs.position_entry, rtol=1e-7)
+        assert_as_whole(self.live, self.now(), self.name, within=WITHIN, book=theirs)
+
+
+class LiveMachine(RuleBasedStateMachine):
+    """Events in any order; every account is compared after each."""
+
+    session: Session
+    rules_name = "derive-pm2"
+
+    @initialize(seed=st.integers(0, 5))
+    def begin(self, seed: int) -> None:
+        self.session = Session(self.rules_name, ACCOUNTS, seed, instruments=30)
+
+    @rule(
+        coins=st.dictionaries(st.sampled_from(COINS), st.floats(0.5, 1.8), min_size=1, max_size=3)
+    )
+    def tick(self, coins: dict[str, float]) -> None:
+        if "USDC" in coins:
+            coins = coins | {"USDC": 0.9 + 0.1 * coins["USDC"]}
+        self.session.tick(coins)
+
+    @rule(coin=st.sampled_from(("BTC", "ETH")), factor=st.floats(0.7, 1.5))
+    def vol(self, coin: str, factor: float) -> None:
+        self.session.vol(coin, factor)
+
+    @rule(
+        account=st.integers(0, ACCOUNTS - 1),
+        item=st.integers(0, 10_000),
+        quantity=st.floats(-20, 20).map(lambda q: round(q, 2)).filter(bool),
+        factor=st.floats(0.8, 1.25),
+    )
+    def fill(self, account: int, item: int, quantity: float, factor: float) -> None:
+        s = self.session
+        open_ = [
+            k
+            for k, i in enumerate(s.registry)
+            if i.kind == "perpetual" or i.expiry_ns > s.live.snapshot().moment_ns
+        ]
+        s.fill(account, open_[item % len(open_)], quantity, factor)
+
+    @rule(account=st.integers(0, ACCOUNTS - 1), which=st.integers(0, 100))
+    def close(self, account: int, which: int) -> None:
+        self.session.close(account, which)
+
+    @rule(
+        account=st.integers(0, ACCOUNTS - 1),
+        coin=st.sampled_from(COINS),
+        dollars=st.floats(-50_000, 50_000),
+    )
+    def deposit(self, account: int, coin: str, dollars: float) -> None:
+        self.session.deposit(account, coin, dollars)
+
+    @precondition(lambda self: self.session.live.snapshot().moment_ns
+                  < self.session.start.as_of_ns + 40 * 24 * HOUR)  # fmt: skip
+    @rule(hours=st.integers(1, 200))
+    def wait(self, hours: int) -> None:
+        self.session.wait(hours)
+
+    @rule(accounts=st.lists(st.integers(0, ACCOUNTS - 1), max_size=4), factor=st.floats(0.7, 1.4))
+    def look_at_some_first(self, accounts: list[int], factor: float) -> None:
+        s = self.session
+        price = s.start.assets["BTC"].price_usd * factor
+        s.prices["BTC"] = price
+        s.live.advance({"BTC": price})
+        s.live.revalue(accounts)
+        s.live.settle()
+
+    @invariant()
+    def as_computed_afresh(self) -> None:
+        if hasattr(self, "session"):
+            self.session.compare()
+
+
+class CrossMachine(LiveMachine):
+    rules_name = "deribit-pm-cross"
+
+
+class PotsMachine(LiveMachine):
+    rules_name = "deribit-pm"
+
+
+_SETTINGS = settings(
+    max_examples=10,
+    stateful_step_count=15,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+TestDerive = LiveMachine.TestCase
+TestDerive.settings = _SETTINGS
+TestCross = CrossMachine.TestCase
+TestCross.settings = _SETTINGS
+TestPots = PotsMachine.TestCase
+TestPots.settings = _SETTINGS
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_a_thousand_events(name):
+    """Requirements B02: after 1,000 random events, incremental = full recompute to 1e-9."""
+    rng = np.random.default_rng(20)
+    s = Session(name, 30, seed=8)
+    open_ = [k for k, i in enumerate(s.registry) if i.kind == "perpetual" or i.kind == "option"]
+    for event in range(1_000):
+        kind = rng.choice(6, p=[0.4, 0.05, 0.3, 0.1, 0.14, 0.01])
+        account = int(rng.integers(30))
+        coin = COINS[int(rng.integers(3))]
+        if kind == 0:
+            s.tick(
+                {coin: 1.0 + 0.3 * float(rng.uniform(-1, 1)) * (1.0 if coin != "USDC" else 0.05)}
+            )
+        elif kind == 1:
+            s.vol(("BTC", "ETH")[event % 2], float(rng.uniform(0.8, 1.25)))
+        elif kind == 2:
+            item = int(rng.choice(open_))
+            s.fill(account, item, float(np.round(rng.normal(), 2)) or 1.0, rng.uniform(0.9, 1.1))
+        elif kind == 3:
+            s.close(account, int(rng.integers(100)))
+        elif kind == 4:
+            s.deposit(account, coin, float(rng.normal() * 2e4))
+        elif s.live.snapshot().moment_ns < s.start.as_of_ns + 9 * 24 * HOUR:
+            s.wait(int(rng.integers(1, 20)))
+        if event % 100 == 99:
+            s.compare()
