@@ -1,0 +1,1 @@
+"""A large book between two ticks."""
