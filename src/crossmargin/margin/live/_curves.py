@@ -151,10 +151,12 @@ def delta_slopes(
         lo[i], hi[i] = (least, most) if rising else (most, least)
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def steepness(
-    options: Options, deviation: Floats, low: float, high: float, spread: Floats
-) -> Floats:
-    """Bound dvalue/ds, s the volatility times the root of time, of every curve over a box.
+    forward: float, strike: float, unit: float, growth: float, low: float, high: float,
+    least: float, most: float,
+) -> float:  # fmt: skip
+    """Bound dvalue/ds, s the volatility times the root of time, over a box of ρ and s.
 
     ``F·φ(d1)`` equals ``K·φ(d2)``. Where F > K throughout, d1 is at least what it is at the least
     F, the largest s in the quotient and the least s in the sum; likewise d2 where F < K; elsewhere
@@ -162,33 +164,72 @@ def steepness(
 
     Parameters
     ----------
-    options : Options
-        Contracts.
-    deviation : float64[n, H]
-        At the anchor.
+    forward, strike, unit, growth : float
+        Of the option and the curve.
     low, high : float
         Range of ρ.
-    spread : float64[n, H]
-        s lies within ``deviation ± spread``.
+    least, most : float
+        Range of s.
 
     Returns
     -------
-    float64[n, H]
+    float
         US dollars per unit of s, at least 0.
     """
-    k = options.strike[:, None]
-    growth = np.maximum(options.growth, 0.0)[None, :]
-    least, most = options.forward[:, None] * low * growth, options.forward[:, None] * high * growth
-    narrow = np.maximum(deviation - spread, 1e-300)
-    wide = np.maximum(deviation + spread, 1e-300)
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        above = np.log(least / k) / wide + narrow / 2.0
-        below = np.log(most / k) / wide - narrow / 2.0
-        bound = np.minimum(most, k)
-        bound = np.where(
-            (least > k) & (above > 0), np.minimum(bound, most * np.exp(-0.5 * above**2)), bound
-        )
-        bound = np.where(
-            (most < k) & (below < 0), np.minimum(bound, k * np.exp(-0.5 * below**2)), bound
-        )
-    return np.asarray(np.where(most > 0, bound, 0.0) * (options.unit[:, None] / _ROOT_2PI))
+    bottom, top = forward * low * growth, forward * high * growth
+    if top <= 0.0:
+        return 0.0
+    bound = min(top, strike)
+    narrow, wide = max(least, 1e-300), max(most, 1e-300)
+    if bottom > strike:
+        above = math.log(bottom / strike) / wide + narrow / 2.0
+        bound = min(bound, top * math.exp(-0.5 * above * above))
+    elif top < strike:
+        below = math.log(top / strike) / wide - narrow / 2.0
+        bound = min(bound, strike * math.exp(-0.5 * below * below))
+    return bound * unit / _ROOT_2PI
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def lines(
+    value: Any, slope: Any, other: Any, rho: float, end: float, at: float, turned: Any,
+    forward: Any, strike: Any, unit: Any, growth: Any, deviation: Any, turn_slope: Any,
+    turn_base: Any, lo: Any, hi: Any,
+) -> None:  # fmt: skip
+    """Read lines that bound every curve between two prices, at a third.
+
+    A curve is convex in ρ: its tangent at `rho` lies below it, and its chord to `end` above it,
+    between the two. The volatility of a turned curve moves too, by no more than `turn_slope` per
+    unit of ln ρ, which is no steeper than one over the least price of the range: its lines are
+    tilted by that much.
+
+    Parameters
+    ----------
+    value, slope : float64[n, H]
+        At `rho`.
+    other : float64[n, H]
+        Values at `end`, at the volatilities of `rho`.
+    rho, end, at : float
+        Where lines meet the curve, how far they bound it, and where they are read.
+    turned, forward, strike, unit, growth, deviation, turn_slope, turn_base
+        See :class:`Options`.
+    lo, hi : float64[n, H]
+        Written.
+    """
+    step, reach = at - rho, end - rho
+    for i in range(value.shape[0]):
+        for h in range(value.shape[1]):
+            lo[i, h] = value[i, h] + step * slope[i, h]
+            hi[i, h] = value[i, h] + step * ((other[i, h] - value[i, h]) / reach)
+    low, high = min(rho, end), max(rho, end)
+    for j in range(turned.size):
+        h = turned[j]
+        for i in range(value.shape[0]):
+            pace = turn_slope[i, j] * turn_base[i, j]
+            spread = pace * math.log(high / low)
+            s = deviation[i, h]
+            steep = steepness(forward[i], strike[i], unit[i], growth[h], low, high, s - spread,
+                              s + spread)  # fmt: skip
+            tilt = steep * pace / low * (1.0 if reach > 0.0 else -1.0) * step
+            lo[i, h] -= tilt
+            hi[i, h] += tilt

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._layout import GROUP, POT
-from crossmargin.margin.fused._program import EQUITY_MM
-from crossmargin.margin.live._shape import Shape
+from crossmargin.margin.live._price import PriceTable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,6 +58,8 @@ class Exposures:
         US dollars per unit of ρ of coins that no scenario moves.
     value, room : float64[E]
         Slack of the exposure, and what is left of its limit, at `rho`.
+    loose : float64[E]
+        Slack without turned scenarios: what is bounded from above.
     rho : float64[E]
         Price of the last visit.
     fall, rise : float64[E]
@@ -83,6 +84,7 @@ class Exposures:
     pot: NDArray[np.int32]
     cash: Floats
     value: Floats
+    loose: Floats
     room: Floats
     rho: Floats
     fall: Floats
@@ -98,28 +100,27 @@ class Exposures:
         return sum(getattr(self, name).nbytes for name in self.__slots__)
 
 
-def expose(holdings: Holdings, shape: Shape, code: NDArray[Any], rounding: float) -> Exposures:
+def expose(holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding: float) -> Exposures:
     """Find the pots and exposures of holdings.
 
     Parameters
     ----------
     holdings : Holdings
         Accounts.
-    shape : Shape
+    prices : PriceTable
         Table as a function of prices.
     code : uint16[N] or uint32[N]
         Signed codes of the rows.
     rounding : float
         Share of the gross value that is taken for rounding.
     """
-    d = shape.drivers
-    lane = shape.blocks.linear + EQUITY_MM
-    fixed = np.ascontiguousarray(shape.fixed[:, lane])
-    rate = np.ascontiguousarray(shape.rate[:, lane])
+    d = prices.drivers
+    fixed = np.ascontiguousarray(prices.fixed[:, prices.signed.equity])
+    rate = np.ascontiguousarray(prices.rate[:, prices.signed.equity])
     of = np.repeat(d.of_code, 2).astype(np.int64)
-    cash_code = np.repeat(~np.isin(np.arange(shape.gross.size), _grouped(shape)), 2)
-    gross = np.repeat(shape.gross, 2) * rounding
-    unknown = np.repeat(shape.unknown, 2)
+    cash_code = np.repeat(~prices.grouped, 2)
+    gross = np.repeat(prices.gross, 2) * rounding
+    unknown = np.repeat(prices.unknown, 2)
     args = (holdings.start, code, holdings.quantity, holdings.level, of, cash_code, fixed, rate,
             gross, unknown)  # fmt: skip
     none_f, none_i = np.empty(0), np.empty(0, np.int64)
@@ -132,18 +133,13 @@ def expose(holdings: Holdings, shape: Shape, code: NDArray[Any], rounding: float
         still=np.zeros(pots), guard=np.zeros(pots), state=np.zeros(pots, np.uint8),
         slack=np.zeros(pots), first=np.zeros(size, np.int64), last=np.zeros(size, np.int64),
         driver=np.zeros(size, np.uint8), pot=np.zeros(size, np.int32), cash=np.zeros(size),
-        value=np.zeros(size), room=np.full(size, np.inf), rho=np.zeros(size), fall=np.zeros(size),
+        value=np.zeros(size), loose=np.zeros(size), room=np.full(size, np.inf), rho=np.zeros(size), fall=np.zeros(size),
         rise=np.zeros(size), room_fall=np.zeros(size), room_rise=np.zeros(size),
         level=np.zeros(size, np.uint8), place=np.zeros(size, np.int64),
     )  # fmt: skip
     _index(*args, count, False, out.pot_account, out.pot_first, out.still, out.guard, out.state,
            out.first, out.last, out.driver, out.pot, out.cash)  # fmt: skip
     return out
-
-
-def _grouped(shape: Shape) -> Ints:
-    """Codes that take part in scenarios."""
-    return np.flatnonzero(shape.grouped)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -188,7 +184,7 @@ def _index(
                     k += 1
                     continue
                 stop = k
-                while stop < end and (stop == k or level[stop] < GROUP):
+                while stop < end and (stop == k or level[stop] < GROUP) and not cash_code[code[stop]]:
                     if not counting:
                         guard[pots] += abs(quantity[stop]) * gross[code[stop]]
                         if unknown[code[stop]]:
@@ -226,36 +222,31 @@ def gather(pots: Any, count: int, pot_first: Any, driver: Any, which: int, moved
 
 @numba.njit(nogil=True, cache=True)
 def put_values(
-    exposures: Any, n: int, columns: Any, linear: int, mm: Any, room_in: Any, cash: Any, last: Any,
-    first: Any, now: float, value: Any, room: Any, rho: Any,
+    exposures: Any, slack: Any, loose_in: Any, room_in: Any, cash: Any, now: float, value: Any,
+    loose: Any, room: Any, rho: Any,
 ) -> None:  # fmt: skip
-    """Note slack and room of exposures at a price; `linear` is the column of equity."""
-    for r in range(n):
+    """Note slack and room of exposures at a price."""
+    for r in range(exposures.size):
         e = exposures[r]
-        x = cash[e] * now
-        if last[e] > first[e]:
-            x += columns[linear, r] - mm[r]
-        value[e] = x
+        value[e] = slack[r] + cash[e] * now
+        loose[e] = loose_in[r] + cash[e] * now
         room[e] = room_in[r]
         rho[e] = now
 
 
 @numba.njit(nogil=True, cache=True)
 def put_rates(
-    exposures: Any, n: int, columns: Any, linear: int, mm: Any, room_in: Any, cash: Any, last: Any,
-    first: Any, at: float, end: float, value: Any, room: Any, rho: Any, rate: Any, room_rate: Any,
+    exposures: Any, slack: Any, room_in: Any, cash: Any, at: float, end: float, start: Any,
+    room: Any, rho: Any, rate: Any, room_rate: Any,
 ) -> None:  # fmt: skip
-    """Turn bounds at another price into rates per unit of ρ.
+    """Turn bounds at another price into rates per unit of ρ; `start` is the slack at the anchor.
 
     Below: the slack lost to `at`, over the distance. Above: `at` lies behind; what lines that
     rule out more slack lose going backwards, they can gain going forwards.
     """
-    for r in range(n):
+    for r in range(exposures.size):
         e = exposures[r]
-        x = cash[e] * at
-        if last[e] > first[e]:
-            x += columns[linear, r] - mm[r]
-        rate[e] = (value[e] - x) / abs(at - rho[e])
+        rate[e] = (start[e] - slack[r] - cash[e] * at) / abs(at - rho[e])
         lost = 0.0 if np.isinf(room[e]) else (room[e] - room_in[r]) / abs(end - rho[e])
         room_rate[e] = lost
 
@@ -300,7 +291,7 @@ def settle(
 @numba.njit(nogil=True, cache=True)
 def set_triggers(
     pots: Any, count: int, pot_first: Any, driver: Any, state: Any, slack: Any, guard: Any,
-    rho: Any, fall: Any, rise: Any, room: Any, room_fall: Any, room_rise: Any, level: Any,
+    still: Any, loose: Any, rho: Any, fall: Any, rise: Any, room: Any, room_fall: Any, room_rise: Any, level: Any,
     place: Any, pace: Any, low_ends: Any, high_ends: Any, levels: int, offset: Any, lower: Any,
     upper: Any, block_lower: Any, block_upper: Any,
 ) -> None:  # fmt: skip
@@ -314,7 +305,11 @@ def set_triggers(
         a, b = pot_first[p], pot_first[p + 1]
         closed = (state[p] & FAILED) != 0
         open_ = (state[p] & (OPEN | OVER)) != 0
-        left = abs(slack[p]) - guard[p]
+        left = slack[p] - guard[p]
+        if state[p] & BREACHED:
+            left = -still[p] - guard[p]
+            for e in range(a, b):
+                left -= loose[e]
         total = 0.0
         for e in range(a, b):
             total += max(max(fall[e], rise[e]), 0.0) * rho[e] * pace[driver[e]]

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._combine import COLUMNS, LINEAR_COLUMN, run_steps
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._program import EQUITY_MM, LANES, Program
+from crossmargin.margin.fused._layout import ACCOUNT
+from crossmargin.margin.fused._program import Program
 from crossmargin.margin.fused._run import run_program
 from crossmargin.margin.live import _exposures as ex
-from crossmargin.margin.live._shape import NotBounded, Shape, program_at, shape_of_table
-from crossmargin.margin.live._slack import rules_of, slack_kernel
+from crossmargin.margin.live._gauge import Gauge
+from crossmargin.margin.live._price import PriceTable, price_table, program_at
+from crossmargin.margin.live._signed import NotBounded
 from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler
 
 Floats = NDArray[np.float64]
@@ -37,8 +38,6 @@ ROUNDING = 1e-9
 #: the narrower one as it comes nearer to its line.
 REACHES = ((0.45, 2.2), (0.80, 1.25), (0.95, 1.053), (0.988, 1.012))
 
-#: Exposures in work at a time: their records stay in the second cache.
-_CHUNK = 2048
 #: How far behind the anchor lines are read for a bound from above, as a share of the range.
 _BEHIND = 0.25
 
@@ -91,9 +90,8 @@ class Triggers:
     ) -> None:
         self.program = program
         self.holdings = holdings
-        self.shape: Shape = shape_of_table(program)
-        self.rules = rules_of(program, self.shape)
-        drivers = self.shape.drivers
+        self.prices: PriceTable = price_table(program)
+        drivers = self.prices.drivers
         names = [program.registry.assets[a] for a in drivers.asset]
         self.assets: tuple[str, ...] = tuple(names)
         self.base: Floats = program.units.frame.view.asset_usd[drivers.asset].copy()
@@ -103,15 +101,14 @@ class Triggers:
         narrow = np.uint16 if 2 * program.layout.size <= np.iinfo(np.uint16).max else np.uint32
         self.code: NDArray[Any] = np.empty(holdings.code.size, dtype=narrow)
         ex.signed_codes(holdings.code, holdings.quantity, self.code)
-        self.pots = ex.expose(holdings, self.shape, self.code, ROUNDING)
-        self._filler = Filler(program, self.shape)
+        self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
+        self._filler = Filler(program, self.prices)
         self._table = self._filler.empty()
         self._ends = (self._filler.empty(), self._filler.empty())
         self._anchors: list[Anchor | None] = [None] * len(names)
         self._filled = np.full(len(names), np.nan)
-        self._kernel = slack_kernel(program.nv, bool(self.shape.blocks.turned.size),
-                                    program.has_buckets)  # fmt: skip
-        self._scratch = _Scratch.make(program)
+        self._gauge = Gauge(program, self.prices.signed, self.pots.first, self.pots.last, self.code,
+                            holdings.quantity, holdings.level)  # fmt: skip
         self._lay_out()
         self._below = np.zeros(holdings.size, dtype=np.int32)
         self._visit(np.arange(self.pots.pot_account.size), everything=True)
@@ -258,7 +255,8 @@ class Triggers:
         low = np.repeat(self.reaches[None, :, 0], len(self.assets), axis=0)
         high = np.repeat(self.reaches[None, :, 1], len(self.assets), axis=0)
         ex.set_triggers(
-            pots, pots.size, e.pot_first, e.driver, e.state, e.slack, e.guard, e.rho, e.fall,
+            pots, pots.size, e.pot_first, e.driver, e.state, e.slack, e.guard, e.still,
+            e.loose, e.rho, e.fall,
             e.rise, e.room, e.room_fall, e.room_rise, e.level, e.place, self.pace, low, high,
             self.reaches.shape[0], self._offset, self.lower, self.upper, self._block_lower,
             self._block_upper,
@@ -271,12 +269,9 @@ class Triggers:
             self._anchors[driver] = self._filler.anchor(driver, rho)
             self._filler.fill(self._table, driver, rho, self._anchors[driver])
             self._filled[driver] = rho
-        e, s = self.pots, self._scratch
-        for at in range(0, exposures.size, _CHUNK):
-            mine = exposures[at : at + _CHUNK]
-            self._run(mine, self._table)
-            ex.put_values(mine, mine.size, s.out, LINEAR_COLUMN + EQUITY_MM, s.mm, s.room, e.cash,
-                          e.last, e.first, rho, e.value, e.room, e.rho)  # fmt: skip
+        e = self.pots
+        slack, loose, room = self._gauge.read(exposures, self._table, self._table)
+        ex.put_values(exposures, slack, loose, room, e.cash, rho, e.value, e.loose, e.room, e.rho)
 
     def _rate(self, driver: int, exposures: Ints) -> None:
         """Bound how fast the slack of exposures can go, on either side of the price of now."""
@@ -290,29 +285,15 @@ class Triggers:
                     self._bound(driver, mine, rho, self.reaches[k], side)
 
     def _bound(self, driver: int, exposures: Ints, rho: float, reach: Floats, side: int) -> None:
-        e, s = self.pots, self._scratch
+        e = self.pots
+        start = e.value if side == BELOW else e.loose
         rates = ((e.fall, e.room_fall), (e.rise, e.room_rise))
         for end, table, (rate, room_rate) in zip(rho * reach, self._ends, rates):
             at = end if side == BELOW else rho - _BEHIND * (end - rho)
             self._filler.bound(table, driver, self._anchors[driver], rho, end, at, side)
-            for first in range(0, exposures.size, _CHUNK):
-                mine = exposures[first : first + _CHUNK]
-                self._run(mine, table)
-                ex.put_rates(
-                    mine, mine.size, s.out, LINEAR_COLUMN + EQUITY_MM, s.mm, s.room, e.cash,
-                    e.last, e.first, at, end, e.value, e.room, e.rho, rate, room_rate,
-                )  # fmt: skip
-
-    def _run(self, exposures: Ints, table: Floats) -> None:
-        h, r, e, s = self.holdings, self.rules, self.pots, self._scratch
-        self._kernel(
-            exposures, exposures.size, e.first, e.last, self.code, h.quantity, h.level,
-            table.reshape(-1), r.group_of, r.segment_of, r.scanned, r.kind, r.terms, r.weight,
-            r.tail, r.turned, r.tail_gains, r.limit, r.limit_lane, r.strikes, r.shorts, r.pair,
-            s.out, s.room, 0,
-        )  # fmt: skip
-        steps = self.program.combine.mm
-        run_steps(steps.op, steps.column, steps.number, s.out, exposures.size, s.stack, s.mm)
+            slack, _, room = self._gauge.read(exposures, table, self._table, turned=side == BELOW)
+            ex.put_rates(exposures, slack, room, e.cash, at, end, start, e.room, e.rho, rate,
+                         room_rate)  # fmt: skip
 
     # ---- what rounding leaves open -----------------------------------------------------------
 
@@ -321,7 +302,7 @@ class Triggers:
         e = self.pots
         accounts = np.unique(e.pot_account[pots])
         few = take_accounts(self.holdings, accounts)
-        now = program_at(self.program, self.shape.drivers, self.rho)
+        now = program_at(self.program, self.prices.drivers, self.rho)
         health = run_program(now, few).health
         row = np.searchsorted(accounts, e.pot_account[pots])
         for p, r in zip(pots.tolist(), row.tolist()):
@@ -340,25 +321,6 @@ def take_accounts(holdings: Holdings, accounts: NDArray[Any]) -> Holdings:
     width = np.diff(holdings.start)[accounts]
     start = np.concatenate([[0], np.cumsum(width)]).astype(np.int64)
     rows = np.repeat(holdings.start[accounts] - start[:-1], width) + np.arange(start[-1])
+    level = np.append(holdings.level[rows], np.uint8(ACCOUNT))
     return replace(holdings, start=start, code=holdings.code[rows],
-                   quantity=holdings.quantity[rows], level=holdings.level[rows])  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Scratch:
-    out: Floats
-    room: Floats
-    stack: Floats
-    mm: Floats
-
-    @classmethod
-    def make(cls, program: Program) -> _Scratch:
-        return cls(
-            out=np.zeros((COLUMNS, _CHUNK)),
-            room=np.zeros(_CHUNK),
-            stack=np.zeros((max(program.combine.mm.depth, 1), _CHUNK)),
-            mm=np.zeros(_CHUNK),
-        )
-
-
-assert LANES == 8
+                   quantity=holdings.quantity[rows], level=level)  # fmt: skip
