@@ -21,13 +21,21 @@ from crossmargin.margin.live._price import PriceTable
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Bits of a pot's state. ``OPEN``: holds what has no bound. ``FAILED``: holds what cannot be
-#: valued. ``OVER``: beyond a limit of a component. Those that are open or over are computed anew
-#: at every tick.
-SAFE, BREACHED, OPEN, FAILED, OVER = 0, 1, 2, 4, 8
+#: Bits of a pot's state. ``OPEN``: beyond a limit of a component, so computed anew at every tick.
+#: ``FAILED``: holds what cannot be valued, or what no bound covers.
+SAFE, BREACHED, OPEN, FAILED = 0, 1, 2, 4
 
 #: Exposures in a block of trigger prices.
 BLOCK = 64
+
+#: Figures of an exposure, one cache line: slack and slack without turned scenarios at `RHO`, what
+#: is left of its limit, the price of the last visit, and how fast slack and limit can go as the
+#: price falls and rises, US dollars per unit of ρ.
+VALUE, LOOSE, ROOM, RHO, FALL, RISE, ROOM_FALL, ROOM_RISE = range(8)
+#: Figures of a pot: what no driver moves, what is taken for rounding, slack at the last visit.
+STILL, GUARD, SLACK = range(3)
+#: How the rates of an exposure were made: not at all, from below or from above.
+UNRATED, BELOW, ABOVE = 0, 1, 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,59 +48,40 @@ class Exposures:
         Account of each pot.
     pot_first : int64[P + 1]
         Exposures of each pot.
-    still : float64[P]
-        Equity that no driver moves, US dollars.
-    guard : float64[P]
-        What is taken for rounding, US dollars.
+    sums : float64[P, 3]
+        Figures of each pot.
     state : uint8[P]
         Bits.
-    slack : float64[P]
-        At the prices of the last visit.
     first, last : int64[E]
         Rows of each exposure in the holdings; none where it is coins alone.
     driver : uint8[E]
         Driver.
     pot : int32[E]
         Pot.
+    place : int32[E]
+        Position among the exposures of its driver.
     cash : float64[E]
         US dollars per unit of ρ of coins that no scenario moves.
-    value, room : float64[E]
-        Slack of the exposure, and what is left of its limit, at `rho`.
-    loose : float64[E]
-        Slack without turned scenarios: what is bounded from above.
-    rho : float64[E]
-        Price of the last visit.
-    fall, rise : float64[E]
-        How fast what is left of the slack can go, US dollars per unit of ρ, as ρ falls or rises.
-    room_fall, room_rise : float64[E]
-        The same of `room`.
-    level : uint8[E]
-        Which range the rates hold in.
-    place : int64[E]
-        Position among the exposures of its driver.
+    figures : float64[E, 8]
+        Figures of each exposure.
+    level, side, wish : uint8[E]
+        Range in which the rates hold, how they were made, and the range to take next time.
     """
 
     pot_account: NDArray[np.int32]
     pot_first: Ints
-    still: Floats
-    guard: Floats
+    sums: Floats
     state: NDArray[np.uint8]
-    slack: Floats
     first: Ints
     last: Ints
     driver: NDArray[np.uint8]
     pot: NDArray[np.int32]
+    place: NDArray[np.int32]
     cash: Floats
-    value: Floats
-    loose: Floats
-    room: Floats
-    rho: Floats
-    fall: Floats
-    rise: Floats
-    room_fall: Floats
-    room_rise: Floats
+    figures: Floats
     level: NDArray[np.uint8]
-    place: Ints
+    side: NDArray[np.uint8]
+    wish: NDArray[np.uint8]
 
     @property
     def nbytes(self) -> int:
@@ -100,7 +89,9 @@ class Exposures:
         return sum(getattr(self, name).nbytes for name in self.__slots__)
 
 
-def expose(holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding: float) -> Exposures:
+def expose(
+    holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding: float
+) -> Exposures:
     """Find the pots and exposures of holdings.
 
     Parameters
@@ -115,30 +106,26 @@ def expose(holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding:
         Share of the gross value that is taken for rounding.
     """
     d = prices.drivers
-    fixed = np.ascontiguousarray(prices.fixed[:, prices.signed.equity])
-    rate = np.ascontiguousarray(prices.rate[:, prices.signed.equity])
-    of = np.repeat(d.of_code, 2).astype(np.int64)
-    cash_code = np.repeat(~prices.grouped, 2)
-    gross = np.repeat(prices.gross, 2) * rounding
-    unknown = np.repeat(prices.unknown, 2)
-    args = (holdings.start, code, holdings.quantity, holdings.level, of, cash_code, fixed, rate,
-            gross, unknown)  # fmt: skip
-    none_f, none_i = np.empty(0), np.empty(0, np.int64)
-    none_32, none_8 = np.empty(0, np.int32), np.empty(0, np.uint8)
-    count = d.asset.size
-    pots, size = _index(*args, count, True, none_32, none_i, none_f, none_f, none_8, none_i,
-                        none_i, none_8, none_32, none_f)  # fmt: skip
+    args = (
+        holdings.start, code, holdings.quantity, holdings.level,
+        np.repeat(d.of_code, 2).astype(np.int64), np.repeat(~prices.grouped, 2),
+        np.ascontiguousarray(prices.fixed[:, prices.signed.equity]),
+        np.ascontiguousarray(prices.rate[:, prices.signed.equity]),
+        np.repeat(prices.gross, 2) * rounding, np.repeat(prices.unknown, 2), d.asset.size,
+    )  # fmt: skip
+    f8, i8 = np.empty(0), np.empty(0, np.int64)
+    i4, u1 = np.empty(0, np.int32), np.empty(0, np.uint8)
+    pots, size = _index(*args, True, i4, i8, np.empty((0, 3)), u1, i8, i8, u1, i4, f8)
     out = Exposures(
         pot_account=np.empty(pots, np.int32), pot_first=np.zeros(pots + 1, np.int64),
-        still=np.zeros(pots), guard=np.zeros(pots), state=np.zeros(pots, np.uint8),
-        slack=np.zeros(pots), first=np.zeros(size, np.int64), last=np.zeros(size, np.int64),
-        driver=np.zeros(size, np.uint8), pot=np.zeros(size, np.int32), cash=np.zeros(size),
-        value=np.zeros(size), loose=np.zeros(size), room=np.full(size, np.inf), rho=np.zeros(size), fall=np.zeros(size),
-        rise=np.zeros(size), room_fall=np.zeros(size), room_rise=np.zeros(size),
-        level=np.zeros(size, np.uint8), place=np.zeros(size, np.int64),
+        sums=np.zeros((pots, 3)), state=np.zeros(pots, np.uint8), first=np.zeros(size, np.int64),
+        last=np.zeros(size, np.int64), driver=np.zeros(size, np.uint8),
+        pot=np.zeros(size, np.int32), place=np.zeros(size, np.int32), cash=np.zeros(size),
+        figures=np.zeros((size, 8)), level=np.zeros(size, np.uint8), side=np.zeros(size, np.uint8),
+        wish=np.zeros(size, np.uint8),
     )  # fmt: skip
-    _index(*args, count, False, out.pot_account, out.pot_first, out.still, out.guard, out.state,
-           out.first, out.last, out.driver, out.pot, out.cash)  # fmt: skip
+    _index(*args, False, out.pot_account, out.pot_first, out.sums, out.state, out.first, out.last,
+           out.driver, out.pot, out.cash)  # fmt: skip
     return out
 
 
@@ -146,25 +133,24 @@ def expose(holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding:
 def _index(
     start: Any, code: Any, quantity: Any, level: Any, driver_of: Any, cash_code: Any, fixed: Any,
     rate: Any, gross: Any, unknown: Any, drivers: int, counting: bool, pot_account: Any,
-    pot_first: Any, still: Any, guard: Any, state: Any, first: Any, last: Any, driver: Any,
-    pot_of: Any, cash: Any,
+    pot_first: Any, sums: Any, state: Any, first: Any, last: Any, driver: Any, pot_of: Any,
+    cash: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Find pots and exposures; only count them where `counting`."""
-    at = np.empty(drivers, np.int64)
+    at = np.full(drivers, -1, np.int64)
     pots = exposures = 0
     for a in range(start.size - 1):
         k, end = start[a], start[a + 1]
         while k < end:
-            for d in range(drivers):
-                at[d] = -1
+            opened, before = k, exposures
             if not counting:
                 pot_account[pots] = a
                 pot_first[pots] = exposures
-            opened = k
+            still = guard = 0.0
             while k < end and (k == opened or level[k] < POT):
                 c = code[k]
                 d = driver_of[c]
-                if d >= 0 and at[d] < 0:
+                if d >= 0 and at[d] < before:
                     at[d] = exposures
                     if not counting:
                         driver[exposures] = d
@@ -175,25 +161,32 @@ def _index(
                 if cash_code[c]:
                     if not counting:
                         q = quantity[k]
-                        still[pots] += q * fixed[c]
+                        still += q * fixed[c]
                         if d >= 0:
                             cash[at[d]] += q * rate[c]
-                        guard[pots] += abs(q) * gross[c]
+                        guard += abs(q) * gross[c]
                         if unknown[c]:
-                            state[pots] |= OPEN
+                            state[pots] |= FAILED
                     k += 1
                     continue
                 stop = k
-                while stop < end and (stop == k or level[stop] < GROUP) and not cash_code[code[stop]]:
+                while (
+                    stop < end
+                    and (stop == k or level[stop] < GROUP)
+                    and not cash_code[code[stop]]
+                ):
                     if not counting:
-                        guard[pots] += abs(quantity[stop]) * gross[code[stop]]
+                        guard += abs(quantity[stop]) * gross[code[stop]]
                         if unknown[code[stop]]:
-                            state[pots] |= OPEN
+                            state[pots] |= FAILED
                     stop += 1
                 if not counting:
                     first[at[d]] = k
                     last[at[d]] = stop
                 k = stop
+            if not counting:
+                sums[pots, STILL] = still
+                sums[pots, GUARD] = guard
             pots += 1
             if not counting:
                 pot_first[pots] = exposures
@@ -208,142 +201,117 @@ def signed_codes(code: Any, quantity: Any, out: Any) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def gather(pots: Any, count: int, pot_first: Any, driver: Any, which: int, moved_only: bool,
-           rho: Any, now: float, out: Any) -> int:  # fmt: skip
-    """List the exposures of pots in one driver; only those last visited at another price."""
-    n = 0
+def gather(
+    pots: Any, count: int, pot_first: Any, driver: Any, figures: Any, rho: Any, every: bool,
+    out: Any, sizes: Any,
+) -> None:  # fmt: skip
+    """List the exposures of pots whose price has moved since their last visit, by driver.
+
+    `out` is int64[D, n]; `sizes` int64[D], the number of each.
+    """
     for r in range(count):
         for e in range(pot_first[pots[r]], pot_first[pots[r] + 1]):
-            if driver[e] == which and not (moved_only and rho[e] == now):
-                out[n] = e
-                n += 1
-    return n
-
-
-@numba.njit(nogil=True, cache=True)
-def put_values(
-    exposures: Any, slack: Any, loose_in: Any, room_in: Any, cash: Any, now: float, value: Any,
-    loose: Any, room: Any, rho: Any,
-) -> None:  # fmt: skip
-    """Note slack and room of exposures at a price."""
-    for r in range(exposures.size):
-        e = exposures[r]
-        value[e] = slack[r] + cash[e] * now
-        loose[e] = loose_in[r] + cash[e] * now
-        room[e] = room_in[r]
-        rho[e] = now
-
-
-@numba.njit(nogil=True, cache=True)
-def put_rates(
-    exposures: Any, slack: Any, room_in: Any, cash: Any, at: float, end: float, start: Any,
-    room: Any, rho: Any, rate: Any, room_rate: Any,
-) -> None:  # fmt: skip
-    """Turn bounds at another price into rates per unit of ρ; `start` is the slack at the anchor.
-
-    Below: the slack lost to `at`, over the distance. Above: `at` lies behind; what lines that
-    rule out more slack lose going backwards, they can gain going forwards.
-    """
-    for r in range(exposures.size):
-        e = exposures[r]
-        rate[e] = (start[e] - slack[r] - cash[e] * at) / abs(at - rho[e])
-        lost = 0.0 if np.isinf(room[e]) else (room[e] - room_in[r]) / abs(end - rho[e])
-        room_rate[e] = lost
+            d = driver[e]
+            if every or figures[e, RHO] != rho[d]:
+                out[d, sizes[d]] = e
+                sizes[d] += 1
 
 
 @numba.njit(nogil=True, cache=True)
 def settle(
-    pots: Any, count: int, pot_first: Any, still: Any, value: Any, room: Any, guard: Any,
-    state: Any, slack: Any, flipped: Any, unsure: Any,
+    pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state: Any, flipped: Any,
+    unsure: Any,
 ) -> tuple[int, int]:  # fmt: skip
     """Sum pots; return how many changed side and how many are too near the line to tell."""
     changed = doubtful = 0
     for r in range(count):
         p = pots[r]
-        if state[p] & FAILED:
+        was = state[p]
+        if was & FAILED:
             continue
-        x = still[p]
+        x = sums[p, STILL]
         over = False
         for e in range(pot_first[p], pot_first[p + 1]):
-            x += value[e]
-            over |= not room[e] > 0.0
-        slack[p] = x
+            x += figures[e, VALUE]
+            over |= not figures[e, ROOM] > 0.0
+        sums[p, SLACK] = x
         if np.isnan(x):
-            state[p] |= FAILED
+            state[p] = was | FAILED
             continue
-        if abs(x) <= guard[p]:
+        now = (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
+        state[p] = now
+        if abs(x) <= sums[p, GUARD]:
             unsure[doubtful] = p
             doubtful += 1
-        if over:
-            state[p] |= OVER
-        else:
-            state[p] &= ~OVER
-        now = state[p] & ~BREACHED
-        if x < 0.0:
-            now |= BREACHED
-        if now != state[p]:
+        if (now ^ was) & BREACHED:
             flipped[changed] = p
             changed += 1
-            state[p] = now
     return changed, doubtful
 
 
 @numba.njit(nogil=True, cache=True)
 def set_triggers(
-    pots: Any, count: int, pot_first: Any, driver: Any, state: Any, slack: Any, guard: Any,
-    still: Any, loose: Any, rho: Any, fall: Any, rise: Any, room: Any, room_fall: Any, room_rise: Any, level: Any,
-    place: Any, pace: Any, low_ends: Any, high_ends: Any, levels: int, offset: Any, lower: Any,
-    upper: Any, block_lower: Any, block_upper: Any,
+    pots: Any, count: int, pot_first: Any, driver: Any, state: Any, sums: Any, figures: Any,
+    level: Any, side: Any, wish: Any, place: Any, pace: Any, reaches: Any, floor: Any,
+    ceiling: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
 ) -> None:  # fmt: skip
     """Share what is left of each pot among its exposures, and write their trigger prices.
 
-    `low_ends` and `high_ends` (float64[D, levels]) are the ends of the ranges in which rates hold,
-    as multiples of the price of the visit.
+    `reaches` (float64[levels, 2]) are the ends of the ranges in which rates hold, as multiples of
+    the price of the visit; `floor` and `ceiling` (float64[D]) are prices that are never passed.
     """
+    levels = reaches.shape[0]
     for r in range(count):
         p = pots[r]
         a, b = pot_first[p], pot_first[p + 1]
-        closed = (state[p] & FAILED) != 0
-        open_ = (state[p] & (OPEN | OVER)) != 0
-        left = slack[p] - guard[p]
-        if state[p] & BREACHED:
-            left = -still[p] - guard[p]
-            for e in range(a, b):
-                left -= loose[e]
+        breached = (state[p] & BREACHED) != 0
+        needed = ABOVE if breached else BELOW
+        left = sums[p, SLACK] - sums[p, GUARD]
         total = 0.0
+        if breached:
+            left = -sums[p, STILL] - sums[p, GUARD]
         for e in range(a, b):
-            total += max(max(fall[e], rise[e]), 0.0) * rho[e] * pace[driver[e]]
+            if breached:
+                left -= figures[e, LOOSE]
+            weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * figures[e, RHO]
+            total += weight * pace[driver[e]]
         for e in range(a, b):
             d = driver[e]
-            low, high = rho[e], rho[e]
-            if closed:
-                low, high = 0.0, np.inf
-            elif not open_ and left > 0.0:
-                weight = max(max(fall[e], rise[e]), 0.0) * rho[e] * pace[d]
+            rho = figures[e, RHO]
+            low, high = rho, rho
+            if state[p] & FAILED:
+                low, high = -np.inf, np.inf
+            elif not state[p] & OPEN and left > 0.0 and side[e] == needed:
+                weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * rho * pace[d]
                 budget = left * (weight / total) if total > 0.0 else left
-                reach_low = rho[e] * (1.0 - low_ends[d, level[e]])
-                reach_high = rho[e] * (high_ends[d, level[e]] - 1.0)
+                reach_low = rho - max(rho * reaches[level[e], 0], floor[d])
+                reach_high = min(rho * reaches[level[e], 1], ceiling[d]) - rho
                 go_low, go_high = reach_low, reach_high
-                if fall[e] > 0.0:
-                    go_low = min(go_low, budget / fall[e])
-                if rise[e] > 0.0:
-                    go_high = min(go_high, budget / rise[e])
-                if room_fall[e] > 0.0:
-                    go_low = min(go_low, room[e] / room_fall[e])
-                if room_rise[e] > 0.0:
-                    go_high = min(go_high, room[e] / room_rise[e])
-                # Nothing is lost to rounding: a hair less than the bound allows.
-                low = rho[e] - go_low * (1.0 - 1e-12)
-                high = rho[e] + go_high * (1.0 - 1e-12)
-                used = min(go_low / reach_low, go_high / reach_high)
-                if used < 0.2 and level[e] + 1 < levels:
-                    level[e] += 1
-                elif used >= 0.999 and level[e] > 0:
-                    level[e] -= 1
-            k = offset[d] + place[e]
-            lower[k] = low
-            upper[k] = high
-            block = k // BLOCK
+                if figures[e, FALL] > 0.0:
+                    go_low = min(go_low, budget / figures[e, FALL])
+                if figures[e, RISE] > 0.0:
+                    go_high = min(go_high, budget / figures[e, RISE])
+                if figures[e, ROOM_FALL] > 0.0:
+                    go_low = min(go_low, figures[e, ROOM] / figures[e, ROOM_FALL])
+                if figures[e, ROOM_RISE] > 0.0:
+                    go_high = min(go_high, figures[e, ROOM] / figures[e, ROOM_RISE])
+                # Rounding gains nothing: a hair less than the bound allows.
+                low = rho - go_low * (1.0 - 1e-12)
+                high = rho + go_high * (1.0 - 1e-12)
+                if go_low >= reach_low and rho - reach_low <= floor[d]:
+                    low, go_low = -np.inf, np.inf
+                if go_high >= reach_high and rho + reach_high >= ceiling[d]:
+                    high, go_high = np.inf, np.inf
+                # The narrowest range that leaves room enough for a longer way next time.
+                way = 2.0 * min(go_low, go_high) / rho
+                k = levels - 1
+                while k > 0 and (1.0 - reaches[k, 0] < way or reaches[k, 1] - 1.0 < way):
+                    k -= 1
+                wish[e] = k
+            at = offset[d] + place[e]
+            lower[at] = low
+            upper[at] = high
+            block = at // BLOCK
             if low > block_lower[block]:
                 block_lower[block] = low
             if high < block_upper[block]:
@@ -353,7 +321,7 @@ def set_triggers(
 @numba.njit(nogil=True, cache=True)
 def find_due(
     begin: int, end: int, now: float, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
-    exposure: Any, pot: Any, out: Any,
+    owner: Any, out: Any,
 ) -> int:  # fmt: skip
     """List the pots of exposures whose trigger prices have been crossed.
 
@@ -366,7 +334,7 @@ def find_due(
         most, least = -np.inf, np.inf
         for k in range(max(begin, block * BLOCK), min(end, (block + 1) * BLOCK)):
             if now < lower[k] or now > upper[k]:
-                out[n] = pot[exposure[k]]
+                out[n] = owner[k]
                 n += 1
             most = max(most, lower[k])
             least = min(least, upper[k])

@@ -1,14 +1,15 @@
-"""Slack of exposures from a signed table: rows gathered, summed by the fused kernel, combined.
+"""Slack of exposures and its rates: rows gathered once, summed by the fused kernel, combined.
 
-Read from the exact table it is the slack; read from a table of lines, a bound of it. Turned
-surfaces count the loss of either direction segment by segment, which no single bound of their
-lanes gives: they are summed here from lanes of either side (docs/models/triggers.md).
+Read from the exact table it is the slack; read from tables of lines on either side, bounds of it.
+Turned surfaces count the loss of either direction segment by segment, which no single bound of
+their lanes gives: they are summed here from lanes of either side (docs/models/triggers.md).
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -27,6 +28,8 @@ from crossmargin.margin.fused._kernel import (
 from crossmargin.margin.fused._layout import ACCOUNT, SEGMENT
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.kernels._vector import fma_rows, prefetch
+from crossmargin.margin.live import _exposures as ex
+from crossmargin.margin.live._exposures import Exposures
 from crossmargin.margin.live._signed import Signed, signed_program
 from crossmargin.margin.live._tables import Table
 
@@ -34,7 +37,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Exposures whose rows and records are in work at a time.
-BLOCK = 256
+BLOCK = 128
+
+(VALUE, LOOSE, ROOM, RHO, FALL, RISE, ROOM_FALL, ROOM_RISE) = range(8)
 
 
 @functools.cache
@@ -42,49 +47,64 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
     """Return the compiled loop for tables of one shape with some turned lanes."""
     kernel = record_kernel(shape)
     width = record_width(shape.na)
-    other = LANES * shape.na
-    some = turned > 0
+    scan = LANES * shape.na + SCAN
     k, wide = turned, LANES * shape.nv
+
+    @numba.njit(nogil=True, boundscheck=False, inline="always")
+    def worse(v: Any, t: int, w: float, long: float, short: float, sign: float) -> float:
+        """Loss of a segment in either direction of a turned lane, from lanes of either side.
+
+        The factor of the upper side is that of the anchor, whose sign is given: that side is
+        then a straight line where the lower one is concave.
+        """
+        low = v[t] * (long if v[t] >= 0.0 else short) + w * v[2 * k + 1]
+        high = -v[k + t] * (long if sign >= 0.0 else short) - w * v[2 * k]
+        return max(0.0, max(-low, high))
 
     @numba.njit(nogil=True, boundscheck=False)
     def either_way(
-        first: int, last: int, code: Any, quantity: Any, level: Any, apart: Any, anchor: Any,
-        group_of: Any, segment_of: Any, terms: Any, weight: Any, lanes: Any, v: Any, was: Any,
-    ) -> float:  # fmt: skip
-        """Worst loss of a group in the turned scenarios: Σ over segments of the worse direction.
-
-        Factors of the static discount are those of the anchor on the upper side, which keeps
-        the upper side a straight line where the lower one is concave.
-        """
-        total = np.zeros(4)
+        first: int, last: int, code: Any, quantity: Any, level: Any, tables: Any, bounds: bool,
+        group_of: Any, segment_of: Any, terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
+    ) -> None:  # fmt: skip
+        """Worst loss of a group in the turned scenarios: at the anchor, and at both ends."""
+        here, low, high = tables
+        for j in range(3 * k):
+            out[3 + j] = 0.0
         at = first
         while at < last:
             stop = at + 1
             while stop < last and level[stop] < SEGMENT:
                 stop += 1
-            fma_rows(v, apart, 8, 0, code, quantity, at, stop, 1)
-            fma_rows(was, anchor, 8, 0, code, quantity, at, stop, 1)
             s, g = np.int64(segment_of[code[at]]), np.int64(group_of[code[at]])
             long, short = terms[4 * s], terms[4 * s + 1]
+            fma_rows(v, here, 8, 0, code, quantity, at, stop, 1)
             for t in range(k):
-                w = weight[g * wide + lanes[t]]
-                low = v[t] * (long if v[t] >= 0.0 else short) + w * v[2 * k + 1]
-                factor = long if was[t] >= 0.0 else short
-                high = -v[k + t] * factor - w * v[2 * k]
-                total[t] += max(0.0, max(-low, high))
+                out[3 + 3 * k + t] = v[t]
+                out[3 + t] += worse(v, t, weight[g * wide + lanes[t]], long, short, v[t])
+            if bounds:
+                for side in range(1, 3):
+                    if side == 1:
+                        fma_rows(v, low, 8, 0, code, quantity, at, stop, 1)
+                    else:
+                        fma_rows(v, high, 8, 0, code, quantity, at, stop, 1)
+                    for t in range(k):
+                        out[3 + side * k + t] += worse(
+                            v, t, weight[g * wide + lanes[t]], long, short, out[3 + 3 * k + t]
+                        )
             at = stop
-        worst = 0.0
-        for t in range(k):
-            worst = max(worst, total[t])
-        return worst
+        for side in range(3):
+            out[side] = 0.0
+            for t in range(k):
+                out[side] = max(out[side], out[3 + side * k + t])
 
     @numba.njit(nogil=True, boundscheck=False)
     def run(
         exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
-        tables: Any, apart: Any, anchor: Any, lanes: Any, steps: Any, columns: Any, depth: int,
-        equity: int, limit_at: int, limit: Any, both: bool, slack: Any, loose: Any, room: Any,
+        here: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
+        columns: Any, depth: int, equity: int, limit_at: int, limit: Any, rated: bool,
+        above: bool, rho: float, ends: Any, reads: Any, cash: Any, figures: Any,
     ) -> None:  # fmt: skip
-        table, group_of, segment_of, terms, weight = tables[:5]
+        group_of, segment_of, terms, weight = small[:4]
         op, column, number = steps
         longest = 1
         for r in range(count):
@@ -96,27 +116,29 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
         levels = np.empty(most + 2, np.uint8)
         records = _aligned((BLOCK + 1) * width + LANES)
         stack = np.empty((depth, BLOCK))
-        need, sure = np.empty(BLOCK), np.empty(BLOCK)
+        need = np.empty(BLOCK)
         which = np.empty(BLOCK, np.int64)
-        v, was = _aligned(LANES), _aligned(LANES)
+        turns = np.zeros((BLOCK, 3))
+        v, scratch = _aligned(LANES), np.empty(3 + 4 * k + 1)
+        empty = np.empty(BLOCK, np.int64)
         r = 0
         while r < count:
-            n = rows = 0
-            while r < count and n < BLOCK:
+            n = rows = none = 0
+            while r < count and n + none < BLOCK:
                 e = exposures[r]
-                if r + 8 < count:
-                    ahead = first[exposures[r + 8]]
-                    prefetch(quantity, ahead, 2)
+                if r + 6 < count:
+                    ahead = exposures[r + 6]
+                    prefetch(quantity, first[ahead], 2)
+                    prefetch(figures, ahead * 8, 1)
                 a, b = first[e], last[e]
                 if rows + b - a > most:
                     break
                 if a == b:
-                    slack[r] = 0.0
-                    loose[r] = 0.0
-                    room[r] = np.inf
+                    empty[none] = e
+                    none += 1
                 else:
                     start[n] = rows
-                    which[n] = r
+                    which[n] = e
                     for j in range(a, b):
                         codes[rows] = code[j]
                         units[rows] = quantity[j]
@@ -127,35 +149,91 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                 r += 1
             start[n] = rows
             levels[rows] = ACCOUNT
+            for i in range(none):
+                # Coins alone: straight lines.
+                at, own = empty[i] * 8, cash[empty[i]]
+                figures[at + VALUE] = own * rho
+                figures[at + LOOSE] = own * rho
+                figures[at + ROOM] = np.inf
+                figures[at + RHO] = rho
+                if rated:
+                    figures[at + FALL] = own if not above else -own
+                    figures[at + RISE] = -own if not above else own
+                    figures[at + ROOM_FALL] = 0.0
+                    figures[at + ROOM_RISE] = 0.0
             if n == 0:
                 continue
-            kernel(0, n, start, codes, units, levels, tables, records)
-            run_steps(op, column, number, columns, records, width, n, stack, sure)
-            if some and both:
+            if k:
                 for i in range(n):
-                    at = i * width + other + SCAN
-                    worst = either_way(
-                        start[i], start[i + 1], codes, units, levels, apart, anchor, group_of,
-                        segment_of, terms, weight, lanes, v, was,
+                    either_way(
+                        start[i], start[i + 1], codes, units, levels, apart, rated and not above,
+                        group_of, segment_of, terms, weight, lanes, v, scratch,
                     )  # fmt: skip
-                    records[at] = max(records[at], worst)
+                    for side in range(3):
+                        turns[i, side] = scratch[side]
+            for side in range(3 if rated else 1):
+                if side == 0:
+                    kernel(0, n, start, codes, units, levels, (here, *small), records)
+                elif side == 1:
+                    kernel(0, n, start, codes, units, levels, (low, *small), records)
+                else:
+                    kernel(0, n, start, codes, units, levels, (high, *small), records)
+                if k and side == 0:
+                    run_steps(op, column, number, columns, records, width, n, stack, need)
+                    for i in range(n):
+                        x = records[i * width + equity] - need[i] + cash[which[i]] * rho
+                        figures[which[i] * 8 + LOOSE] = x
+                if k and (side == 0 or not above):
+                    for i in range(n):
+                        at = i * width + scan
+                        records[at] = max(records[at], turns[i, side])
                 run_steps(op, column, number, columns, records, width, n, stack, need)
-            else:
                 for i in range(n):
-                    need[i] = sure[i]
-            for i in range(n):
-                at, to = i * width, which[i]
-                slack[to] = records[at + equity] - need[i]
-                loose[to] = records[at + equity] - sure[i]
-                left = np.inf
-                if limit_at >= 0:
-                    # The lane and its mirror: the net figure from either side.
-                    x, y = records[at + limit_at], records[at + limit_at + 1]
-                    net = max(-x, -y)
-                    left = limit[group_of[codes[start[i]]]] - net
-                room[to] = left
+                    at, to = i * width, which[i] * 8
+                    own = cash[which[i]]
+                    left = np.inf
+                    if limit_at >= 0:
+                        # The lane and its mirror: the net figure from either side.
+                        net = max(-records[at + limit_at], -records[at + limit_at + 1])
+                        left = limit[group_of[codes[start[i]]]] - net
+                    if side == 0:
+                        figures[to + VALUE] = records[at + equity] - need[i] + own * rho
+                        if not k:
+                            figures[to + LOOSE] = figures[to + VALUE]
+                        figures[to + ROOM] = left
+                        figures[to + RHO] = rho
+                        continue
+                    read = reads[side - 1]
+                    x = records[at + equity] - need[i] + own * read
+                    was = figures[to + LOOSE] if above else figures[to + VALUE]
+                    figures[to + FALL + side - 1] = (was - x) / abs(read - rho)
+                    lost = 0.0
+                    if limit_at >= 0:
+                        lost = (figures[to + ROOM] - left) / abs(ends[side - 1] - rho)
+                    figures[to + ROOM_FALL + side - 1] = lost
 
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Tables of lines on either side of a price.
+
+    Attributes
+    ----------
+    low, high : Table
+        Read at `reads`.
+    ends, reads : (float, float)
+        Prices up to which lines bound, and at which they are read, below and above.
+    above : bool
+        Whether they bound slack from above.
+    """
+
+    low: Table
+    high: Table
+    ends: tuple[float, float]
+    reads: tuple[float, float]
+    above: bool
 
 
 class Gauge:
@@ -167,8 +245,8 @@ class Gauge:
         Compiled.
     signed : Signed
         Lanes of signed tables.
-    first, last : int64[E]
-        Rows of each exposure.
+    pots : Exposures
+        Exposures; their figures are written.
     code, quantity, level
         Rows, codes signed.
 
@@ -179,13 +257,14 @@ class Gauge:
     """
 
     def __init__(
-        self, program: Program, signed: Signed, first: Ints, last: Ints, code: NDArray[Any],
+        self, program: Program, signed: Signed, pots: Exposures, code: NDArray[Any],
         quantity: Floats, level: NDArray[np.uint8],
     ) -> None:  # fmt: skip
         ruled = signed_program(program, signed)
-        self._tables = ruled.kernel_tables()[1:]
+        self._small = ruled.kernel_tables()[1:]
         self._kernel = _gauge_kernel(ruled.shape, int(signed.turned.size))
-        self._rows = (first, last, code, quantity, level)
+        self._pots = pots
+        self._rows = (pots.first, pots.last, code, quantity, level)
         at = LANES * signed.nv
         limits = [limit for _, limit in program.limits.values()]
         steps = signed.steps
@@ -196,33 +275,31 @@ class Gauge:
             limits[0] if limits else np.zeros(1),
         )  # fmt: skip
 
-    def read(
-        self, exposures: Ints, table: Table, anchor: Table, *, turned: bool = True
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return slack, slack without turned scenarios, and what is left of limits.
+    def read(self, exposures: Ints, table: Table, rho: float, lines: Lines | None) -> None:
+        """Compute the figures of exposures.
 
         Parameters
         ----------
         exposures : int64[n]
-            Which.
+            Of one driver.
         table : Table
-            Rows.
-        anchor : Table
-            Rows at the price at which lines meet the truth.
-        turned : bool
-            Whether turned scenarios count.
-
-        Returns
-        -------
-        slack, loose, room : float64[n]
-            US dollars; coins beside the rows are not in them.
+            Exact, at its price.
+        rho : float
+            Its price.
+        lines : Lines or None
+            Lines through that price; None leaves rates as they are.
         """
-        n = exposures.size
-        slack, loose, room = np.empty(n), np.empty(n), np.empty(n)
-        first, last, code, quantity, level = self._rows
+        low, high = (table, table) if lines is None else (lines.low, lines.high)
+        ends = (0.0, 0.0) if lines is None else lines.ends
+        reads = (0.0, 0.0) if lines is None else lines.reads
+        above = lines is not None and lines.above
+        p = self._pots
         self._kernel(
-            exposures, n, first, last, code, quantity, level,
-            (table.rows.reshape(-1), *self._tables), table.apart.reshape(-1),
-            anchor.apart.reshape(-1), *self._rules, turned, slack, loose, room,
+            exposures, exposures.size, *self._rows, table.rows.reshape(-1), low.rows.reshape(-1),
+            high.rows.reshape(-1), self._small,
+            (table.apart.reshape(-1), low.apart.reshape(-1), high.apart.reshape(-1)),
+            *self._rules, lines is not None, above, rho, ends, reads, p.cash,
+            p.figures.reshape(-1),
         )  # fmt: skip
-        return slack, loose, room
+        if lines is not None:
+            p.side[exposures] = ex.ABOVE if above else ex.BELOW

@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 #: Prices at which the description of the table is held against the engine's own.
 PROBES = (1.0, 0.83, 1.19)
 #: Largest difference that passes for rounding, relative to the value of the contract's underlying.
-_SAME = 1e-10
+_SAME = 2e-11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +206,9 @@ def program_at(program: Program, drivers: Drivers, rho: float | Floats) -> Progr
     units = program.units
     view = units.frame.view.shocked(ratio[: units.frame.view.asset_usd.size], program.registry.terms)
     shaped = [shape_of(spec) for spec in program.ruleset.data.components]
-    faults = Faults(program.layout.size)
-    row = {int(code): k for k, code in enumerate(units.codes)}
-    faults.reasons.update({row[code]: error for code, error in program.bad.items()})
     with np.errstate(all="ignore"):
-        return _assemble(program.layout, shaped, units.in_market(view), faults)
+        return _assemble(program.layout, shaped, units.in_market(view), program.bad,
+                         Faults(units.codes.size))  # fmt: skip
 
 
 def _option_lanes(

@@ -9,6 +9,7 @@ The proof, term by term, is docs/models/triggers.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from crossmargin.margin.fused._layout import ACCOUNT
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.fused._run import run_program
 from crossmargin.margin.live import _exposures as ex
-from crossmargin.margin.live._gauge import Gauge
+from crossmargin.margin.live._gauge import Gauge, Lines
 from crossmargin.margin.live._price import PriceTable, price_table, program_at
 from crossmargin.margin.live._signed import NotBounded
 from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler
@@ -28,18 +29,21 @@ from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-__all__ = ["NotBounded", "Tick", "Triggers"]
+__all__ = ["NotBounded", "Tick", "Triggers", "take_accounts"]
 
 #: Share of an account's gross value that is taken for rounding: what is nearer to its line is
 #: decided by the fused kernel itself.
-ROUNDING = 1e-9
+ROUNDING = 1e-10
 
 #: Ends of the ranges in which rates hold, as multiples of the price of the visit: an account takes
 #: the narrower one as it comes nearer to its line.
-REACHES = ((0.45, 2.2), (0.80, 1.25), (0.95, 1.053), (0.988, 1.012))
+REACHES = ((0.45, 2.2), (0.85, 1.18), (0.96, 1.042), (0.99, 1.0101))
 
 #: How far behind the anchor lines are read for a bound from above, as a share of the range.
 _BEHIND = 0.25
+#: Pots in work at a time when the whole book is.
+_CHUNK = 65_536
+_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +72,17 @@ class Triggers:
         Compiled rules and market.
     holdings : Holdings
         Laid out for the program.
-    pace : dict of str to float, optional
+    pace : mapping of str to float, optional
         Typical relative move of each asset: how an account's slack is shared between its
-        underlyings. Default 1 for all; an asset at 0 gets no share.
+        underlyings. Default 1 for all; an asset at 0 gets no share, so that whoever holds it is
+        due as soon as it moves.
+    within : mapping of str to (float, float), optional
+        Prices between which an asset is known to stay (a path that is replayed): what cannot be
+        due there is not looked at again.
     reaches : sequence of (float, float), optional
         Ranges of the bounds, wide to narrow, as multiples of a price.
+    prices : PriceTable, optional
+        Of the program, where it is known.
 
     Raises
     ------
@@ -85,30 +95,36 @@ class Triggers:
         program: Program,
         holdings: Holdings,
         *,
-        pace: dict[str, float] | None = None,
+        pace: Mapping[str, float] | None = None,
+        within: Mapping[str, tuple[float, float]] | None = None,
         reaches: tuple[tuple[float, float], ...] = REACHES,
+        prices: PriceTable | None = None,
     ) -> None:
         self.program = program
         self.holdings = holdings
-        self.prices: PriceTable = price_table(program)
+        self.prices = price_table(program) if prices is None else prices
         drivers = self.prices.drivers
-        names = [program.registry.assets[a] for a in drivers.asset]
-        self.assets: tuple[str, ...] = tuple(names)
+        self.assets: tuple[str, ...] = tuple(program.registry.assets[a] for a in drivers.asset)
         self.base: Floats = program.units.frame.view.asset_usd[drivers.asset].copy()
-        self.rho: Floats = np.ones(len(names))
-        self.pace: Floats = np.array([1.0 if pace is None else pace.get(n, 0.0) for n in names])
-        self.reaches = np.array(reaches, dtype=np.float64)
+        count = len(self.assets)
+        self.rho: Floats = np.ones(count)
+        self.pace: Floats = np.array([1.0 if pace is None else pace.get(n, 0.0)
+                                      for n in self.assets])  # fmt: skip
+        known = {} if within is None else within
+        self._floor = np.array([known.get(n, (-np.inf, 0))[0] for n in self.assets]) / self.base
+        self._ceiling = np.array([known.get(n, (0, np.inf))[1] for n in self.assets]) / self.base
+        self.reaches: Floats = np.array(reaches, dtype=np.float64)
         narrow = np.uint16 if 2 * program.layout.size <= np.iinfo(np.uint16).max else np.uint32
         self.code: NDArray[Any] = np.empty(holdings.code.size, dtype=narrow)
         ex.signed_codes(holdings.code, holdings.quantity, self.code)
         self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
         self._filler = Filler(program, self.prices)
         self._table = self._filler.empty()
-        self._ends = (self._filler.empty(), self._filler.empty())
-        self._anchors: list[Anchor | None] = [None] * len(names)
-        self._filled = np.full(len(names), np.nan)
-        self._gauge = Gauge(program, self.prices.signed, self.pots.first, self.pots.last, self.code,
-                            holdings.quantity, holdings.level)  # fmt: skip
+        self._low, self._high = self._filler.empty(), self._filler.empty()
+        self._anchors: list[Anchor | None] = [None] * count
+        self._filled = np.full(count, np.nan)
+        self._gauge = Gauge(program, self.prices.signed, self.pots, self.code, holdings.quantity,
+                            holdings.level)  # fmt: skip
         self._lay_out()
         self._below = np.zeros(holdings.size, dtype=np.int32)
         self._visit(np.arange(self.pots.pot_account.size), everything=True)
@@ -121,21 +137,36 @@ class Triggers:
         return self._below > 0
 
     @property
+    def uncovered(self) -> Ints:
+        """Accounts that are not watched: they hold what cannot be valued, or what has no bound."""
+        failed = (self.pots.state & ex.FAILED) != 0
+        return np.unique(self.pots.pot_account[failed]).astype(np.int64)
+
+    @property
+    def over(self) -> Ints:
+        """Accounts beyond the limit of a component: due at every tick, to be computed apart."""
+        beyond = (self.pots.state & ex.OPEN) != 0
+        return np.unique(self.pots.pot_account[beyond]).astype(np.int64)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of what is kept by account."""
-        kept = (self.lower, self.upper, self._block_lower, self._block_upper, self.exposure)
+        kept = (self.lower, self.upper, self._block_lower, self._block_upper, self._owner)
         return self.pots.nbytes + self.code.nbytes + sum(a.nbytes for a in kept)
 
     def bounds(self, account: int) -> dict[str, tuple[float, float]]:
         """Return the prices between which an account is not due, by asset, US dollars."""
         out: dict[str, tuple[float, float]] = {}
-        for p in np.flatnonzero(self.pots.pot_account == account).tolist():
-            for e in range(int(self.pots.pot_first[p]), int(self.pots.pot_first[p + 1])):
-                d = int(self.pots.driver[e])
-                k = int(self._offset[d] + self.pots.place[e])
-                low, high = self.lower[k] * self.base[d], self.upper[k] * self.base[d]
-                was = out.get(self.assets[d], (0.0, np.inf))
-                out[self.assets[d]] = (max(was[0], low), min(was[1], high))
+        e = self.pots
+        a, b = np.searchsorted(e.pot_account, [account, account + 1])
+        for x in range(int(e.pot_first[a]), int(e.pot_first[b])):
+            d = int(e.driver[x])
+            k = int(self._offset[d] + e.place[x])
+            was = out.get(self.assets[d], (-np.inf, np.inf))
+            out[self.assets[d]] = (
+                max(was[0], float(self.lower[k] * self.base[d])),
+                min(was[1], float(self.upper[k] * self.base[d])),
+            )
         return out
 
     def due(self, asset: str, price: float) -> Ints:
@@ -150,12 +181,12 @@ class Triggers:
 
     # ---- moves -------------------------------------------------------------------------------
 
-    def move(self, prices: dict[str, float]) -> Tick:
+    def move(self, prices: Mapping[str, float]) -> Tick:
         """Take new prices, and visit the accounts that are due.
 
         Parameters
         ----------
-        prices : dict of str to float
+        prices : mapping of str to float
             US dollars, by asset; the others stay where they are.
         """
         due = []
@@ -165,14 +196,12 @@ class Triggers:
             if rho != self.rho[d]:
                 self.rho[d] = rho
                 due.append(self._due_pots(d, rho))
-        pots = np.unique(np.concatenate(due)) if len(due) > 1 else (due[0] if due else _NONE)
-        return self._visit(pots)
+        return self._visit(np.unique(np.concatenate(due)) if due else _NONE)
 
     def _due_pots(self, driver: int, rho: float) -> Ints:
         n = ex.find_due(
             self._offset[driver], self._offset[driver] + self._count[driver], rho, self.lower,
-            self.upper, self._block_lower, self._block_upper, self.exposure, self.pots.pot,
-            self._found,
+            self.upper, self._block_lower, self._block_upper, self._owner, self._found,
         )  # fmt: skip
         return self._found[:n].copy()
 
@@ -183,10 +212,10 @@ class Triggers:
         padded = -(-self._count // ex.BLOCK) * ex.BLOCK
         self._offset = np.concatenate([[0], np.cumsum(padded)])[:-1].astype(np.int64)
         room = int(padded.sum())
-        self.exposure: Ints = np.zeros(room, dtype=np.int64)
+        self._owner = np.zeros(room, dtype=np.int32)
         for d in range(count):
             mine = np.flatnonzero(e.driver == d)
-            self.exposure[self._offset[d] : self._offset[d] + mine.size] = mine
+            self._owner[self._offset[d] : self._offset[d] + mine.size] = e.pot[mine]
             e.place[mine] = np.arange(mine.size)
         self.lower: Floats = np.full(room, -np.inf)
         self.upper: Floats = np.full(room, np.inf)
@@ -196,15 +225,17 @@ class Triggers:
 
     def _visit(self, pots: Ints, *, everything: bool = False) -> Tick:
         """Compute pots at the prices of now, and renew their trigger prices."""
+        if not pots.size:
+            return Tick(visited=0, breached=_NONE, recovered=_NONE)
         e = self.pots
         before = e.state[pots] & ex.BREACHED
-        chunk = 65_536 if everything else max(pots.size, 1)
-        for at in range(0, pots.size, chunk):
-            self._renew(pots[at : at + chunk], everything)
+        for at in range(0, pots.size, _CHUNK):
+            self._renew(pots[at : at + _CHUNK], everything)
         after = e.state[pots] & ex.BREACHED
-        account = e.pot_account[pots]
+        turned = np.flatnonzero(after != before)
+        account = e.pot_account[pots[turned]]
         was = self._below[account] > 0
-        np.add.at(self._below, account, after.astype(np.int32) - before.astype(np.int32))
+        np.add.at(self._below, account, np.where(after[turned] > 0, 1, -1))
         now = self._below[account] > 0
         return Tick(
             visited=int(pots.size),
@@ -213,87 +244,79 @@ class Triggers:
         )
 
     def _renew(self, pots: Ints, everything: bool) -> None:
-        e = self.pots
-        size = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
-        lists = []
-        for d in range(len(self.assets)):
-            found = np.empty(size, dtype=np.int64)
-            n = ex.gather(pots, pots.size, e.pot_first, e.driver, d, not everything, e.rho,
-                          self.rho[d], found)  # fmt: skip
-            lists.append(found[:n])
-            if n:
-                self._measure(d, found[:n])
+        e, drivers = self.pots, len(self.assets)
+        width = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
+        lists = np.empty((drivers, width), dtype=np.int64)
+        sizes = np.zeros(drivers, dtype=np.int64)
+        ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, everything, lists,
+                  sizes)  # fmt: skip
+        moved = [lists[d, : sizes[d]] for d in range(drivers)]
+        for d, mine in enumerate(moved):
+            if mine.size:
+                self._measure(d, mine)
         flipped, unsure = np.empty(pots.size, np.int64), np.empty(pots.size, np.int64)
-        changed, doubtful = ex.settle(
-            pots, pots.size, e.pot_first, e.still, e.value, e.room, e.guard, e.state, e.slack,
-            flipped, unsure,
-        )  # fmt: skip
+        changed, doubtful = ex.settle(pots, pots.size, e.pot_first, e.sums, e.figures, e.state,
+                                      flipped, unsure)  # fmt: skip
         if doubtful:
             self._decide(unsure[:doubtful])
-            flipped, changed = pots, pots.size
-        for d, mine in enumerate(lists):
-            if changed and not everything:
-                more = np.empty(size, dtype=np.int64)
-                n = ex.gather(flipped, changed, e.pot_first, e.driver, d, False, e.rho,
-                              self.rho[d], more)  # fmt: skip
-                mine = np.union1d(mine, more[:n])
-            self._rate(d, mine)
+        if changed or doubtful:
+            # Their rates bound the other side: once more, now that the side is known.
+            self._again(moved, only_wrong=True)
         self._write(pots)
         if everything:
-            # Those that come nearer than their range is meant for take a narrower one at once.
-            for _ in range(1, self.reaches.shape[0]):
-                again = [m[e.level[m] > 0] for m in lists]
-                if not any(m.size for m in again):
-                    break
-                for d, mine in enumerate(again):
-                    self._rate(d, mine)
-                lists = again
-                self._write(np.unique(e.pot[np.concatenate(again)]).astype(np.int64))
+            again = [m[e.wish[m] != e.level[m]] for m in moved]
+            self._again(again, only_wrong=False)
+            self._write(pots)
+
+    def _again(self, lists: list[Ints], *, only_wrong: bool) -> None:
+        """Rate exposures again: those whose rates bound the wrong side, or all of them."""
+        e = self.pots
+        for d, mine in enumerate(lists):
+            needed = np.where(e.state[e.pot[mine]] & ex.BREACHED, ex.ABOVE, ex.BELOW)
+            wrong = mine[e.side[mine] != needed] if only_wrong else mine
+            if wrong.size and self.pace[d] > 0:
+                self._measure(d, wrong)
 
     def _write(self, pots: Ints) -> None:
         e = self.pots
-        low = np.repeat(self.reaches[None, :, 0], len(self.assets), axis=0)
-        high = np.repeat(self.reaches[None, :, 1], len(self.assets), axis=0)
         ex.set_triggers(
-            pots, pots.size, e.pot_first, e.driver, e.state, e.slack, e.guard, e.still,
-            e.loose, e.rho, e.fall,
-            e.rise, e.room, e.room_fall, e.room_rise, e.level, e.place, self.pace, low, high,
-            self.reaches.shape[0], self._offset, self.lower, self.upper, self._block_lower,
-            self._block_upper,
+            pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
+            e.wish, e.place, self.pace, self.reaches, self._floor, self._ceiling, self._offset,
+            self.lower, self.upper, self._block_lower, self._block_upper,
         )  # fmt: skip
 
     def _measure(self, driver: int, exposures: Ints) -> None:
-        """Compute the slack of exposures at the price of now."""
-        rho = float(self.rho[driver])
+        """Compute slack and rates of exposures of one driver at the price of now."""
+        e, rho = self.pots, float(self.rho[driver])
         if self._filled[driver] != rho:
             self._anchors[driver] = self._filler.anchor(driver, rho)
             self._filler.fill(self._table, driver, rho, self._anchors[driver])
             self._filled[driver] = rho
-        e = self.pots
-        slack, loose, room = self._gauge.read(exposures, self._table, self._table)
-        ex.put_values(exposures, slack, loose, room, e.cash, rho, e.value, e.loose, e.room, e.rho)
-
-    def _rate(self, driver: int, exposures: Ints) -> None:
-        """Bound how fast the slack of exposures can go, on either side of the price of now."""
-        e, rho = self.pots, float(self.rho[driver])
+        if self.pace[driver] <= 0:
+            e.side[exposures] = ex.UNRATED
+            self._gauge.read(exposures, self._table, rho, None)
+            return
         below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
-        level = e.level[exposures]
-        for k in range(self.reaches.shape[0]):
-            for side, chosen in ((BELOW, ~below), (ABOVE, below)):
-                mine = exposures[chosen & (level == k)]
-                if mine.size:
-                    self._bound(driver, mine, rho, self.reaches[k], side)
+        kind = 2 * e.wish[exposures] + below
+        for key in np.unique(kind).tolist():
+            level, side = key // 2, ABOVE if key % 2 else BELOW
+            mine = exposures[kind == key]
+            e.level[mine] = level
+            self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
 
-    def _bound(self, driver: int, exposures: Ints, rho: float, reach: Floats, side: int) -> None:
-        e = self.pots
-        start = e.value if side == BELOW else e.loose
-        rates = ((e.fall, e.room_fall), (e.rise, e.room_rise))
-        for end, table, (rate, room_rate) in zip(rho * reach, self._ends, rates):
-            at = end if side == BELOW else rho - _BEHIND * (end - rho)
-            self._filler.bound(table, driver, self._anchors[driver], rho, end, at, side)
-            slack, _, room = self._gauge.read(exposures, table, self._table, turned=side == BELOW)
-            ex.put_rates(exposures, slack, room, e.cash, at, end, start, e.room, e.rho, rate,
-                         room_rate)  # fmt: skip
+    def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
+        """Fill the tables of lines on either side of a price."""
+        low = max(rho * self.reaches[level, 0], self._floor[driver])
+        high = min(rho * self.reaches[level, 1], self._ceiling[driver])
+        # At the end of what is known there is nothing to bound, but a line needs two points.
+        ends = (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
+        reads = ends
+        if side == ABOVE:
+            reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
+        anchor = self._anchors[driver]
+        for table, end, read in zip((self._low, self._high), ends, reads):
+            self._filler.bound(table, driver, anchor, rho, end, read, side)
+        return Lines(self._low, self._high, ends, reads, side == ABOVE)
 
     # ---- what rounding leaves open -----------------------------------------------------------
 
@@ -302,18 +325,13 @@ class Triggers:
         e = self.pots
         accounts = np.unique(e.pot_account[pots])
         few = take_accounts(self.holdings, accounts)
-        now = program_at(self.program, self.prices.drivers, self.rho)
-        health = run_program(now, few).health
-        row = np.searchsorted(accounts, e.pot_account[pots])
-        for p, r in zip(pots.tolist(), row.tolist()):
-            # One pot decides for its account: it is due again at the next move whatever it says.
-            below = bool(health[r] < 1.0)
-            alone = (e.pot_account == e.pot_account[p]).sum() == 1
-            if alone:
-                e.state[p] = (e.state[p] & ~ex.BREACHED) | (ex.BREACHED if below else 0)
-
-
-_NONE = np.empty(0, dtype=np.int64)
+        health = run_program(program_at(self.program, self.prices.drivers, self.rho), few).health
+        for p in pots.tolist():
+            below = bool(health[np.searchsorted(accounts, e.pot_account[p])] < 1.0)
+            own = np.arange(*np.searchsorted(e.pot_account, [e.pot_account[p], e.pot_account[p] + 1]))
+            others = own[(own != p) & (np.abs(e.sums[own, ex.SLACK]) > e.sums[own, ex.GUARD])]
+            if not (e.state[others] & ex.BREACHED).any():
+                e.state[p] = int(e.state[p]) & ~ex.BREACHED | (ex.BREACHED if below else 0)
 
 
 def take_accounts(holdings: Holdings, accounts: NDArray[Any]) -> Holdings:
