@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.pricing._numba import _otm, _standard
+from crossmargin.pricing._numba import _jit, _log_ratio, _otm
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ class Options:
         return value, slope
 
 
-@numba.njit(nogil=True, cache=True)
+@_jit
 def curve_values(
     forward: Any, strike: Any, call: Any, unit: Any, growth: Any, deviation: Any, rho: float,
     value: Any, slope: Any,
@@ -108,24 +108,31 @@ def curve_values(
     """Fill value and dvalue/dρ of every curve, in US dollars; float64[n, H] each.
 
     Black-76, undiscounted but for what `unit` holds; a forward of 0 or less has no time value.
+    Two passes over a row, the second without a branch, so that the dear one is vector code.
     """
+    width = growth.shape[0]
+    ahead, near, half = np.empty(width), np.empty(width), np.empty(width)
     for i in range(value.shape[0]):
         k, u = strike[i], unit[i]
-        for h in range(growth.size):
-            f = forward[i] * rho * growth[h]
-            pace = forward[i] * growth[h] * u
-            if f <= 0.0:
-                value[i, h] = 0.0 if call[i] else u * (k - f)
-                slope[i, h] = 0.0 if call[i] else -pace
-                continue
-            distance, half = _standard(f, k, deviation[i, h])
-            _, inner, outer = _otm(distance, half)
-            gap = f - k if call[i] else k - f
-            value[i, h] = u * (max(gap, 0.0) + min(f, k) * max(inner - outer, 0.0))
-            far = outer * (k / f)
-            up = inner if f <= k else 1.0 - far
-            down = inner - 1.0 if f <= k else -far
-            slope[i, h] = pace * (up if call[i] else down)
+        sign = 1.0 if call[i] else -1.0
+        low = 0.0 if call[i] else -1.0
+        now = forward[i] * rho
+        for h in range(width):
+            f = now * growth[h]
+            alive = f if f > 0.0 else k
+            ahead[h] = f
+            near[h] = min(abs(_log_ratio(alive, k)) / max(deviation[i, h], 1e-300), 100.0)
+            half[h] = min(0.5 * deviation[i, h], 100.0)
+        for h in range(width):
+            _, inner, outer = _otm(near[h], half[h])
+            f = ahead[h]
+            gap = sign * (f - k)
+            least = min(f, k)
+            time = (least if least > 0.0 else 0.0) * max(inner - outer, 0.0)
+            value[i, h] = u * ((gap if gap > 0.0 else 0.0) + time)
+            alive = f if f > 0.0 else k
+            up = (inner if f <= k else 1.0 - outer * (k / alive)) if f > 0.0 else 0.0
+            slope[i, h] = forward[i] * growth[h] * u * (up + low)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -191,45 +198,31 @@ def steepness(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def lines(
-    value: Any, slope: Any, other: Any, rho: float, end: float, at: float, turned: Any,
-    forward: Any, strike: Any, unit: Any, growth: Any, deviation: Any, turn_slope: Any,
-    turn_base: Any, lo: Any, hi: Any,
+def tilts(
+    rho: float, end: float, turned: Any, forward: Any, strike: Any, unit: Any, growth: Any,
+    deviation: Any, turn_slope: Any, turn_base: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Read lines that bound every curve between two prices, at a third.
+    """Bound how far a turned curve leaves the curve at the volatility of `rho`, per unit of ρ.
 
-    A curve is convex in ρ: its tangent at `rho` lies below it, and its chord to `end` above it,
-    between the two. The volatility of a turned curve moves too, by no more than `turn_slope` per
-    unit of ln ρ, which is no steeper than one over the least price of the range: its lines are
-    tilted by that much.
+    Its volatility moves by no more than `turn_slope` per unit of ln ρ, which is no steeper than
+    one over the least price of the range.
 
     Parameters
     ----------
-    value, slope : float64[n, H]
-        At `rho`.
-    other : float64[n, H]
-        Values at `end`, at the volatilities of `rho`.
-    rho, end, at : float
-        Where lines meet the curve, how far they bound it, and where they are read.
+    rho, end : float
+        The range.
     turned, forward, strike, unit, growth, deviation, turn_slope, turn_base
-        See :class:`Options`.
-    lo, hi : float64[n, H]
-        Written.
+        See :class:`Options`; `deviation` is that of `rho`.
+    out : float64[n, k]
+        Written; at least 0.
     """
-    step, reach = at - rho, end - rho
-    for i in range(value.shape[0]):
-        for h in range(value.shape[1]):
-            lo[i, h] = value[i, h] + step * slope[i, h]
-            hi[i, h] = value[i, h] + step * ((other[i, h] - value[i, h]) / reach)
     low, high = min(rho, end), max(rho, end)
     for j in range(turned.size):
         h = turned[j]
-        for i in range(value.shape[0]):
+        for i in range(forward.size):
             pace = turn_slope[i, j] * turn_base[i, j]
             spread = pace * math.log(high / low)
             s = deviation[i, h]
             steep = steepness(forward[i], strike[i], unit[i], growth[h], low, high, s - spread,
                               s + spread)  # fmt: skip
-            tilt = steep * pace / low * (1.0 if reach > 0.0 else -1.0) * step
-            lo[i, h] -= tilt
-            hi[i, h] += tilt
+            out[i, j] = steep * pace / low

@@ -7,6 +7,7 @@ slack of a pot is a constant plus the sum over its exposures, each of which depe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,6 +251,17 @@ def settle(
 
 
 @numba.njit(nogil=True, cache=True)
+def range_end(rho: float, reach: float) -> float:
+    """Return the end of a range about a price: ρ·reach, moved out to one of a few prices.
+
+    Neighbouring prices then share their ends, and what is valued there. The grid is an eighth of
+    the range.
+    """
+    step = math.log(reach) / 8.0
+    return math.exp(step * math.ceil(math.log(rho * reach) / step))
+
+
+@numba.njit(nogil=True, cache=True)
 def set_triggers(
     pots: Any, count: int, pot_first: Any, driver: Any, state: Any, sums: Any, figures: Any,
     level: Any, side: Any, wish: Any, place: Any, pace: Any, reaches: Any, floor: Any,
@@ -284,8 +296,8 @@ def set_triggers(
             elif not state[p] & OPEN and left > 0.0 and side[e] == needed:
                 weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * rho * pace[d]
                 budget = left * (weight / total) if total > 0.0 else left
-                reach_low = rho - max(rho * reaches[level[e], 0], floor[d])
-                reach_high = min(rho * reaches[level[e], 1], ceiling[d]) - rho
+                reach_low = rho - max(range_end(rho, reaches[level[e], 0]), floor[d])
+                reach_high = min(range_end(rho, reaches[level[e], 1]), ceiling[d]) - rho
                 go_low, go_high = reach_low, reach_high
                 if figures[e, FALL] > 0.0:
                     go_low = min(go_low, budget / figures[e, FALL])

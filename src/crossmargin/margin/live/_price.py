@@ -66,8 +66,9 @@ class OptionLanes:
     ----------
     options : Options
         Contracts.
-    first, second : float64[n, S]
-        Scenario lane s counts ``first·V_s + second·V_0``; weights included.
+    first, plus, minus : float64[n, S]
+        Scenario lane s counts ``first·V_s + (plus + minus)·V_0``, `plus` at least 0 and `minus`
+        at most 0; weights included.
     equity : float64[n, 2]
         Factor of V_0 in equity, for longs and shorts.
     value : float64[n]
@@ -80,7 +81,8 @@ class OptionLanes:
 
     options: Options
     first: Floats
-    second: Floats
+    plus: Floats
+    minus: Floats
     equity: Floats
     value: Floats
     pair: Floats
@@ -167,7 +169,8 @@ def price_table(program: Program) -> PriceTable:
     """
     drivers = drivers_of(program)
     signed = signed_plan(program)
-    tables = [signed_table(program_at(program, drivers, rho), signed) for rho in PROBES]
+    probed = [program if rho == 1.0 else program_at(program, drivers, rho) for rho in PROBES]
+    tables = [signed_table(one, signed) for one in probed]
     found = [_option_lanes(program, drivers, signed, d, tables) for d in range(drivers.asset.size)]
     curved = np.zeros_like(tables[0], dtype=bool)
     for lanes in found:
@@ -236,7 +239,8 @@ def _option_lanes(
     expiry = terms.expiry_ns[item]
     net = signed.pair if signed.net else -1
     return OptionLanes(
-        options=options, first=first, second=second, value=value, pair=basis,
+        options=options, first=first, plus=np.maximum(second, 0.0),
+        minus=np.minimum(second, 0.0), value=value, pair=basis,
         equity=_fitted_equity(options, code, tables, signed.equity),
         net=_fitted_delta(options, code, expiry, scale, tables[0], net),
         limit=_fitted_delta(options, code, expiry, scale, tables[0], signed.limit),

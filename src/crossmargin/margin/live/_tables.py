@@ -16,86 +16,123 @@ from numpy.typing import NDArray
 from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.kernels._vector import aligned_empty
-from crossmargin.margin.live._curves import delta_slopes, lines
+from crossmargin.margin.live._curves import Options, curve_values, delta_slopes, tilts
 from crossmargin.margin.live._price import OptionLanes, PriceTable
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
+#: Ends of ranges whose curves are kept.
+_KEPT = 256
 #: A table that bounds the slack of accounts from below, or from above.
 BELOW, ABOVE = 0, 1
 
 
 @numba.njit(nogil=True, cache=True)
-def fill_lines(rows: Any, fixed: Any, rate: Any, rho: float, far: float, limit: int, turned: Any,
-               table: Any, apart: Any) -> None:  # fmt: skip
-    """Write straight lines; the two lanes from `limit` on are read at `far`."""
+def fill_lines(rows: Any, first: int, fixed: Any, rate: Any, rho: float, far: float, limit: int,
+               turned: Any, table: Any, apart: Any) -> None:  # fmt: skip
+    """Write straight lines from lane `first` on; the two lanes from `limit` on are read at `far`."""
     k = turned.size
     for r in rows:
-        for j in range(table.shape[1]):
+        for j in range(first, table.shape[1]):
             table[r, j] = fixed[r, j] + rho * rate[r, j]
         if limit >= 0:
             for j in range(limit, limit + 2):
                 table[r, j] = fixed[r, j] + far * rate[r, j]
-        for t in range(k):
-            x = fixed[r, turned[t]] + rho * rate[r, turned[t]]
-            apart[r, t] = x
-            apart[r, k + t] = -x
-            table[r, turned[t]] = table[r, 0]
+        if first == 0:
+            for t in range(k):
+                x = fixed[r, turned[t]] + rho * rate[r, turned[t]]
+                apart[r, t] = x
+                apart[r, k + t] = -x
+                table[r, turned[t]] = table[r, 0]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def fill_options(
-    code: Any, first: Any, second: Any, equity: Any, value: Any, pair: Any, net: Any, limit: Any,
-    today: int, lo: Any, hi: Any, net_lo: Any, net_hi: Any, far_lo: Any, far_hi: Any, turned: Any,
+    code: Any, first: Any, plus: Any, minus: Any, equity: Any, held: Any, pair: Any, net: Any,
+    limit: Any, today: int, value: Any, slope: Any, other: Any, other_turned: Any, tilt: Any,
+    delta: Any, delta_lo: Any, delta_hi: Any, step: float, reach: float, above: bool, turned: Any,
     wide: int, equity_at: int, value_at: int, limit_at: int, pair_at: int, is_net: bool,
     table: Any, apart: Any,
 ) -> None:  # fmt: skip
-    """Write the rows of options from bounds of their curves.
+    """Write the rows of options from lines that bound their curves.
 
-    `lo` and `hi` (float64[n, H]) bound every curve, `net_lo` and `net_hi` (float64[n]) the delta,
-    `far_lo` and `far_hi` the delta that has a limit. A long counts `lo` where more is better and
-    a short `hi`; mirrors, and what is taken off, the other way round.
+    A curve is convex in ρ: its tangent lies below it, and its chord to the end of the range above
+    it in between. A long counts the lower line where more is better and a short the upper one;
+    mirrors, and what is taken off, the other way round.
+
+    Parameters
+    ----------
+    code, first, plus, minus, equity, held, pair, net, limit
+        See :class:`OptionLanes`; `plus` and `minus` are the parts of `second` above and below 0.
+    today : int
+        Curve of today's value.
+    value, slope : float64[n, H]
+        Where the lines meet the curves.
+    other : float64[n, H]
+        Values at the end of the range.
+    other_turned, tilt : float64[n, k]
+        The same of turned curves at the volatility of the anchor, and what they may leave it by.
+    delta, delta_lo, delta_hi : float64[n]
+        ρΔ, and slopes that bound it.
+    step, reach : float
+        Where lines are read, and the end of the range, from the anchor on.
+    above : bool
+        Whether slack is bounded from above.
     """
-    scenarios, k = first.shape[1], turned.size
+    scenarios, k, width = first.shape[1], turned.size, value.shape[1]
+    lo, hi = np.empty(width), np.empty(width)
+    share = step / reach if reach != 0.0 else 0.0
+    side = 1.0 if reach > 0.0 else -1.0
     for i in range(code.size):
+        for h in range(width):
+            lo[h] = value[i, h] + step * slope[i, h]
+            hi[h] = value[i, h] + share * (other[i, h] - value[i, h])
+        for t in range(k):
+            h = turned[t]
+            hi[h] = value[i, h] + share * (other_turned[i, t] - value[i, h])
+            away = side * step * tilt[i, t]
+            lo[h] -= away
+            hi[h] += away
+        d_lo, d_hi = delta[i] + step * delta_lo[i], delta[i] + step * delta_hi[i]
         for sign in range(2):
             row = 2 * code[i] + sign
-            low, high = lo[i, today], hi[i, today]
-            good, bad = (low, high) if sign == 0 else (high, low)
+            up = (sign == 1) != above
+            low, high = (hi, lo) if up else (lo, hi)
+            good, bad = low[today], high[today]
             for s in range(scenarios):
-                b = second[i, s]
-                x = lo[i, s] if sign == 0 else hi[i, s]
-                table[row, s] = first[i, s] * x + b * (good if b >= 0.0 else bad)
+                table[row, s] = first[i, s] * low[s] + plus[i, s] * good + minus[i, s] * bad
             for t in range(k):
                 s = turned[t]
-                b = second[i, s]
-                x = hi[i, s] if sign == 0 else lo[i, s]
                 apart[row, t] = table[row, s]
-                apart[row, k + t] = -(first[i, s] * x + b * (bad if b >= 0.0 else good))
+                apart[row, k + t] = -(
+                    first[i, s] * high[s] + plus[i, s] * bad + minus[i, s] * good
+                )
                 table[row, s] = table[row, 0]
             for s in range(scenarios, wide):
                 table[row, s] = table[row, 0]
             e = equity[i, sign]
             table[row, equity_at] = e * (good if e >= 0.0 else bad)
             if value_at >= 0:
-                table[row, value_at] = value[i] * bad
+                table[row, value_at] = held[i] * bad
                 if k > 0:
-                    apart[row, 2 * k] = value[i] * good
-                    apart[row, 2 * k + 1] = -value[i] * bad
-            g, h = (net_lo[i], net_hi[i]) if sign == 0 else (net_hi[i], net_lo[i])
+                    apart[row, 2 * k] = held[i] * good
+                    apart[row, 2 * k + 1] = -held[i] * bad
             if pair_at >= 0 and is_net:
                 f = net[i]
-                table[row, pair_at] = f * (g if f >= 0.0 else h)
-                table[row, pair_at + 1] = -f * (h if f >= 0.0 else g)
+                g, h2 = (d_hi, d_lo) if up else (d_lo, d_hi)
+                table[row, pair_at] = f * (g if f >= 0.0 else h2)
+                table[row, pair_at + 1] = -f * (h2 if f >= 0.0 else g)
             elif pair_at >= 0:
                 for j in range(2):
-                    x = lo[i, today + 1 + j] if sign == 0 else hi[i, today + 1 + j]
-                    table[row, pair_at + j] = pair[i] * (x - bad)
+                    table[row, pair_at + j] = pair[i] * (low[today + 1 + j] - bad)
             if limit_at >= 0:
+                # What is left of a limit is bounded from below, at the end, whatever the side.
                 f = limit[i]
-                g, h = (far_lo[i], far_hi[i]) if sign == 0 else (far_hi[i], far_lo[i])
-                table[row, limit_at] = f * (g if f >= 0.0 else h)
-                table[row, limit_at + 1] = -f * (h if f >= 0.0 else g)
+                g = delta[i] + reach * (delta_lo[i] if sign == 0 else delta_hi[i])
+                h2 = delta[i] + reach * (delta_hi[i] if sign == 0 else delta_lo[i])
+                table[row, limit_at] = f * (g if f >= 0.0 else h2)
+                table[row, limit_at + 1] = -f * (h2 if f >= 0.0 else g)
 
 
 @dataclass(slots=True)
@@ -108,12 +145,15 @@ class Anchor:
         The price.
     deviation, value, slope : float64[n, H]
         Volatility times root of time, values and dvalue/dρ.
+    ranges : dict of float to tuple
+        What bounds the curves between here and other prices.
     """
 
     rho: float
     deviation: Floats
     value: Floats
     slope: Floats
+    ranges: dict[float, tuple[Floats, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -146,14 +186,20 @@ class Filler:
 
     program: Program
     prices: PriceTable
-    rows: list[NDArray[np.int64]] = field(default_factory=list)
+    rows: list[Ints] = field(default_factory=list)
+    bent: list[Ints] = field(default_factory=list)
+    _far: dict[tuple[int, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find the rows of each driver."""
+        """Find the rows of each driver: straight ones, and those of options."""
         d = self.prices.drivers
         for k in range(d.asset.size):
+            lanes = self.prices.options[k]
             code = np.flatnonzero((d.of_code == k) & self.prices.grouped)
-            self.rows.append(np.sort(np.concatenate([2 * code, 2 * code + 1])))
+            bent = np.empty(0, np.int64) if lanes is None else lanes.options.code
+            straight = np.setdiff1d(code, bent)
+            self.rows.append(np.sort(np.concatenate([2 * straight, 2 * straight + 1])))
+            self.bent.append(np.sort(np.concatenate([2 * bent, 2 * bent + 1])))
 
     def empty(self) -> Table:
         """Return a table of straight lines at the prices of the rules."""
@@ -161,7 +207,8 @@ class Filler:
         table = Table(aligned_empty(p.fixed.shape), aligned_empty((p.fixed.shape[0], LANES)))
         table.apart[:] = 0.0
         every = np.arange(p.fixed.shape[0])
-        fill_lines(every, p.fixed, p.rate, 1.0, 1.0, -1, p.signed.turned, table.rows, table.apart)
+        fill_lines(every, 0, p.fixed, p.rate, 1.0, 1.0, -1, p.signed.turned, table.rows,
+                   table.apart)  # fmt: skip
         return table
 
     def anchor(self, driver: int, rho: float) -> Anchor | None:
@@ -195,8 +242,10 @@ class Filler:
         lanes = self.prices.options[driver]
         if lanes is None or anchor is None:
             return
-        delta = rho * anchor.slope[:, lanes.options.today]
-        self._options(table, lanes, anchor.value, anchor.value, [delta, delta], [delta, delta])
+        o = lanes.options
+        still = np.zeros((o.size, o.turned.size))
+        self._options(table, lanes, anchor, anchor.value, still, still, np.zeros(o.size),
+                      np.zeros(o.size), 0.0, 0.0, BELOW)  # fmt: skip
 
     def bound(
         self, table: Table, driver: int, anchor: Anchor | None, rho: float, end: float, at: float,
@@ -224,36 +273,65 @@ class Filler:
         lanes = self.prices.options[driver]
         if lanes is None or anchor is None:
             return
-        o = lanes.options
-        other, far_slope = o.curves(end, anchor.deviation)
-        lo, hi = np.empty_like(other), np.empty_like(other)
-        lines(
-            anchor.value, anchor.slope, other, rho, end, at, o.turned, o.forward, o.strike, o.unit,
-            o.growth, anchor.deviation, o.turn_slope, o.turn_base, lo, hi,
-        )  # fmt: skip
-        net_lo, net_hi = np.empty(o.size), np.empty(o.size)
-        delta_slopes(o.forward, o.strike, o.unit, anchor.deviation[:, o.today], rho, end,
-                     anchor.slope[:, o.today], far_slope[:, o.today], net_lo, net_hi)  # fmt: skip
-        today = rho * anchor.slope[:, o.today]
-        net = [today + (at - rho) * net_lo, today + (at - rho) * net_hi]
-        far = [today + (end - rho) * net_lo, today + (end - rho) * net_hi]
-        if side == ABOVE:
-            lo, hi, net = hi, lo, net[::-1]
-        self._options(table, lanes, lo, hi, net, far)
+        end_of = self._range(driver, lanes, anchor, end)
+        self._options(table, lanes, anchor, *end_of, at - rho, end - rho, side)
+
+    def _range(
+        self, driver: int, lanes: OptionLanes, anchor: Anchor, end: float
+    ) -> tuple[Floats, ...]:
+        """What bounds curves between the anchor and the end of a range; kept with the anchor."""
+        found = anchor.ranges.get(end)
+        if found is not None:
+            return found
+        o, s = lanes.options, self.prices.signed
+        other, far_slope = self._at_end(driver, o, end)
+        lo, hi = np.zeros(o.size), np.zeros(o.size)
+        if s.net or s.limit >= 0:
+            delta_slopes(o.forward, o.strike, o.unit, anchor.deviation[:, o.today], anchor.rho,
+                         end, anchor.slope[:, o.today], far_slope[:, o.today], lo, hi)  # fmt: skip
+        found = anchor.ranges[end] = (other, *self._turned(o, anchor, end), lo, hi)
+        return found
+
+    def _at_end(self, driver: int, o: Options, end: float) -> tuple[Floats, Floats]:
+        """Curves at the end of a range; ends are few, and the same for many prices."""
+        key = (driver, end)
+        found = self._far.get(key)
+        if found is None:
+            if len(self._far) >= _KEPT:
+                self._far.clear()
+            found = self._far[key] = o.curves(end, o.deviation)
+        return found
+
+    @staticmethod
+    def _turned(o: Options, anchor: Anchor, end: float) -> tuple[Floats, Floats]:
+        """Turned curves at the end of a range at the anchor's volatility, and their tilts."""
+        k = o.turned.size
+        value, slope = np.empty((o.size, k)), np.empty((o.size, k))
+        tilt = np.empty((o.size, k))
+        if k:
+            curve_values(
+                o.forward, o.strike, o.call, o.unit, o.growth[o.turned],
+                np.ascontiguousarray(anchor.deviation[:, o.turned]), end, value, slope,
+            )  # fmt: skip
+            tilts(anchor.rho, end, o.turned, o.forward, o.strike, o.unit, o.growth,
+                  anchor.deviation, o.turn_slope, o.turn_base, tilt)  # fmt: skip
+        return value, tilt
 
     def _lines(self, table: Table, driver: int, rho: float, far: float) -> None:
         p = self.prices
-        fill_lines(self.rows[driver], p.fixed, p.rate, rho, far, p.signed.limit, p.signed.turned,
-                   table.rows, table.apart)  # fmt: skip
+        for rows, first in ((self.rows[driver], 0), (self.bent[driver], LANES * p.signed.nv)):
+            fill_lines(rows, first, p.fixed, p.rate, rho, far, p.signed.limit, p.signed.turned,
+                       table.rows, table.apart)  # fmt: skip
 
     def _options(
-        self, table: Table, lanes: OptionLanes, lo: Floats, hi: Floats, net: list[Floats],
-        far: list[Floats],
+        self, table: Table, lanes: OptionLanes, anchor: Anchor, other: Floats, twisted: Floats,
+        tilt: Floats, lo: Floats, hi: Floats, step: float, reach: float, side: int,
     ) -> None:  # fmt: skip
-        s = self.prices.signed
+        s, today = self.prices.signed, lanes.options.today
         fill_options(
-            lanes.options.code, lanes.first, lanes.second, lanes.equity, lanes.value, lanes.pair,
-            lanes.net, lanes.limit, lanes.options.today, lo, hi, net[0], net[1], far[0], far[1],
+            lanes.options.code, lanes.first, lanes.plus, lanes.minus, lanes.equity, lanes.value,
+            lanes.pair, lanes.net, lanes.limit, today, anchor.value, anchor.slope, other, twisted,
+            tilt, anchor.rho * anchor.slope[:, today], lo, hi, step, reach, side == ABOVE,
             s.turned, LANES * s.nv, s.equity, s.value, s.limit, s.pair, s.net, table.rows,
             table.apart,
         )  # fmt: skip

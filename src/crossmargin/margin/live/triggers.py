@@ -41,6 +41,8 @@ REACHES = ((0.45, 2.2), (0.85, 1.18), (0.96, 1.042), (0.99, 1.0101))
 
 #: How far behind the anchor lines are read for a bound from above, as a share of the range.
 _BEHIND = 0.25
+#: Fewer exposures than this take the range of others.
+_FEW = 24
 #: Pots in work at a time when the whole book is.
 _CHUNK = 65_536
 _NONE = np.empty(0, dtype=np.int64)
@@ -274,6 +276,9 @@ class Triggers:
         for d, mine in enumerate(lists):
             needed = np.where(e.state[e.pot[mine]] & ex.BREACHED, ex.ABOVE, ex.BELOW)
             wrong = mine[e.side[mine] != needed] if only_wrong else mine
+            if only_wrong:
+                # They have just crossed their line: a narrow range will do.
+                e.wish[wrong] = max(0, self.reaches.shape[0] - 2)
             if wrong.size and self.pace[d] > 0:
                 self._measure(d, wrong)
 
@@ -297,17 +302,18 @@ class Triggers:
             self._gauge.read(exposures, self._table, rho, None)
             return
         below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
-        kind = 2 * e.wish[exposures] + below
+        levels = self.reaches.shape[0]
+        kind = _gathered(e.wish[exposures] + levels * below.astype(np.int64), levels)
         for key in np.unique(kind).tolist():
-            level, side = key // 2, ABOVE if key % 2 else BELOW
+            level, side = key % levels, ABOVE if key >= levels else BELOW
             mine = exposures[kind == key]
             e.level[mine] = level
             self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
 
     def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
         """Fill the tables of lines on either side of a price."""
-        low = max(rho * self.reaches[level, 0], self._floor[driver])
-        high = min(rho * self.reaches[level, 1], self._ceiling[driver])
+        low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
+        high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
         # At the end of what is known there is nothing to bound, but a line needs two points.
         ends = (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
         reads = ends
@@ -332,6 +338,24 @@ class Triggers:
             others = own[(own != p) & (np.abs(e.sums[own, ex.SLACK]) > e.sums[own, ex.GUARD])]
             if not (e.state[others] & ex.BREACHED).any():
                 e.state[p] = int(e.state[p]) & ~ex.BREACHED | (ex.BREACHED if below else 0)
+
+
+def _gathered(kind: Ints, levels: int) -> Ints:
+    """Put the few of a range with the many of another: a table costs as much for one as for all.
+
+    `kind` is the range, plus `levels` for those that are bounded from above.
+    """
+    count = np.bincount(kind, minlength=2 * levels)
+    target = np.arange(2 * levels)
+    for side in (0, levels):
+        many = [k for k in range(side, side + levels) if count[k] >= _FEW]
+        if not many:
+            many = [side + int(np.argmax(count[side : side + levels]))]
+        for k in range(side, side + levels):
+            if count[k] < _FEW:
+                narrower = [m for m in many if m >= k]
+                target[k] = narrower[0] if narrower else many[-1]
+    return target[kind]
 
 
 def take_accounts(holdings: Holdings, accounts: NDArray[Any]) -> Holdings:
