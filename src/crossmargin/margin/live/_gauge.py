@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -43,64 +43,63 @@ BLOCK = 128
 
 
 @functools.cache
-def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
-    """Return the compiled loop for tables of one shape with some turned lanes."""
-    kernel = record_kernel(shape)
-    width = record_width(shape.na)
-    scan = LANES * shape.na + SCAN
-    k, wide = turned, LANES * shape.nv
+def _either_way(turned: int, wide: int) -> Callable[..., None]:
+    """Return the compiled sum of turned scenarios at both ends of a range."""
+    k = turned
 
-    @numba.njit(nogil=True, boundscheck=False, inline="always")
-    def worse(v: Any, t: int, w: float, long: float, short: float, sign: float) -> float:
-        """Loss of a segment in either direction of a turned lane, from lanes of either side.
-
-        The factor of the upper side is that of the anchor, whose sign is given: that side is
-        then a straight line where the lower one is concave.
-        """
-        low = v[t] * (long if v[t] >= 0.0 else short) + w * v[2 * k + 1]
-        high = -v[k + t] * (long if sign >= 0.0 else short) - w * v[2 * k]
-        return max(0.0, max(-low, high))
-
-    @numba.njit(nogil=True, boundscheck=False)
+    @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
     def either_way(
-        first: int, last: int, code: Any, quantity: Any, level: Any, tables: Any, bounds: bool,
-        group_of: Any, segment_of: Any, terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
+        first: int, last: int, code: Any, quantity: Any, level: Any, apart: Any, group_of: Any,
+        segment_of: Any, terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
     ) -> None:  # fmt: skip
-        """Worst loss of a group in the turned scenarios: at the anchor, and at both ends."""
-        here, low, high = tables
-        for j in range(3 * k):
-            out[3 + j] = 0.0
+        """Worst loss of a group in the turned scenarios: Σ over segments of the worse direction.
+
+        `apart` has lanes at the anchor, and of lines at both ends. The factor of the upper side
+        is that of the anchor: that side is then a straight line where the lower one is concave.
+        """
+        for j in range(2 * k):
+            out[j] = 0.0
         at = first
         while at < last:
             stop = at + 1
             while stop < last and level[stop] < SEGMENT:
                 stop += 1
+            fma_rows(v, apart, 24, 0, code, quantity, at, stop, 3)
             s, g = np.int64(segment_of[code[at]]), np.int64(group_of[code[at]])
             long, short = terms[4 * s], terms[4 * s + 1]
-            fma_rows(v, here, 8, 0, code, quantity, at, stop, 1)
             for t in range(k):
-                out[3 + 3 * k + t] = v[t]
-                out[3 + t] += worse(v, t, weight[g * wide + lanes[t]], long, short, v[t])
-            if bounds:
-                for side in range(1, 3):
-                    if side == 1:
-                        fma_rows(v, low, 8, 0, code, quantity, at, stop, 1)
-                    else:
-                        fma_rows(v, high, 8, 0, code, quantity, at, stop, 1)
-                    for t in range(k):
-                        out[3 + side * k + t] += worse(
-                            v, t, weight[g * wide + lanes[t]], long, short, out[3 + 3 * k + t]
-                        )
+                w = weight[g * wide + lanes[t]]
+                factor = long if v[t] >= 0.0 else short
+                for side in range(2):
+                    b = 8 + 8 * side
+                    x = v[b + t]
+                    low = w * v[b + 2 * k + 1] + x * (long if x >= 0.0 else short)
+                    high = -v[b + k + t] * factor - w * v[b + 2 * k]
+                    loss = -low if -low > high else high
+                    out[side * k + t] += loss if loss > 0.0 else 0.0
             at = stop
-        for side in range(3):
-            out[side] = 0.0
+        for side in range(2):
+            worst = 0.0
             for t in range(k):
-                out[side] = max(out[side], out[3 + side * k + t])
+                worst = max(worst, out[side * k + t])
+            out[side] = worst
 
-    @numba.njit(nogil=True, boundscheck=False)
+    return either_way
+
+
+@functools.cache
+def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
+    """Return the compiled loop for tables of one shape with some turned lanes."""
+    exact, bound = record_kernel(shape), record_kernel(replace(shape, flagged=0))
+    either_way = _either_way(turned, LANES * shape.nv)
+    width = record_width(shape.na)
+    scan = LANES * shape.na + SCAN
+    k = turned
+
+    @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
     def run(
         exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
-        here: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
+        here: Any, loose: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
         columns: Any, depth: int, equity: int, limit_at: int, limit: Any, rated: bool,
         above: bool, rho: float, ends: Any, reads: Any, cash: Any, figures: Any,
     ) -> None:  # fmt: skip
@@ -118,8 +117,8 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
         stack = np.empty((depth, BLOCK))
         need = np.empty(BLOCK)
         which = np.empty(BLOCK, np.int64)
-        turns = np.zeros((BLOCK, 3))
-        v, scratch = _aligned(LANES), np.empty(3 + 4 * k + 1)
+        turns = np.zeros((2, BLOCK))
+        v, scratch = _aligned(24), np.empty(2 * k + 2)
         empty = np.empty(BLOCK, np.int64)
         r = 0
         while r < count:
@@ -163,54 +162,57 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                     figures[at + ROOM_RISE] = 0.0
             if n == 0:
                 continue
-            if k:
-                for i in range(n):
-                    either_way(
-                        start[i], start[i + 1], codes, units, levels, apart, rated and not above,
-                        group_of, segment_of, terms, weight, lanes, v, scratch,
-                    )  # fmt: skip
-                    for side in range(3):
-                        turns[i, side] = scratch[side]
-            for side in range(3 if rated else 1):
-                if side == 0:
-                    kernel(0, n, start, codes, units, levels, (here, *small), records)
-                elif side == 1:
-                    kernel(0, n, start, codes, units, levels, (low, *small), records)
-                else:
-                    kernel(0, n, start, codes, units, levels, (high, *small), records)
-                if k and side == 0:
-                    run_steps(op, column, number, columns, records, width, n, stack, need)
-                    for i in range(n):
-                        x = records[i * width + equity] - need[i] + cash[which[i]] * rho
-                        figures[which[i] * 8 + LOOSE] = x
-                if k and (side == 0 or not above):
-                    for i in range(n):
-                        at = i * width + scan
-                        records[at] = max(records[at], turns[i, side])
+            kernel_count = exact(0, n, start, codes, units, levels, (here, *small), records)
+            run_steps(op, column, number, columns, records, width, kernel_count, stack, need)
+            for i in range(n):
+                at, to = i * width, which[i] * 8
+                x = records[at + equity] - need[i] + cash[which[i]] * rho
+                figures[to + VALUE] = x
+                figures[to + LOOSE] = x
+                figures[to + RHO] = rho
+                left = np.inf
+                if limit_at >= 0:
+                    # The lane and its mirror: the net figure from either side.
+                    net = max(-records[at + limit_at], -records[at + limit_at + 1])
+                    left = limit[group_of[codes[start[i]]]] - net
+                figures[to + ROOM] = left
+            if not rated:
+                continue
+            if k and above:
+                bound(0, n, start, codes, units, levels, (loose, *small), records)
                 run_steps(op, column, number, columns, records, width, n, stack, need)
                 for i in range(n):
+                    x = records[i * width + equity] - need[i] + cash[which[i]] * rho
+                    figures[which[i] * 8 + LOOSE] = x
+            if k and not above:
+                for i in range(n):
+                    either_way(
+                        start[i], start[i + 1], codes, units, levels, apart, group_of, segment_of,
+                        terms, weight, lanes, v, scratch,
+                    )  # fmt: skip
+                    turns[0, i], turns[1, i] = scratch[0], scratch[1]
+            for side in range(2):
+                if side == 0:
+                    bound(0, n, start, codes, units, levels, (low, *small), records)
+                else:
+                    bound(0, n, start, codes, units, levels, (high, *small), records)
+                if k and not above:
+                    for i in range(n):
+                        at = i * width + scan
+                        records[at] = max(records[at], turns[side, i])
+                run_steps(op, column, number, columns, records, width, n, stack, need)
+                read, end = reads[side], ends[side]
+                for i in range(n):
                     at, to = i * width, which[i] * 8
-                    own = cash[which[i]]
-                    left = np.inf
-                    if limit_at >= 0:
-                        # The lane and its mirror: the net figure from either side.
-                        net = max(-records[at + limit_at], -records[at + limit_at + 1])
-                        left = limit[group_of[codes[start[i]]]] - net
-                    if side == 0:
-                        figures[to + VALUE] = records[at + equity] - need[i] + own * rho
-                        if not k:
-                            figures[to + LOOSE] = figures[to + VALUE]
-                        figures[to + ROOM] = left
-                        figures[to + RHO] = rho
-                        continue
-                    read = reads[side - 1]
-                    x = records[at + equity] - need[i] + own * read
+                    x = records[at + equity] - need[i] + cash[which[i]] * read
                     was = figures[to + LOOSE] if above else figures[to + VALUE]
-                    figures[to + FALL + side - 1] = (was - x) / abs(read - rho)
+                    figures[to + FALL + side] = (was - x) / abs(read - rho)
                     lost = 0.0
                     if limit_at >= 0:
-                        lost = (figures[to + ROOM] - left) / abs(ends[side - 1] - rho)
-                    figures[to + ROOM_FALL + side - 1] = lost
+                        net = max(-records[at + limit_at], -records[at + limit_at + 1])
+                        left = limit[group_of[codes[start[i]]]] - net
+                        lost = (figures[to + ROOM] - left) / abs(end - rho)
+                    figures[to + ROOM_FALL + side] = lost
 
     return run
 
@@ -223,6 +225,8 @@ class Lines:
     ----------
     low, high : Table
         Read at `reads`.
+    loose : Table
+        At the price itself, without turned scenarios; only read where `above`.
     ends, reads : (float, float)
         Prices up to which lines bound, and at which they are read, below and above.
     above : bool
@@ -231,6 +235,7 @@ class Lines:
 
     low: Table
     high: Table
+    loose: Table
     ends: tuple[float, float]
     reads: tuple[float, float]
     above: bool
@@ -275,7 +280,9 @@ class Gauge:
             limits[0] if limits else np.zeros(1),
         )  # fmt: skip
 
-    def read(self, exposures: Ints, table: Table, rho: float, lines: Lines | None) -> None:
+    def read(
+        self, exposures: Ints, table: Table, apart: Floats, rho: float, lines: Lines | None
+    ) -> None:
         """Compute the figures of exposures.
 
         Parameters
@@ -284,22 +291,20 @@ class Gauge:
             Of one driver.
         table : Table
             Exact, at its price.
+        apart : float64[2C, 24]
+            Turned lanes of the exact table and of those of lines.
         rho : float
             Its price.
         lines : Lines or None
             Lines through that price; None leaves rates as they are.
         """
-        low, high = (table, table) if lines is None else (lines.low, lines.high)
-        ends = (0.0, 0.0) if lines is None else lines.ends
-        reads = (0.0, 0.0) if lines is None else lines.reads
-        above = lines is not None and lines.above
+        one = Lines(table, table, table, (0.0, 0.0), (0.0, 0.0), False) if lines is None else lines
         p = self._pots
         self._kernel(
-            exposures, exposures.size, *self._rows, table.rows.reshape(-1), low.rows.reshape(-1),
-            high.rows.reshape(-1), self._small,
-            (table.apart.reshape(-1), low.apart.reshape(-1), high.apart.reshape(-1)),
-            *self._rules, lines is not None, above, rho, ends, reads, p.cash,
-            p.figures.reshape(-1),
+            exposures, exposures.size, *self._rows, table.rows.reshape(-1),
+            one.loose.rows.reshape(-1), one.low.rows.reshape(-1), one.high.rows.reshape(-1),
+            self._small, apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
+            one.ends, one.reads, p.cash, p.figures.reshape(-1),
         )  # fmt: skip
         if lines is not None:
-            p.side[exposures] = ex.ABOVE if above else ex.BELOW
+            p.side[exposures] = ex.ABOVE if one.above else ex.BELOW

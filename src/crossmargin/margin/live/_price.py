@@ -236,7 +236,8 @@ def _option_lanes(
         if isinstance(spec, BasisContingency):
             basis = basis_share(spec, frame, item)
     scale = options.unit * options.forward
-    expiry = terms.expiry_ns[item]
+    kind = np.stack([terms.expiry_ns[item], terms.settlement[item].astype(np.int64)], axis=1)
+    expiry = np.unique(kind, axis=0, return_inverse=True)[1].reshape(-1)
     net = signed.pair if signed.net else -1
     return OptionLanes(
         options=options, first=first, plus=np.maximum(second, 0.0),
@@ -368,7 +369,7 @@ def _fitted_equity(options: Options, code: Ints, tables: list[Floats], lane: int
 def _fitted_delta(
     options: Options, code: Ints, expiry: Ints, scale: Floats, table: Floats, lane: int
 ) -> Floats:
-    """Factor of a net delta by expiry, read off the contract with the largest."""
+    """Factor of a net delta by expiry and settlement, read off the contract with the largest."""
     out = np.zeros(code.size)
     if lane < 0:
         return out
@@ -410,7 +411,7 @@ def _hold(program: Program, prices: PriceTable, tables: list[Floats]) -> None:
             scale[2 * code, 0] = scale[2 * code + 1, 0] = size
     filler = Filler(program, prices)
     for rho, table in zip(PROBES, tables):
-        mine = filler.exact(np.full(prices.drivers.asset.size, rho), turned=True)
+        mine = filler.exact(np.full(prices.drivers.asset.size, rho))
         error = np.where(known[:, None], np.abs(mine - table) / scale, 0.0)
         worst = error.max(initial=0.0)
         if not worst <= _SAME:

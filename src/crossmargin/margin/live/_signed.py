@@ -187,11 +187,10 @@ def signed_program(program: Program, signed: Signed) -> Program:
         if program.mode == OFFSET and np.any(program.flags[tails]) and np.any(terms[:, 2] > 0):
             raise NotBounded("a dampener stands beside gains in tails")
         terms[:, 1:3] *= usd[:, None]
-    flags = np.zeros_like(program.flags) if program.mode == DISCOUNT else program.flags
     twice = np.repeat(np.arange(layout.size), 2)
     doubled = replace(layout, group=layout.group[twice], segment=layout.segment[twice])
     return replace(program, layout=doubled, table=np.empty((0, 0)), lanes=signed.lanes,
-                   segment_terms=terms, flags=flags)  # fmt: skip
+                   segment_terms=terms)  # fmt: skip
 
 
 def require_convex(steps: Steps, moving: bool) -> None:

@@ -30,7 +30,7 @@ BELOW, ABOVE = 0, 1
 
 @numba.njit(nogil=True, cache=True)
 def fill_lines(rows: Any, first: int, fixed: Any, rate: Any, rho: float, far: float, limit: int,
-               turned: Any, table: Any, apart: Any) -> None:  # fmt: skip
+               turned: Any, whole: bool, table: Any, apart: Any) -> None:  # fmt: skip
     """Write straight lines from lane `first` on; the two lanes from `limit` on are read at `far`."""
     k = turned.size
     for r in rows:
@@ -44,7 +44,8 @@ def fill_lines(rows: Any, first: int, fixed: Any, rate: Any, rho: float, far: fl
                 x = fixed[r, turned[t]] + rho * rate[r, turned[t]]
                 apart[r, t] = x
                 apart[r, k + t] = -x
-                table[r, turned[t]] = table[r, 0]
+                if not whole:
+                    table[r, turned[t]] = table[r, 0]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -53,7 +54,7 @@ def fill_options(
     limit: Any, today: int, value: Any, slope: Any, other: Any, other_turned: Any, tilt: Any,
     delta: Any, delta_lo: Any, delta_hi: Any, step: float, reach: float, above: bool, turned: Any,
     wide: int, equity_at: int, value_at: int, limit_at: int, pair_at: int, is_net: bool,
-    table: Any, apart: Any,
+    whole: bool, table: Any, apart: Any,
 ) -> None:  # fmt: skip
     """Write the rows of options from lines that bound their curves.
 
@@ -108,7 +109,8 @@ def fill_options(
                 apart[row, k + t] = -(
                     first[i, s] * high[s] + plus[i, s] * bad + minus[i, s] * good
                 )
-                table[row, s] = table[row, 0]
+                if not whole:
+                    table[row, s] = table[row, 0]
             for s in range(scenarios, wide):
                 table[row, s] = table[row, 0]
             e = equity[i, sign]
@@ -163,13 +165,16 @@ class Table:
     Attributes
     ----------
     rows : float64[2C, W]
-        What the kernel reads; lanes of turned scenarios repeat the first lane.
+        What the kernel reads; in tables of lines the lanes of turned scenarios repeat the first.
     apart : float64[2C, 8]
         Turned scenarios, their mirrors, and value today with its mirror.
+    whole : bool
+        Whether `rows` has the lanes of turned scenarios.
     """
 
     rows: Floats
     apart: Floats
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -201,13 +206,21 @@ class Filler:
             self.rows.append(np.sort(np.concatenate([2 * straight, 2 * straight + 1])))
             self.bent.append(np.sort(np.concatenate([2 * bent, 2 * bent + 1])))
 
-    def empty(self) -> Table:
-        """Return a table of straight lines at the prices of the rules."""
+    def empty(self, apart: Floats | None = None, *, whole: bool = False) -> Table:
+        """Return a table of straight lines at the prices of the rules.
+
+        Parameters
+        ----------
+        apart : float64[2C, 8], optional
+            Where turned lanes go, all 0.
+        whole : bool
+            Whether its rows have the lanes of turned scenarios.
+        """
         p = self.prices
-        table = Table(aligned_empty(p.fixed.shape), aligned_empty((p.fixed.shape[0], LANES)))
-        table.apart[:] = 0.0
+        beside = np.zeros((p.fixed.shape[0], LANES)) if apart is None else apart
+        table = Table(aligned_empty(p.fixed.shape), beside, whole)
         every = np.arange(p.fixed.shape[0])
-        fill_lines(every, 0, p.fixed, p.rate, 1.0, 1.0, -1, p.signed.turned, table.rows,
+        fill_lines(every, 0, p.fixed, p.rate, 1.0, 1.0, -1, p.signed.turned, whole, table.rows,
                    table.apart)  # fmt: skip
         return table
 
@@ -220,21 +233,17 @@ class Filler:
         value, slope = lanes.options.curves(rho, deviation)
         return Anchor(rho, deviation, value, slope)
 
-    def exact(self, rho: Floats, *, turned: bool = False) -> Floats:
-        """Return the rows at prices of all drivers; with lanes of turned scenarios in place."""
-        table = self.empty()
+    def exact(self, rho: Floats) -> Floats:
+        """Return the rows at prices of all drivers, cash too."""
+        table = self.empty(whole=True)
         for driver in range(self.prices.drivers.asset.size):
             at = float(rho[driver])
             self.fill(table, driver, at, self.anchor(driver, at))
-        lanes = self.prices.signed.turned
-        rows = table.rows
         cash = np.repeat(~self.prices.grouped, 2)
         own = np.repeat(self.prices.drivers.of_code, 2)
         at_price = np.where(own >= 0, rho[np.maximum(own, 0)], 1.0)[:, None]
-        rows[cash] = (self.prices.fixed + at_price * self.prices.rate)[cash]
-        if turned and lanes.size:
-            rows[:, lanes] = table.apart[:, : lanes.size]
-        return rows
+        table.rows[cash] = (self.prices.fixed + at_price * self.prices.rate)[cash]
+        return table.rows
 
     def fill(self, table: Table, driver: int, rho: float, anchor: Anchor | None) -> None:
         """Fill the rows of a driver at a price."""
@@ -321,7 +330,7 @@ class Filler:
         p = self.prices
         for rows, first in ((self.rows[driver], 0), (self.bent[driver], LANES * p.signed.nv)):
             fill_lines(rows, first, p.fixed, p.rate, rho, far, p.signed.limit, p.signed.turned,
-                       table.rows, table.apart)  # fmt: skip
+                       table.whole, table.rows, table.apart)  # fmt: skip
 
     def _options(
         self, table: Table, lanes: OptionLanes, anchor: Anchor, other: Floats, twisted: Floats,
@@ -332,6 +341,6 @@ class Filler:
             lanes.options.code, lanes.first, lanes.plus, lanes.minus, lanes.equity, lanes.value,
             lanes.pair, lanes.net, lanes.limit, today, anchor.value, anchor.slope, other, twisted,
             tilt, anchor.rho * anchor.slope[:, today], lo, hi, step, reach, side == ABOVE,
-            s.turned, LANES * s.nv, s.equity, s.value, s.limit, s.pair, s.net, table.rows,
-            table.apart,
+            s.turned, LANES * s.nv, s.equity, s.value, s.limit, s.pair, s.net, table.whole,
+            table.rows, table.apart,
         )  # fmt: skip

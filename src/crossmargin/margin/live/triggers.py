@@ -121,10 +121,14 @@ class Triggers:
         ex.signed_codes(holdings.code, holdings.quantity, self.code)
         self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
         self._filler = Filler(program, self.prices)
-        self._table = self._filler.empty()
-        self._low, self._high = self._filler.empty(), self._filler.empty()
+        # Turned lanes of the exact table and of both tables of lines lie side by side.
+        self._apart: Floats = np.zeros((self.prices.fixed.shape[0], 24))
+        beside = [self._apart[:, k : k + 8] for k in (0, 8, 16)]
+        self._table = self._filler.empty(beside[0], whole=True)
+        self._low, self._high = self._filler.empty(beside[1]), self._filler.empty(beside[2])
+        self._loose = self._filler.empty()
         self._anchors: list[Anchor | None] = [None] * count
-        self._filled = np.full(count, np.nan)
+        self._filled, self._unturned = np.full(count, np.nan), np.full(count, np.nan)
         self._gauge = Gauge(program, self.prices.signed, self.pots, self.code, holdings.quantity,
                             holdings.level)  # fmt: skip
         self._lay_out()
@@ -299,7 +303,7 @@ class Triggers:
             self._filled[driver] = rho
         if self.pace[driver] <= 0:
             e.side[exposures] = ex.UNRATED
-            self._gauge.read(exposures, self._table, rho, None)
+            self._gauge.read(exposures, self._table, self._apart, rho, None)
             return
         below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
         levels = self.reaches.shape[0]
@@ -308,7 +312,8 @@ class Triggers:
             level, side = key % levels, ABOVE if key >= levels else BELOW
             mine = exposures[kind == key]
             e.level[mine] = level
-            self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
+            self._gauge.read(mine, self._table, self._apart, rho,
+                             self._lines(driver, rho, level, side))  # fmt: skip
 
     def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
         """Fill the tables of lines on either side of a price."""
@@ -320,9 +325,13 @@ class Triggers:
         if side == ABOVE:
             reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
         anchor = self._anchors[driver]
+        turned = self.prices.signed.turned.size > 0
+        if side == ABOVE and turned and self._unturned[driver] != rho:
+            self._filler.fill(self._loose, driver, rho, anchor)
+            self._unturned[driver] = rho
         for table, end, read in zip((self._low, self._high), ends, reads):
             self._filler.bound(table, driver, anchor, rho, end, read, side)
-        return Lines(self._low, self._high, ends, reads, side == ABOVE)
+        return Lines(self._low, self._high, self._loose, ends, reads, side == ABOVE)
 
     # ---- what rounding leaves open -----------------------------------------------------------
 
