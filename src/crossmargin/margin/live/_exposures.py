@@ -219,12 +219,9 @@ def gather(
 
 
 @numba.njit(nogil=True, cache=True)
-def settle(
-    pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state: Any, flipped: Any,
-    unsure: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Sum pots; return how many changed side and how many are too near the line to tell."""
-    changed = doubtful = 0
+def settle(pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state: Any) -> int:
+    """Sum pots; return how many changed side. What is within rounding of its line is above it."""
+    changed = 0
     for r in range(count):
         p = pots[r]
         was = state[p]
@@ -239,15 +236,10 @@ def settle(
         if np.isnan(x):
             state[p] = was | FAILED
             continue
-        now = (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
+        now = (OPEN if over else SAFE) | (BREACHED if x < -sums[p, GUARD] else SAFE)
         state[p] = now
-        if abs(x) <= sums[p, GUARD]:
-            unsure[doubtful] = p
-            doubtful += 1
-        if (now ^ was) & BREACHED:
-            flipped[changed] = p
-            changed += 1
-    return changed, doubtful
+        changed += ((now ^ was) & BREACHED) // BREACHED
+    return changed
 
 
 @numba.njit(nogil=True, cache=True)
@@ -264,13 +256,14 @@ def range_end(rho: float, reach: float) -> float:
 @numba.njit(nogil=True, cache=True)
 def set_triggers(
     pots: Any, count: int, pot_first: Any, driver: Any, state: Any, sums: Any, figures: Any,
-    level: Any, side: Any, wish: Any, place: Any, pace: Any, reaches: Any, floor: Any,
+    level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any, floor: Any,
     ceiling: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
 ) -> None:  # fmt: skip
     """Share what is left of each pot among its exposures, and write their trigger prices.
 
     `reaches` (float64[levels, 2]) are the ends of the ranges in which rates hold, as multiples of
-    the price of the visit; `floor` and `ceiling` (float64[D]) are prices that are never passed.
+    the price of the visit; `floor` and `ceiling` (float64[D]) are prices that are never passed;
+    `heading` (float64[D]) is below 0 where a price was falling, above where it rose.
     """
     levels = reaches.shape[0]
     for r in range(count):
@@ -278,7 +271,7 @@ def set_triggers(
         a, b = pot_first[p], pot_first[p + 1]
         breached = (state[p] & BREACHED) != 0
         needed = ABOVE if breached else BELOW
-        left = sums[p, SLACK] - sums[p, GUARD]
+        left = sums[p, SLACK] + sums[p, GUARD]
         total = 0.0
         if breached:
             left = -sums[p, STILL] - sums[p, GUARD]
@@ -315,7 +308,12 @@ def set_triggers(
                 if go_high >= reach_high and rho + reach_high >= ceiling[d]:
                     high, go_high = np.inf, np.inf
                 # The narrowest range that leaves room enough for a longer way next time.
-                way = 2.0 * min(go_low, go_high) / rho
+                way = min(go_low, go_high)
+                if heading[d] < 0.0:
+                    way = go_low
+                elif heading[d] > 0.0:
+                    way = go_high
+                way *= 2.0 / rho
                 k = levels - 1
                 while k > 0 and (1.0 - reaches[k, 0] < way or reaches[k, 1] - 1.0 < way):
                     k -= 1

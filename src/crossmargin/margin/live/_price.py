@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 #: Prices at which the description of the table is held against the engine's own.
 PROBES = (1.0, 0.83, 1.19)
 #: Largest difference that passes for rounding, relative to the value of the contract's underlying.
-_SAME = 2e-11
+_SAME = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

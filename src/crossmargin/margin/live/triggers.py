@@ -10,30 +10,28 @@ The proof, term by term, is docs/models/triggers.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._layout import ACCOUNT
 from crossmargin.margin.fused._program import Program
-from crossmargin.margin.fused._run import run_program
 from crossmargin.margin.live import _exposures as ex
 from crossmargin.margin.live._gauge import Gauge, Lines
-from crossmargin.margin.live._price import PriceTable, price_table, program_at
+from crossmargin.margin.live._price import PriceTable, price_table
 from crossmargin.margin.live._signed import NotBounded
 from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-__all__ = ["NotBounded", "Tick", "Triggers", "take_accounts"]
+__all__ = ["NotBounded", "Tick", "Triggers"]
 
-#: Share of an account's gross value that is taken for rounding: what is nearer to its line is
-#: decided by the fused kernel itself.
-ROUNDING = 1e-10
+#: Share of the gross value of a pot that is taken for rounding: a pot that is nearer to its line,
+#: on either side, counts as above it.
+ROUNDING = 1e-12
 
 #: Ends of the ranges in which rates hold, as multiples of the price of the visit: an account takes
 #: the narrower one as it comes nearer to its line.
@@ -110,6 +108,7 @@ class Triggers:
         self.base: Floats = program.units.frame.view.asset_usd[drivers.asset].copy()
         count = len(self.assets)
         self.rho: Floats = np.ones(count)
+        self._heading: Floats = np.zeros(count)
         self.pace: Floats = np.array([1.0 if pace is None else pace.get(n, 0.0)
                                       for n in self.assets])  # fmt: skip
         known = {} if within is None else within
@@ -200,6 +199,7 @@ class Triggers:
             d = self._driver(asset)
             rho = price / self.base[d]
             if rho != self.rho[d]:
+                self._heading[d] = rho - self.rho[d]
                 self.rho[d] = rho
                 due.append(self._due_pots(d, rho))
         return self._visit(np.unique(np.concatenate(due)) if due else _NONE)
@@ -260,12 +260,7 @@ class Triggers:
         for d, mine in enumerate(moved):
             if mine.size:
                 self._measure(d, mine)
-        flipped, unsure = np.empty(pots.size, np.int64), np.empty(pots.size, np.int64)
-        changed, doubtful = ex.settle(pots, pots.size, e.pot_first, e.sums, e.figures, e.state,
-                                      flipped, unsure)  # fmt: skip
-        if doubtful:
-            self._decide(unsure[:doubtful])
-        if changed or doubtful:
+        if ex.settle(pots, pots.size, e.pot_first, e.sums, e.figures, e.state):
             # Their rates bound the other side: once more, now that the side is known.
             self._again(moved, only_wrong=True)
         self._write(pots)
@@ -281,8 +276,8 @@ class Triggers:
             needed = np.where(e.state[e.pot[mine]] & ex.BREACHED, ex.ABOVE, ex.BELOW)
             wrong = mine[e.side[mine] != needed] if only_wrong else mine
             if only_wrong:
-                # They have just crossed their line: a narrow range will do.
-                e.wish[wrong] = max(0, self.reaches.shape[0] - 2)
+                # Who falls below the line mostly goes on falling: the widest range will do.
+                e.wish[wrong] = 0
             if wrong.size and self.pace[d] > 0:
                 self._measure(d, wrong)
 
@@ -290,7 +285,7 @@ class Triggers:
         e = self.pots
         ex.set_triggers(
             pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
-            e.wish, e.place, self.pace, self.reaches, self._floor, self._ceiling, self._offset,
+            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor, self._ceiling, self._offset,
             self.lower, self.upper, self._block_lower, self._block_upper,
         )  # fmt: skip
 
@@ -333,21 +328,6 @@ class Triggers:
             self._filler.bound(table, driver, anchor, rho, end, read, side)
         return Lines(self._low, self._high, self._loose, ends, reads, side == ABOVE)
 
-    # ---- what rounding leaves open -----------------------------------------------------------
-
-    def _decide(self, pots: Ints) -> None:
-        """Let the fused kernel decide pots whose slack is within rounding of 0."""
-        e = self.pots
-        accounts = np.unique(e.pot_account[pots])
-        few = take_accounts(self.holdings, accounts)
-        health = run_program(program_at(self.program, self.prices.drivers, self.rho), few).health
-        for p in pots.tolist():
-            below = bool(health[np.searchsorted(accounts, e.pot_account[p])] < 1.0)
-            own = np.arange(*np.searchsorted(e.pot_account, [e.pot_account[p], e.pot_account[p] + 1]))
-            others = own[(own != p) & (np.abs(e.sums[own, ex.SLACK]) > e.sums[own, ex.GUARD])]
-            if not (e.state[others] & ex.BREACHED).any():
-                e.state[p] = int(e.state[p]) & ~ex.BREACHED | (ex.BREACHED if below else 0)
-
 
 def _gathered(kind: Ints, levels: int) -> Ints:
     """Put the few of a range with the many of another: a table costs as much for one as for all.
@@ -366,12 +346,3 @@ def _gathered(kind: Ints, levels: int) -> Ints:
                 target[k] = narrower[0] if narrower else many[-1]
     return target[kind]
 
-
-def take_accounts(holdings: Holdings, accounts: NDArray[Any]) -> Holdings:
-    """Return the holdings of some accounts."""
-    width = np.diff(holdings.start)[accounts]
-    start = np.concatenate([[0], np.cumsum(width)]).astype(np.int64)
-    rows = np.repeat(holdings.start[accounts] - start[:-1], width) + np.arange(start[-1])
-    level = np.append(holdings.level[rows], np.uint8(ACCOUNT))
-    return replace(holdings, start=start, code=holdings.code[rows],
-                   quantity=holdings.quantity[rows], level=level)  # fmt: skip
