@@ -227,6 +227,8 @@ class Lines:
         Read at `reads`.
     loose : Table
         At the price itself, without turned scenarios; only read where `above`.
+    apart : float64[2C, 24]
+        Turned lanes at the price itself, and of both tables.
     ends, reads : (float, float)
         Prices up to which lines bound, and at which they are read, below and above.
     above : bool
@@ -236,6 +238,7 @@ class Lines:
     low: Table
     high: Table
     loose: Table
+    apart: Floats
     ends: tuple[float, float]
     reads: tuple[float, float]
     above: bool
@@ -280,9 +283,7 @@ class Gauge:
             limits[0] if limits else np.zeros(1),
         )  # fmt: skip
 
-    def read(
-        self, exposures: Ints, table: Table, apart: Floats, rho: float, lines: Lines | None
-    ) -> None:
+    def read(self, exposures: Ints, table: Table, rho: float, lines: Lines | None) -> None:
         """Compute the figures of exposures.
 
         Parameters
@@ -291,19 +292,18 @@ class Gauge:
             Of one driver.
         table : Table
             Exact, at its price.
-        apart : float64[2C, 24]
-            Turned lanes of the exact table and of those of lines.
         rho : float
             Its price.
         lines : Lines or None
             Lines through that price; None leaves rates as they are.
         """
-        one = Lines(table, table, table, (0.0, 0.0), (0.0, 0.0), False) if lines is None else lines
+        none = (0.0, 0.0)
+        one = lines or Lines(table, table, table, table.apart, none, none, False)
         p = self._pots
         self._kernel(
             exposures, exposures.size, *self._rows, table.rows.reshape(-1),
             one.loose.rows.reshape(-1), one.low.rows.reshape(-1), one.high.rows.reshape(-1),
-            self._small, apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
+            self._small, one.apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
             one.ends, one.reads, p.cash, p.figures.reshape(-1),
         )  # fmt: skip
         if lines is not None:

@@ -193,6 +193,7 @@ class Filler:
     prices: PriceTable
     rows: list[Ints] = field(default_factory=list)
     bent: list[Ints] = field(default_factory=list)
+    both: list[Ints] = field(default_factory=list)
     _far: dict[tuple[int, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -205,6 +206,7 @@ class Filler:
             straight = np.setdiff1d(code, bent)
             self.rows.append(np.sort(np.concatenate([2 * straight, 2 * straight + 1])))
             self.bent.append(np.sort(np.concatenate([2 * bent, 2 * bent + 1])))
+            self.both.append(np.union1d(self.rows[k], self.bent[k]))
 
     def empty(self, apart: Floats | None = None, *, whole: bool = False) -> Table:
         """Return a table of straight lines at the prices of the rules.

@@ -22,7 +22,7 @@ from crossmargin.margin.live import _exposures as ex
 from crossmargin.margin.live._gauge import Gauge, Lines
 from crossmargin.margin.live._price import PriceTable, price_table
 from crossmargin.margin.live._signed import NotBounded
-from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler
+from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler, Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,7 +42,7 @@ _BEHIND = 0.25
 #: Fewer exposures than this take the range of others.
 _FEW = 24
 #: Pots in work at a time when the whole book is.
-_CHUNK = 65_536
+_CHUNK = 16_384
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -120,12 +120,9 @@ class Triggers:
         ex.signed_codes(holdings.code, holdings.quantity, self.code)
         self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
         self._filler = Filler(program, self.prices)
-        # Turned lanes of the exact table and of both tables of lines lie side by side.
-        self._apart: Floats = np.zeros((self.prices.fixed.shape[0], 24))
-        beside = [self._apart[:, k : k + 8] for k in (0, 8, 16)]
-        self._table = self._filler.empty(beside[0], whole=True)
-        self._low, self._high = self._filler.empty(beside[1]), self._filler.empty(beside[2])
+        self._table = self._filler.empty(whole=True)
         self._loose = self._filler.empty()
+        self._bounds: dict[tuple[int, int], _Bounds] = {}
         self._anchors: list[Anchor | None] = [None] * count
         self._filled, self._unturned = np.full(count, np.nan), np.full(count, np.nan)
         self._gauge = Gauge(program, self.prices.signed, self.pots, self.code, holdings.quantity,
@@ -298,7 +295,7 @@ class Triggers:
             self._filled[driver] = rho
         if self.pace[driver] <= 0:
             e.side[exposures] = ex.UNRATED
-            self._gauge.read(exposures, self._table, self._apart, rho, None)
+            self._gauge.read(exposures, self._table, rho, None)
             return
         below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
         levels = self.reaches.shape[0]
@@ -307,11 +304,13 @@ class Triggers:
             level, side = key % levels, ABOVE if key >= levels else BELOW
             mine = exposures[kind == key]
             e.level[mine] = level
-            self._gauge.read(mine, self._table, self._apart, rho,
-                             self._lines(driver, rho, level, side))  # fmt: skip
+            self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
 
     def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
-        """Fill the tables of lines on either side of a price."""
+        """Fill the tables of lines on either side of a price; those that are filled are kept."""
+        found = self._bounds.get((level, side))
+        if found is None:
+            found = self._bounds[level, side] = _Bounds.make(self._filler, len(self.assets))
         low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
         high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
         # At the end of what is known there is nothing to bound, but a line needs two points.
@@ -319,14 +318,36 @@ class Triggers:
         reads = ends
         if side == ABOVE:
             reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
-        anchor = self._anchors[driver]
-        turned = self.prices.signed.turned.size > 0
-        if side == ABOVE and turned and self._unturned[driver] != rho:
-            self._filler.fill(self._loose, driver, rho, anchor)
-            self._unturned[driver] = rho
-        for table, end, read in zip((self._low, self._high), ends, reads):
-            self._filler.bound(table, driver, anchor, rho, end, read, side)
-        return Lines(self._low, self._high, self._loose, ends, reads, side == ABOVE)
+        if found.filled[driver] != rho:
+            found.filled[driver] = rho
+            anchor = self._anchors[driver]
+            for table, end, read in zip((found.low, found.high), ends, reads):
+                self._filler.bound(table, driver, anchor, rho, end, read, side)
+            rows = self._filler.both[driver]
+            found.apart[rows, :8] = self._table.apart[rows]
+            if side == ABOVE and self.prices.signed.turned.size and self._unturned[driver] != rho:
+                self._unturned[driver] = rho
+                self._filler.fill(self._loose, driver, rho, anchor)
+        return Lines(found.low, found.high, self._loose, found.apart, ends, reads, side == ABOVE)
+
+
+@dataclass(slots=True)
+class _Bounds:
+    """Tables of lines on either side of the price of each driver.
+
+    Turned lanes of the exact table, and of both of these, lie side by side in `apart`.
+    """
+
+    low: Table
+    high: Table
+    apart: Floats
+    filled: Floats
+
+    @classmethod
+    def make(cls, filler: Filler, drivers: int) -> _Bounds:
+        apart = np.zeros((filler.prices.fixed.shape[0], 24))
+        return cls(filler.empty(apart[:, 8:16]), filler.empty(apart[:, 16:]), apart,
+                   np.full(drivers, np.nan))  # fmt: skip
 
 
 def _gathered(kind: Ints, levels: int) -> Ints:
