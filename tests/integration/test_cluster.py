@@ -144,7 +144,7 @@ def test_an_address_where_nothing_listens_is_refused_at_once(made) -> None:
     ray = pytest.importorskip("ray", reason="Ray is not installed (extra: cluster)")
     if ray.is_initialized():
         ray.shutdown()
-    with pytest.raises(MarginError, match="no Ray cluster answers at '127.0.0.1:9'"):
+    with pytest.raises(MarginError, match="no Ray cluster answers"):
         ClusterBook(made[0], address="127.0.0.1:9")
 
 

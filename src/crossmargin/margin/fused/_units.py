@@ -34,7 +34,8 @@ Ints = NDArray[np.int64]
 def unit_book(registry: Registry, layout: Layout, codes: Ints, carrier: int) -> Book:
     """Return a book in which account k holds one unit of code ``codes[k]``.
 
-    Contracts are entered at the mark; :class:`Units` takes them at other prices. Balances stand beside an empty position, so that the account takes part in scenarios.
+    Contracts are entered at the mark; :class:`Units` takes them at other prices. Balances stand
+    beside an empty position, so that the account takes part in scenarios.
 
     Parameters
     ----------

@@ -1,0 +1,353 @@
+"""Pots and exposures of a book: who depends on which price, and between which prices nothing is due.
+
+A *pot* is one pool of one account: what must not fall below the maintenance line. An *exposure*
+is what one pot has in one driver: the rows of a group, and coins that stand beside them. The
+slack of a pot is a constant plus the sum over its exposures, each of which depends on one price.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.margin.fused._holdings import Holdings
+from crossmargin.margin.fused._layout import GROUP, POT
+from crossmargin.margin.live._price import PriceTable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Bits of a pot's state. ``OPEN``: beyond a limit of a component, so computed anew at every tick.
+#: ``FAILED``: holds what cannot be valued, or what no bound covers.
+SAFE, BREACHED, OPEN, FAILED = 0, 1, 2, 4
+
+#: Exposures in a block of trigger prices.
+BLOCK = 64
+
+#: Figures of an exposure, one cache line: slack and slack without turned scenarios at `RHO`, what
+#: is left of its limit, the price of the last visit, and how fast slack and limit can go as the
+#: price falls and rises, US dollars per unit of ρ.
+VALUE, LOOSE, ROOM, RHO, FALL, RISE, ROOM_FALL, ROOM_RISE = range(8)
+#: Figures of a pot: what no driver moves, what is taken for rounding, slack at the last visit.
+STILL, GUARD, SLACK = range(3)
+#: How the rates of an exposure were made: not at all, from below or from above.
+UNRATED, BELOW, ABOVE = 0, 1, 2
+
+
+@dataclass(slots=True, kw_only=True)
+class Exposures:
+    """Pots and exposures.
+
+    Attributes
+    ----------
+    pot_account : int32[P]
+        Account of each pot.
+    pot_first : int64[P + 1]
+        Exposures of each pot.
+    sums : float64[P, 3]
+        Figures of each pot.
+    state : uint8[P]
+        Bits.
+    first, last : int64[E]
+        Rows of each exposure in the holdings; none where it is coins alone.
+    driver : uint8[E]
+        Driver.
+    pot : int32[E]
+        Pot.
+    place : int32[E]
+        Position among the exposures of its driver.
+    cash : float64[E]
+        US dollars per unit of ρ of coins that no scenario moves.
+    figures : float64[E, 8]
+        Figures of each exposure.
+    level, side, wish : uint8[E]
+        Range in which the rates hold, how they were made, and the range to take next time.
+    """
+
+    pot_account: NDArray[np.int32]
+    pot_first: Ints
+    sums: Floats
+    state: NDArray[np.uint8]
+    first: Ints
+    last: Ints
+    driver: NDArray[np.uint8]
+    pot: NDArray[np.int32]
+    place: NDArray[np.int32]
+    cash: Floats
+    figures: Floats
+    level: NDArray[np.uint8]
+    side: NDArray[np.uint8]
+    wish: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns."""
+        return sum(getattr(self, name).nbytes for name in self.__slots__)
+
+
+def expose(
+    holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding: float
+) -> Exposures:
+    """Find the pots and exposures of holdings.
+
+    Parameters
+    ----------
+    holdings : Holdings
+        Accounts.
+    prices : PriceTable
+        Table as a function of prices.
+    code : uint16[N] or uint32[N]
+        Signed codes of the rows.
+    rounding : float
+        Share of the gross value that is taken for rounding.
+    """
+    d = prices.drivers
+    args = (
+        holdings.start, code, holdings.quantity, holdings.level,
+        np.repeat(d.of_code, 2).astype(np.int64), np.repeat(~prices.grouped, 2),
+        np.ascontiguousarray(prices.fixed[:, prices.signed.equity]),
+        np.ascontiguousarray(prices.rate[:, prices.signed.equity]),
+        np.repeat(prices.gross, 2) * rounding, np.repeat(prices.unknown, 2), d.asset.size,
+    )  # fmt: skip
+    f8, i8 = np.empty(0), np.empty(0, np.int64)
+    i4, u1 = np.empty(0, np.int32), np.empty(0, np.uint8)
+    pots, size = _index(*args, True, i4, i8, np.empty((0, 3)), u1, i8, i8, u1, i4, f8)
+    out = Exposures(
+        pot_account=np.empty(pots, np.int32), pot_first=np.zeros(pots + 1, np.int64),
+        sums=np.zeros((pots, 3)), state=np.zeros(pots, np.uint8), first=np.zeros(size, np.int64),
+        last=np.zeros(size, np.int64), driver=np.zeros(size, np.uint8),
+        pot=np.zeros(size, np.int32), place=np.zeros(size, np.int32), cash=np.zeros(size),
+        figures=np.zeros((size, 8)), level=np.zeros(size, np.uint8), side=np.zeros(size, np.uint8),
+        wish=np.zeros(size, np.uint8),
+    )  # fmt: skip
+    _index(*args, False, out.pot_account, out.pot_first, out.sums, out.state, out.first, out.last,
+           out.driver, out.pot, out.cash)  # fmt: skip
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _index(
+    start: Any, code: Any, quantity: Any, level: Any, driver_of: Any, cash_code: Any, fixed: Any,
+    rate: Any, gross: Any, unknown: Any, drivers: int, counting: bool, pot_account: Any,
+    pot_first: Any, sums: Any, state: Any, first: Any, last: Any, driver: Any, pot_of: Any,
+    cash: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Find pots and exposures; only count them where `counting`."""
+    at = np.full(drivers, -1, np.int64)
+    pots = exposures = 0
+    for a in range(start.size - 1):
+        k, end = start[a], start[a + 1]
+        while k < end:
+            opened, before = k, exposures
+            if not counting:
+                pot_account[pots] = a
+                pot_first[pots] = exposures
+            still = guard = 0.0
+            while k < end and (k == opened or level[k] < POT):
+                c = code[k]
+                d = driver_of[c]
+                if d >= 0 and at[d] < before:
+                    at[d] = exposures
+                    if not counting:
+                        driver[exposures] = d
+                        pot_of[exposures] = pots
+                        first[exposures] = k
+                        last[exposures] = k
+                    exposures += 1
+                if cash_code[c]:
+                    if not counting:
+                        q = quantity[k]
+                        still += q * fixed[c]
+                        if d >= 0:
+                            cash[at[d]] += q * rate[c]
+                        guard += abs(q) * gross[c]
+                        if unknown[c]:
+                            state[pots] |= FAILED
+                    k += 1
+                    continue
+                stop = k
+                while (
+                    stop < end
+                    and (stop == k or level[stop] < GROUP)
+                    and not cash_code[code[stop]]
+                ):
+                    if not counting:
+                        guard += abs(quantity[stop]) * gross[code[stop]]
+                        if unknown[code[stop]]:
+                            state[pots] |= FAILED
+                    stop += 1
+                if not counting:
+                    first[at[d]] = k
+                    last[at[d]] = stop
+                k = stop
+            if not counting:
+                sums[pots, STILL] = still
+                sums[pots, GUARD] = guard
+            pots += 1
+            if not counting:
+                pot_first[pots] = exposures
+    return pots, exposures
+
+
+@numba.njit(nogil=True, cache=True)
+def signed_codes(code: Any, quantity: Any, out: Any) -> None:
+    """Write ``2·code`` for longs and ``2·code + 1`` for shorts."""
+    for k in range(code.size):
+        out[k] = 2 * code[k] + (1 if quantity[k] < 0 else 0)
+
+
+@numba.njit(nogil=True, cache=True)
+def gather(
+    pots: Any, count: int, pot_first: Any, driver: Any, figures: Any, rho: Any, every: bool,
+    out: Any, sizes: Any,
+) -> None:  # fmt: skip
+    """List the exposures of pots whose price has moved since their last visit, by driver.
+
+    `out` is int64[D, n]; `sizes` int64[D], the number of each.
+    """
+    for r in range(count):
+        for e in range(pot_first[pots[r]], pot_first[pots[r] + 1]):
+            d = driver[e]
+            if every or figures[e, RHO] != rho[d]:
+                out[d, sizes[d]] = e
+                sizes[d] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def settle(pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state: Any) -> int:
+    """Sum pots; return how many changed side. What is within rounding of its line is above it."""
+    changed = 0
+    for r in range(count):
+        p = pots[r]
+        was = state[p]
+        if was & FAILED:
+            continue
+        x = sums[p, STILL]
+        over = False
+        for e in range(pot_first[p], pot_first[p + 1]):
+            x += figures[e, VALUE]
+            over |= not figures[e, ROOM] > 0.0
+        sums[p, SLACK] = x
+        if np.isnan(x):
+            state[p] = was | FAILED
+            continue
+        now = (OPEN if over else SAFE) | (BREACHED if x < -sums[p, GUARD] else SAFE)
+        state[p] = now
+        changed += ((now ^ was) & BREACHED) // BREACHED
+    return changed
+
+
+@numba.njit(nogil=True, cache=True)
+def range_end(rho: float, reach: float) -> float:
+    """Return the end of a range about a price: ρ·reach, moved out to one of a few prices.
+
+    Neighbouring prices then share their ends, and what is valued there. The grid is an eighth of
+    the range.
+    """
+    step = math.log(reach) / 8.0
+    return math.exp(step * math.ceil(math.log(rho * reach) / step))
+
+
+@numba.njit(nogil=True, cache=True)
+def set_triggers(
+    pots: Any, count: int, pot_first: Any, driver: Any, state: Any, sums: Any, figures: Any,
+    level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any, floor: Any,
+    ceiling: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
+) -> None:  # fmt: skip
+    """Share what is left of each pot among its exposures, and write their trigger prices.
+
+    `reaches` (float64[levels, 2]) are the ends of the ranges in which rates hold, as multiples of
+    the price of the visit; `floor` and `ceiling` (float64[D]) are prices that are never passed;
+    `heading` (float64[D]) is below 0 where a price was falling, above where it rose.
+    """
+    levels = reaches.shape[0]
+    for r in range(count):
+        p = pots[r]
+        a, b = pot_first[p], pot_first[p + 1]
+        breached = (state[p] & BREACHED) != 0
+        needed = ABOVE if breached else BELOW
+        left = sums[p, SLACK] + sums[p, GUARD]
+        total = 0.0
+        if breached:
+            left = -sums[p, STILL] - sums[p, GUARD]
+        for e in range(a, b):
+            if breached:
+                left -= figures[e, LOOSE]
+            weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * figures[e, RHO]
+            total += weight * pace[driver[e]]
+        for e in range(a, b):
+            d = driver[e]
+            rho = figures[e, RHO]
+            low, high = rho, rho
+            if state[p] & FAILED:
+                low, high = -np.inf, np.inf
+            elif not state[p] & OPEN and left > 0.0 and side[e] == needed:
+                weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * rho * pace[d]
+                budget = left * (weight / total) if total > 0.0 else left
+                reach_low = rho - max(range_end(rho, reaches[level[e], 0]), floor[d])
+                reach_high = min(range_end(rho, reaches[level[e], 1]), ceiling[d]) - rho
+                go_low, go_high = reach_low, reach_high
+                if figures[e, FALL] > 0.0:
+                    go_low = min(go_low, budget / figures[e, FALL])
+                if figures[e, RISE] > 0.0:
+                    go_high = min(go_high, budget / figures[e, RISE])
+                if figures[e, ROOM_FALL] > 0.0:
+                    go_low = min(go_low, figures[e, ROOM] / figures[e, ROOM_FALL])
+                if figures[e, ROOM_RISE] > 0.0:
+                    go_high = min(go_high, figures[e, ROOM] / figures[e, ROOM_RISE])
+                # Rounding gains nothing: a hair less than the bound allows.
+                low = rho - go_low * (1.0 - 1e-12)
+                high = rho + go_high * (1.0 - 1e-12)
+                if go_low >= reach_low and rho - reach_low <= floor[d]:
+                    low, go_low = -np.inf, np.inf
+                if go_high >= reach_high and rho + reach_high >= ceiling[d]:
+                    high, go_high = np.inf, np.inf
+                # The narrowest range that leaves room enough for a longer way next time.
+                way = min(go_low, go_high)
+                if heading[d] < 0.0:
+                    way = go_low
+                elif heading[d] > 0.0:
+                    way = go_high
+                way *= 2.0 / rho
+                k = levels - 1
+                while k > 0 and (1.0 - reaches[k, 0] < way or reaches[k, 1] - 1.0 < way):
+                    k -= 1
+                wish[e] = k
+            at = offset[d] + place[e]
+            lower[at] = low
+            upper[at] = high
+            block = at // BLOCK
+            if low > block_lower[block]:
+                block_lower[block] = low
+            if high < block_upper[block]:
+                block_upper[block] = high
+
+
+@numba.njit(nogil=True, cache=True)
+def find_due(
+    begin: int, end: int, now: float, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
+    owner: Any, out: Any,
+) -> int:  # fmt: skip
+    """List the pots of exposures whose trigger prices have been crossed.
+
+    Summaries of blocks that are opened are tightened to what is in them.
+    """
+    n = 0
+    for block in range(begin // BLOCK, -(-end // BLOCK)):
+        if now >= block_lower[block] and now <= block_upper[block]:
+            continue
+        most, least = -np.inf, np.inf
+        for k in range(max(begin, block * BLOCK), min(end, (block + 1) * BLOCK)):
+            if now < lower[k] or now > upper[k]:
+                out[n] = owner[k]
+                n += 1
+            most = max(most, lower[k])
+            least = min(least, upper[k])
+        block_lower[block] = most
+        block_upper[block] = least
+    return n

@@ -1,0 +1,310 @@
+"""Slack of exposures and its rates: rows gathered once, summed by the fused kernel, combined.
+
+Read from the exact table it is the slack; read from tables of lines on either side, bounds of it.
+Turned surfaces count the loss of either direction segment by segment, which no single bound of
+their lanes gives: they are summed here from lanes of either side (docs/models/triggers.md).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.margin.fused._combine import run_steps
+from crossmargin.margin.fused._kernel import (
+    LANES,
+    SCAN,
+    Shape,
+    _aligned,
+    record_kernel,
+    record_width,
+)
+from crossmargin.margin.fused._layout import ACCOUNT, SEGMENT
+from crossmargin.margin.fused._program import Program
+from crossmargin.margin.kernels._vector import fma_rows, prefetch
+from crossmargin.margin.live import _exposures as ex
+from crossmargin.margin.live._exposures import Exposures
+from crossmargin.margin.live._signed import Signed, signed_program
+from crossmargin.margin.live._tables import Table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Exposures whose rows and records are in work at a time.
+BLOCK = 128
+
+(VALUE, LOOSE, ROOM, RHO, FALL, RISE, ROOM_FALL, ROOM_RISE) = range(8)
+
+
+@functools.cache
+def _either_way(turned: int, wide: int) -> Callable[..., None]:
+    """Return the compiled sum of turned scenarios at both ends of a range."""
+    k = turned
+
+    @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
+    def either_way(
+        first: int, last: int, code: Any, quantity: Any, level: Any, apart: Any, group_of: Any,
+        segment_of: Any, terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
+    ) -> None:  # fmt: skip
+        """Worst loss of a group in the turned scenarios: Σ over segments of the worse direction.
+
+        `apart` has lanes at the anchor, and of lines at both ends. The factor of the upper side
+        is that of the anchor: that side is then a straight line where the lower one is concave.
+        """
+        for j in range(2 * k):
+            out[j] = 0.0
+        at = first
+        while at < last:
+            stop = at + 1
+            while stop < last and level[stop] < SEGMENT:
+                stop += 1
+            fma_rows(v, apart, 24, 0, code, quantity, at, stop, 3)
+            s, g = np.int64(segment_of[code[at]]), np.int64(group_of[code[at]])
+            long, short = terms[4 * s], terms[4 * s + 1]
+            for t in range(k):
+                w = weight[g * wide + lanes[t]]
+                factor = long if v[t] >= 0.0 else short
+                for side in range(2):
+                    b = 8 + 8 * side
+                    x = v[b + t]
+                    low = w * v[b + 2 * k + 1] + x * (long if x >= 0.0 else short)
+                    high = -v[b + k + t] * factor - w * v[b + 2 * k]
+                    loss = -low if -low > high else high
+                    out[side * k + t] += loss if loss > 0.0 else 0.0
+            at = stop
+        for side in range(2):
+            worst = 0.0
+            for t in range(k):
+                worst = max(worst, out[side * k + t])
+            out[side] = worst
+
+    return either_way
+
+
+@functools.cache
+def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
+    """Return the compiled loop for tables of one shape with some turned lanes."""
+    exact, bound = record_kernel(shape), record_kernel(replace(shape, flagged=0))
+    either_way = _either_way(turned, LANES * shape.nv)
+    width = record_width(shape.na)
+    scan = LANES * shape.na + SCAN
+    k = turned
+
+    @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
+    def run(
+        exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
+        here: Any, loose: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
+        columns: Any, depth: int, equity: int, limit_at: int, limit: Any, rated: bool,
+        above: bool, rho: float, ends: Any, reads: Any, cash: Any, figures: Any,
+    ) -> None:  # fmt: skip
+        group_of, segment_of, terms, weight = small[:4]
+        op, column, number = steps
+        longest = 1
+        for r in range(count):
+            longest = max(longest, last[exposures[r]] - first[exposures[r]])
+        most = BLOCK * 8 + longest
+        start = np.empty(BLOCK + 1, np.int64)
+        codes = np.empty(most + 1, code.dtype)
+        units = _aligned(most + 1)
+        levels = np.empty(most + 2, np.uint8)
+        records = _aligned((BLOCK + 1) * width + LANES)
+        stack = np.empty((depth, BLOCK))
+        need = np.empty(BLOCK)
+        which = np.empty(BLOCK, np.int64)
+        turns = np.zeros((2, BLOCK))
+        v, scratch = _aligned(24), np.empty(2 * k + 2)
+        empty = np.empty(BLOCK, np.int64)
+        r = 0
+        while r < count:
+            n = rows = none = 0
+            while r < count and n + none < BLOCK:
+                e = exposures[r]
+                if r + 6 < count:
+                    ahead = exposures[r + 6]
+                    prefetch(quantity, first[ahead], 2)
+                    prefetch(figures, ahead * 8, 1)
+                a, b = first[e], last[e]
+                if rows + b - a > most:
+                    break
+                if a == b:
+                    empty[none] = e
+                    none += 1
+                else:
+                    start[n] = rows
+                    which[n] = e
+                    for j in range(a, b):
+                        codes[rows] = code[j]
+                        units[rows] = quantity[j]
+                        levels[rows] = level[j]
+                        rows += 1
+                    levels[start[n]] = ACCOUNT
+                    n += 1
+                r += 1
+            start[n] = rows
+            levels[rows] = ACCOUNT
+            for i in range(none):
+                # Coins alone: straight lines.
+                at, own = empty[i] * 8, cash[empty[i]]
+                figures[at + VALUE] = own * rho
+                figures[at + LOOSE] = own * rho
+                figures[at + ROOM] = np.inf
+                figures[at + RHO] = rho
+                if rated:
+                    figures[at + FALL] = own if not above else -own
+                    figures[at + RISE] = -own if not above else own
+                    figures[at + ROOM_FALL] = 0.0
+                    figures[at + ROOM_RISE] = 0.0
+            if n == 0:
+                continue
+            kernel_count = exact(0, n, start, codes, units, levels, (here, *small), records)
+            run_steps(op, column, number, columns, records, width, kernel_count, stack, need)
+            for i in range(n):
+                at, to = i * width, which[i] * 8
+                x = records[at + equity] - need[i] + cash[which[i]] * rho
+                figures[to + VALUE] = x
+                figures[to + LOOSE] = x
+                figures[to + RHO] = rho
+                left = np.inf
+                if limit_at >= 0:
+                    # The lane and its mirror: the net figure from either side.
+                    net = max(-records[at + limit_at], -records[at + limit_at + 1])
+                    left = limit[group_of[codes[start[i]]]] - net
+                figures[to + ROOM] = left
+            if not rated:
+                continue
+            if k and above:
+                bound(0, n, start, codes, units, levels, (loose, *small), records)
+                run_steps(op, column, number, columns, records, width, n, stack, need)
+                for i in range(n):
+                    x = records[i * width + equity] - need[i] + cash[which[i]] * rho
+                    figures[which[i] * 8 + LOOSE] = x
+            if k and not above:
+                for i in range(n):
+                    either_way(
+                        start[i], start[i + 1], codes, units, levels, apart, group_of, segment_of,
+                        terms, weight, lanes, v, scratch,
+                    )  # fmt: skip
+                    turns[0, i], turns[1, i] = scratch[0], scratch[1]
+            for side in range(2):
+                if side == 0:
+                    bound(0, n, start, codes, units, levels, (low, *small), records)
+                else:
+                    bound(0, n, start, codes, units, levels, (high, *small), records)
+                if k and not above:
+                    for i in range(n):
+                        at = i * width + scan
+                        records[at] = max(records[at], turns[side, i])
+                run_steps(op, column, number, columns, records, width, n, stack, need)
+                read, end = reads[side], ends[side]
+                for i in range(n):
+                    at, to = i * width, which[i] * 8
+                    x = records[at + equity] - need[i] + cash[which[i]] * read
+                    was = figures[to + LOOSE] if above else figures[to + VALUE]
+                    figures[to + FALL + side] = (was - x) / abs(read - rho)
+                    lost = 0.0
+                    if limit_at >= 0:
+                        net = max(-records[at + limit_at], -records[at + limit_at + 1])
+                        left = limit[group_of[codes[start[i]]]] - net
+                        lost = (figures[to + ROOM] - left) / abs(end - rho)
+                    figures[to + ROOM_FALL + side] = lost
+
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Tables of lines on either side of a price.
+
+    Attributes
+    ----------
+    low, high : Table
+        Read at `reads`.
+    loose : Table
+        At the price itself, without turned scenarios; only read where `above`.
+    apart : float64[2C, 24]
+        Turned lanes at the price itself, and of both tables.
+    ends, reads : (float, float)
+        Prices up to which lines bound, and at which they are read, below and above.
+    above : bool
+        Whether they bound slack from above.
+    """
+
+    low: Table
+    high: Table
+    loose: Table
+    apart: Floats
+    ends: tuple[float, float]
+    reads: tuple[float, float]
+    above: bool
+
+
+class Gauge:
+    """Computes slack of exposures.
+
+    Parameters
+    ----------
+    program : Program
+        Compiled.
+    signed : Signed
+        Lanes of signed tables.
+    pots : Exposures
+        Exposures; their figures are written.
+    code, quantity, level
+        Rows, codes signed.
+
+    Raises
+    ------
+    NotBounded
+        Where slack is no concave function of the lanes.
+    """
+
+    def __init__(
+        self, program: Program, signed: Signed, pots: Exposures, code: NDArray[Any],
+        quantity: Floats, level: NDArray[np.uint8],
+    ) -> None:  # fmt: skip
+        ruled = signed_program(program, signed)
+        self._small = ruled.kernel_tables()[1:]
+        self._kernel = _gauge_kernel(ruled.shape, int(signed.turned.size))
+        self._pots = pots
+        self._rows = (pots.first, pots.last, code, quantity, level)
+        at = LANES * signed.nv
+        limits = [limit for _, limit in program.limits.values()]
+        steps = signed.steps
+        self._rules = (
+            signed.turned, (steps.op, steps.column, steps.number), signed.lanes.columns,
+            max(steps.depth, 1), signed.equity - at,
+            signed.limit - at if signed.limit >= 0 else -1,
+            limits[0] if limits else np.zeros(1),
+        )  # fmt: skip
+
+    def read(self, exposures: Ints, table: Table, rho: float, lines: Lines | None) -> None:
+        """Compute the figures of exposures.
+
+        Parameters
+        ----------
+        exposures : int64[n]
+            Of one driver.
+        table : Table
+            Exact, at its price.
+        rho : float
+            Its price.
+        lines : Lines or None
+            Lines through that price; None leaves rates as they are.
+        """
+        none = (0.0, 0.0)
+        one = lines or Lines(table, table, table, table.apart, none, none, False)
+        p = self._pots
+        self._kernel(
+            exposures, exposures.size, *self._rows, table.rows.reshape(-1),
+            one.loose.rows.reshape(-1), one.low.rows.reshape(-1), one.high.rows.reshape(-1),
+            self._small, one.apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
+            one.ends, one.reads, p.cash, p.figures.reshape(-1),
+        )  # fmt: skip
+        if lines is not None:
+            p.side[exposures] = ex.ABOVE if one.above else ex.BELOW

@@ -1,0 +1,369 @@
+"""Trigger prices: between which prices an account cannot cross its maintenance line.
+
+Every account has, for each underlying it depends on, a lower and an upper price. While all prices
+stay between them no pot of the account can change sides of its maintenance line, so a tick visits
+only the accounts whose prices it crosses. Visited accounts are computed exactly and get new ones.
+
+The proof, term by term, is docs/models/triggers.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.margin.fused._holdings import Holdings
+from crossmargin.margin.fused._program import Program
+from crossmargin.margin.live import _exposures as ex
+from crossmargin.margin.live._gauge import Gauge, Lines
+from crossmargin.margin.live._price import PriceTable, price_table
+from crossmargin.margin.live._signed import NotBounded
+from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler, Table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+__all__ = ["NotBounded", "Tick", "Triggers"]
+
+#: Share of the gross value of a pot that is taken for rounding: a pot that is nearer to its line,
+#: on either side, counts as above it.
+ROUNDING = 1e-12
+
+#: Ends of the ranges in which rates hold, as multiples of the price of the visit: an account takes
+#: the narrower one as it comes nearer to its line.
+REACHES = ((0.45, 2.2), (0.85, 1.18), (0.96, 1.042), (0.99, 1.0101))
+
+#: How far behind the anchor lines are read for a bound from above, as a share of the range.
+_BEHIND = 0.25
+#: Fewer exposures than this take the range of others.
+_FEW = 24
+#: Pots in work at a time when the whole book is.
+_CHUNK = 16_384
+_NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What a move of prices did.
+
+    Attributes
+    ----------
+    visited : int
+        Pots computed anew.
+    breached, recovered : int64[...]
+        Accounts that fell below their maintenance line, and that no longer are, in order.
+    """
+
+    visited: int
+    breached: Ints
+    recovered: Ints
+
+
+class Triggers:
+    """Trigger prices of a book.
+
+    Parameters
+    ----------
+    program : Program
+        Compiled rules and market.
+    holdings : Holdings
+        Laid out for the program.
+    pace : mapping of str to float, optional
+        Typical relative move of each asset: how an account's slack is shared between its
+        underlyings. Default 1 for all; an asset at 0 gets no share, so that whoever holds it is
+        due as soon as it moves.
+    within : mapping of str to (float, float), optional
+        Prices between which an asset is known to stay (a path that is replayed): what cannot be
+        due there is not looked at again.
+    reaches : sequence of (float, float), optional
+        Ranges of the bounds, wide to narrow, as multiples of a price.
+    prices : PriceTable, optional
+        Of the program, where it is known.
+
+    Raises
+    ------
+    NotBounded
+        With a sentence, where the rule-set or the market has a term without a bound.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        holdings: Holdings,
+        *,
+        pace: Mapping[str, float] | None = None,
+        within: Mapping[str, tuple[float, float]] | None = None,
+        reaches: tuple[tuple[float, float], ...] = REACHES,
+        prices: PriceTable | None = None,
+    ) -> None:
+        self.program = program
+        self.holdings = holdings
+        self.prices = price_table(program) if prices is None else prices
+        drivers = self.prices.drivers
+        self.assets: tuple[str, ...] = tuple(program.registry.assets[a] for a in drivers.asset)
+        self.base: Floats = program.units.frame.view.asset_usd[drivers.asset].copy()
+        count = len(self.assets)
+        self.rho: Floats = np.ones(count)
+        self._heading: Floats = np.zeros(count)
+        self.pace: Floats = np.array([1.0 if pace is None else pace.get(n, 0.0)
+                                      for n in self.assets])  # fmt: skip
+        known = {} if within is None else within
+        self._floor = np.array([known.get(n, (-np.inf, 0))[0] for n in self.assets]) / self.base
+        self._ceiling = np.array([known.get(n, (0, np.inf))[1] for n in self.assets]) / self.base
+        self.reaches: Floats = np.array(reaches, dtype=np.float64)
+        narrow = np.uint16 if 2 * program.layout.size <= np.iinfo(np.uint16).max else np.uint32
+        self.code: NDArray[Any] = np.empty(holdings.code.size, dtype=narrow)
+        ex.signed_codes(holdings.code, holdings.quantity, self.code)
+        self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
+        self._filler = Filler(program, self.prices)
+        self._table = self._filler.empty(whole=True)
+        self._loose = self._filler.empty()
+        self._bounds: dict[tuple[int, int], _Bounds] = {}
+        self._anchors: list[Anchor | None] = [None] * count
+        self._filled, self._unturned = np.full(count, np.nan), np.full(count, np.nan)
+        self._gauge = Gauge(program, self.prices.signed, self.pots, self.code, holdings.quantity,
+                            holdings.level)  # fmt: skip
+        self._lay_out()
+        self._below = np.zeros(holdings.size, dtype=np.int32)
+        self._visit(np.arange(self.pots.pot_account.size), everything=True)
+
+    # ---- questions ---------------------------------------------------------------------------
+
+    @property
+    def breached(self) -> NDArray[np.bool_]:
+        """Accounts with a pot below its maintenance line, bool[A]."""
+        return self._below > 0
+
+    @property
+    def uncovered(self) -> Ints:
+        """Accounts that are not watched: they hold what cannot be valued, or what has no bound."""
+        failed = (self.pots.state & ex.FAILED) != 0
+        return np.unique(self.pots.pot_account[failed]).astype(np.int64)
+
+    @property
+    def over(self) -> Ints:
+        """Accounts beyond the limit of a component: due at every tick, to be computed apart."""
+        beyond = (self.pots.state & ex.OPEN) != 0
+        return np.unique(self.pots.pot_account[beyond]).astype(np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept by account."""
+        kept = (self.lower, self.upper, self._block_lower, self._block_upper, self._owner)
+        return self.pots.nbytes + self.code.nbytes + sum(a.nbytes for a in kept)
+
+    def bounds(self, account: int) -> dict[str, tuple[float, float]]:
+        """Return the prices between which an account is not due, by asset, US dollars."""
+        out: dict[str, tuple[float, float]] = {}
+        e = self.pots
+        a, b = np.searchsorted(e.pot_account, [account, account + 1])
+        for x in range(int(e.pot_first[a]), int(e.pot_first[b])):
+            d = int(e.driver[x])
+            k = int(self._offset[d] + e.place[x])
+            was = out.get(self.assets[d], (-np.inf, np.inf))
+            out[self.assets[d]] = (
+                max(was[0], float(self.lower[k] * self.base[d])),
+                min(was[1], float(self.upper[k] * self.base[d])),
+            )
+        return out
+
+    def due(self, asset: str, price: float) -> Ints:
+        """Return the accounts that a price of an asset makes due; nothing is computed."""
+        d = self._driver(asset)
+        return np.unique(self.pots.pot_account[self._due_pots(d, price / self.base[d])])
+
+    def _driver(self, asset: str) -> int:
+        if asset in self.assets:
+            return self.assets.index(asset)
+        raise NotBounded(f"the price of {asset} moves more than lines: compile the rules anew")
+
+    # ---- moves -------------------------------------------------------------------------------
+
+    def move(self, prices: Mapping[str, float]) -> Tick:
+        """Take new prices, and visit the accounts that are due.
+
+        Parameters
+        ----------
+        prices : mapping of str to float
+            US dollars, by asset; the others stay where they are.
+        """
+        due = []
+        for asset, price in prices.items():
+            d = self._driver(asset)
+            rho = price / self.base[d]
+            if rho != self.rho[d]:
+                self._heading[d] = rho - self.rho[d]
+                self.rho[d] = rho
+                due.append(self._due_pots(d, rho))
+        return self._visit(np.unique(np.concatenate(due)) if due else _NONE)
+
+    def _due_pots(self, driver: int, rho: float) -> Ints:
+        n = ex.find_due(
+            self._offset[driver], self._offset[driver] + self._count[driver], rho, self.lower,
+            self.upper, self._block_lower, self._block_upper, self._owner, self._found,
+        )  # fmt: skip
+        return self._found[:n].copy()
+
+    def _lay_out(self) -> None:
+        """Order exposures by driver, each driver's at the beginning of a block."""
+        e, count = self.pots, len(self.assets)
+        self._count = np.bincount(e.driver, minlength=count).astype(np.int64)
+        padded = -(-self._count // ex.BLOCK) * ex.BLOCK
+        self._offset = np.concatenate([[0], np.cumsum(padded)])[:-1].astype(np.int64)
+        room = int(padded.sum())
+        self._owner = np.zeros(room, dtype=np.int32)
+        for d in range(count):
+            mine = np.flatnonzero(e.driver == d)
+            self._owner[self._offset[d] : self._offset[d] + mine.size] = e.pot[mine]
+            e.place[mine] = np.arange(mine.size)
+        self.lower: Floats = np.full(room, -np.inf)
+        self.upper: Floats = np.full(room, np.inf)
+        self._block_lower = np.full(room // ex.BLOCK, -np.inf)
+        self._block_upper = np.full(room // ex.BLOCK, np.inf)
+        self._found: Ints = np.empty(int(self._count.max(initial=1)), dtype=np.int64)
+
+    def _visit(self, pots: Ints, *, everything: bool = False) -> Tick:
+        """Compute pots at the prices of now, and renew their trigger prices."""
+        if not pots.size:
+            return Tick(visited=0, breached=_NONE, recovered=_NONE)
+        e = self.pots
+        before = e.state[pots] & ex.BREACHED
+        for at in range(0, pots.size, _CHUNK):
+            self._renew(pots[at : at + _CHUNK], everything)
+        after = e.state[pots] & ex.BREACHED
+        turned = np.flatnonzero(after != before)
+        account = e.pot_account[pots[turned]]
+        was = self._below[account] > 0
+        np.add.at(self._below, account, np.where(after[turned] > 0, 1, -1))
+        now = self._below[account] > 0
+        return Tick(
+            visited=int(pots.size),
+            breached=np.unique(account[now & ~was]).astype(np.int64),
+            recovered=np.unique(account[was & ~now]).astype(np.int64),
+        )
+
+    def _renew(self, pots: Ints, everything: bool) -> None:
+        e, drivers = self.pots, len(self.assets)
+        width = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
+        lists = np.empty((drivers, width), dtype=np.int64)
+        sizes = np.zeros(drivers, dtype=np.int64)
+        ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, everything, lists,
+                  sizes)  # fmt: skip
+        moved = [lists[d, : sizes[d]] for d in range(drivers)]
+        for d, mine in enumerate(moved):
+            if mine.size:
+                self._measure(d, mine)
+        if ex.settle(pots, pots.size, e.pot_first, e.sums, e.figures, e.state):
+            # Their rates bound the other side: once more, now that the side is known.
+            self._again(moved, only_wrong=True)
+        self._write(pots)
+        if everything:
+            again = [m[e.wish[m] != e.level[m]] for m in moved]
+            self._again(again, only_wrong=False)
+            self._write(pots)
+
+    def _again(self, lists: list[Ints], *, only_wrong: bool) -> None:
+        """Rate exposures again: those whose rates bound the wrong side, or all of them."""
+        e = self.pots
+        for d, mine in enumerate(lists):
+            needed = np.where(e.state[e.pot[mine]] & ex.BREACHED, ex.ABOVE, ex.BELOW)
+            wrong = mine[e.side[mine] != needed] if only_wrong else mine
+            if only_wrong:
+                # Who falls below the line mostly goes on falling: the widest range will do.
+                e.wish[wrong] = 0
+            if wrong.size and self.pace[d] > 0:
+                self._measure(d, wrong)
+
+    def _write(self, pots: Ints) -> None:
+        e = self.pots
+        ex.set_triggers(
+            pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
+            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor, self._ceiling, self._offset,
+            self.lower, self.upper, self._block_lower, self._block_upper,
+        )  # fmt: skip
+
+    def _measure(self, driver: int, exposures: Ints) -> None:
+        """Compute slack and rates of exposures of one driver at the price of now."""
+        e, rho = self.pots, float(self.rho[driver])
+        if self._filled[driver] != rho:
+            self._anchors[driver] = self._filler.anchor(driver, rho)
+            self._filler.fill(self._table, driver, rho, self._anchors[driver])
+            self._filled[driver] = rho
+        if self.pace[driver] <= 0:
+            e.side[exposures] = ex.UNRATED
+            self._gauge.read(exposures, self._table, rho, None)
+            return
+        below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
+        levels = self.reaches.shape[0]
+        kind = _gathered(e.wish[exposures] + levels * below.astype(np.int64), levels)
+        for key in np.unique(kind).tolist():
+            level, side = key % levels, ABOVE if key >= levels else BELOW
+            mine = exposures[kind == key]
+            e.level[mine] = level
+            self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
+
+    def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
+        """Fill the tables of lines on either side of a price; those that are filled are kept."""
+        found = self._bounds.get((level, side))
+        if found is None:
+            found = self._bounds[level, side] = _Bounds.make(self._filler, len(self.assets))
+        low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
+        high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
+        # At the end of what is known there is nothing to bound, but a line needs two points.
+        ends = (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
+        reads = ends
+        if side == ABOVE:
+            reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
+        if found.filled[driver] != rho:
+            found.filled[driver] = rho
+            anchor = self._anchors[driver]
+            for table, end, read in zip((found.low, found.high), ends, reads):
+                self._filler.bound(table, driver, anchor, rho, end, read, side)
+            rows = self._filler.both[driver]
+            found.apart[rows, :8] = self._table.apart[rows]
+            if side == ABOVE and self.prices.signed.turned.size and self._unturned[driver] != rho:
+                self._unturned[driver] = rho
+                self._filler.fill(self._loose, driver, rho, anchor)
+        return Lines(found.low, found.high, self._loose, found.apart, ends, reads, side == ABOVE)
+
+
+@dataclass(slots=True)
+class _Bounds:
+    """Tables of lines on either side of the price of each driver.
+
+    Turned lanes of the exact table, and of both of these, lie side by side in `apart`.
+    """
+
+    low: Table
+    high: Table
+    apart: Floats
+    filled: Floats
+
+    @classmethod
+    def make(cls, filler: Filler, drivers: int) -> _Bounds:
+        apart = np.zeros((filler.prices.fixed.shape[0], 24))
+        return cls(filler.empty(apart[:, 8:16]), filler.empty(apart[:, 16:]), apart,
+                   np.full(drivers, np.nan))  # fmt: skip
+
+
+def _gathered(kind: Ints, levels: int) -> Ints:
+    """Put the few of a range with the many of another: a table costs as much for one as for all.
+
+    `kind` is the range, plus `levels` for those that are bounded from above.
+    """
+    count = np.bincount(kind, minlength=2 * levels)
+    target = np.arange(2 * levels)
+    for side in (0, levels):
+        many = [k for k in range(side, side + levels) if count[k] >= _FEW]
+        if not many:
+            many = [side + int(np.argmax(count[side : side + levels]))]
+        for k in range(side, side + levels):
+            if count[k] < _FEW:
+                narrower = [m for m in many if m >= k]
+                target[k] = narrower[0] if narrower else many[-1]
+    return target[kind]
+
