@@ -1,0 +1,1 @@
+"""Large books that live: what is kept up to date between two prices."""
