@@ -20,7 +20,7 @@ from crossmargin.margin.fused._holdings import level_table
 from crossmargin.margin.fused._program import LANES, Program
 from crossmargin.margin.kernels._vector import aligned_empty
 from crossmargin.margin.live._address import block_of
-from crossmargin.margin.live._gate_orders import CELLS
+from crossmargin.margin.live._gate_orders import CELLS, WORK
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,7 +90,7 @@ class Rows:
         codes = layout.size + 8
         segments, groups = int(layout.segment[-1]) + 1, layout.group_asset.size
         buckets, pots = int(layout.bucket[-1]) + 1, layout.pot_asset.size
-        records, columns = 4 * groups + 8, program.lanes.columns.size + 1
+        records, columns = 6 * groups + 8, program.lanes.columns.size + 1
         self._empty = Resting(program)
         self.slot_address = np.zeros(16, dtype=np.int64)
         self.slot_address[0] = self._empty.address
@@ -105,15 +105,16 @@ class Rows:
             19: np.zeros(segments * wide + 1), 20: np.zeros(buckets + 1),
             21: np.zeros(buckets + 1), 22: np.zeros(groups + 1), 23: np.zeros(groups + 1),
             24: aligned_empty(CELLS * max(wide, 1)), 25: np.zeros(CELLS, np.int64),
-            26: np.zeros(8 * MOST_LEGS, np.int64), 27: np.zeros(12 * pots),
+            26: np.zeros(8 * MOST_LEGS, np.int64), 27: np.zeros(16 * pots),
             28: np.zeros(1, np.int64), 29: np.zeros(codes),
             32: np.zeros(MOST_LEGS, np.int64), 33: np.zeros(2 * MOST_LEGS, np.int64),
             34: np.zeros(MOST_LEGS, np.int64), 35: np.zeros(MOST_LEGS, np.int64),
             36: np.zeros(MOST_LEGS), 37: np.zeros(MOST_LEGS),
+            38: aligned_empty(segments * wide + LANES), 39: aligned_empty(segments * wide + LANES),
         }  # fmt: skip
         self._arrays: dict[int, NDArray[Any]] = sizes
         self._shape = (records, columns, max(steps.depth, 1))
-        self.block = np.zeros(80, dtype=np.int64)
+        self.block = np.zeros(2 * WORK + 4, dtype=np.int64)
         self.repoint()
 
     def repoint(self) -> None:
@@ -122,7 +123,7 @@ class Rows:
                   3: self.slot_address, **self._arrays}  # fmt: skip
         for k, array in arrays.items():
             self.block[2 * k : 2 * k + 2] = block_of([array])
-        self.block[60:63] = self._shape
+        self.block[2 * WORK : 2 * WORK + 3] = self._shape
 
     @property
     def address(self) -> int:

@@ -26,10 +26,12 @@ from crossmargin.margin.live._gate_kernel import (
     _merge,
     _over,
     _require,
+    bound_kernel,
     record_kernel,
     work_of,
 )
 from crossmargin.margin.live._gate_orders import (
+    WORK,
     change_kernel,
     floats,
     ints,
@@ -43,14 +45,15 @@ from crossmargin.margin.live._gate_tables import CERTAIN, EPOCH, IDLE, POTS, WOR
 LANES = 8
 
 #: Figures by pot in scratch.
-(EQUITY, IM, EQUITY_REST, IM_REST, IM_RESTING, EQUITY_FILLED, IM_FILLED, IM_BOUND, LEAST,
- TOUCHED, WORST, PASSES) = range(12)  # fmt: skip
-WIDTH = 12
+(EQUITY, IM, EQUITY_REST, IM_REST, IM_RESTING, EQUITY_FILLED, IM_FILLED, IM_LOW, IM_HIGH,
+ LEAST, TOUCHED, WORST, PASSES) = range(13)  # fmt: skip
+WIDTH = 13
 
 
 @numba.njit(cache=True, boundscheck=False)
-def _sum_before(market: Any, work: Any, runs: int) -> None:
+def _sum_before(market_at: int, work_at: int, runs: int) -> None:
     """Add the records of the account as it stands up by pot, and what the order leaves alone."""
+    market, work = market_of(market_at), work_of(work_at)
     pot_of, in_group, pot_usd, group_of = market[8], market[11], market[25], market[6]
     code, out, im, run, pots = work[4], work[15], work[17], work[18], work[27]
     for r in range(runs):
@@ -68,11 +71,14 @@ def _sum_before(market: Any, work: Any, runs: int) -> None:
 
 
 @numba.njit(cache=True, boundscheck=False)
-def _sum_touched(market: Any, work: Any, runs: int, first: int, step: int, eq: int, to: int) -> None:
+def _sum_touched(
+    market_at: int, work_at: int, runs: int, first: int, step: int, eq: int, to: int
+) -> None:
     """Add records of touched runs, from `first` on every `step`, to what the order leaves alone.
 
     `eq` is the column that equity goes to, or -1.
     """
+    market, work = market_of(market_at), work_of(work_at)
     pot_of, in_group, pot_usd, group_of = market[8], market[11], market[25], market[6]
     code, out, im, run, pots = work[4], work[15], work[17], work[18], work[27]
     for p in range(market[29][POTS]):
@@ -107,43 +113,69 @@ def decide_kernel(
     Returns ``(status, rule, im before, im after, equity, excess, rounding, debt, pot, shares)``.
     """
     record = record_kernel(nv, absolute, buckets, paired, orders)
+    bound = bound_kernel(nv)
     change = change_kernel(nv)
     refresh = refresh_kernel(nv)
 
     @numba.njit(cache=True, boundscheck=False)
     def touched_records(
-        market: Any, work: Any, base: Any, based: bool, added: bool, runs: int, quantity: Any,
+        market_at: int, work_at: int, resting_at: int, added: bool, runs: int, filled: bool,
         first: int, save: int,
-    ) -> bool:  # fmt: skip
-        """Record the touched runs from `first` on; return whether one is beyond its limit."""
-        run = work[18]
+    ) -> int:  # fmt: skip
+        """Record the touched runs from `first` on; 1: one is beyond its limit, 2: see `bound`."""
+        run = work_of(work_at)[18]
         at = first
-        over = False
+        over = mixed = False
         for r in range(runs):
             if run[4 * r + 2] != 0:
-                record(market, work, base, based, added, run[4 * r], run[4 * r + 1], quantity,
-                       at, save)  # fmt: skip
-                over = over or _over(market, work, base, based, added, run[4 * r], at)
-                at += 2 if save == 2 else 1
-        return over
+                mixed = record(
+                    market_at, work_at, resting_at, added, run[4 * r], run[4 * r + 1], filled,
+                    at, save,
+                ) or mixed  # fmt: skip
+                over = _over(market_at, work_at, resting_at, added, run[4 * r], at) or over
+                at += 1
+        return (1 if over else 0) + (2 if mixed else 0)
+
+    @numba.njit(cache=True, boundscheck=False)
+    def bounds(market_at: int, work_at: int, runs: int, held: int, first: int, touched: int) -> None:
+        """Bound the touched runs at every share, between records of what is held and filled.
+
+        Parts beside the scan are convex in the share, so their ends are the records' own.
+        """
+        work = work_of(work_at)
+        in_group, group_of = market_of(market_at)[11], market_of(market_at)[6]
+        code, run, out = work[4], work[18], work[15]
+        at = first
+        for r in range(runs):
+            if run[4 * r + 2] == 0:
+                continue
+            to = first + touched + 2 * (at - first)
+            base = r if held < 0 else held + at - first
+            for j in range(out.shape[0]):
+                out[j, to] = out[j, base]
+                out[j, to + 1] = out[j, at]
+            if nv > 0 and in_group[group_of[code[run[4 * r]]]] != 0:
+                bound(market_at, work_at, run[4 * r], run[4 * r + 1], to)
+            at += 1
 
     @numba.njit(cache=True, boundscheck=False)
     def decide(
-        market: Any, work: Any, account: int, code: Any, quantity: Any, price: Any, span: Any,
-        group: Any, alternatives: int, removed: Any, removals: int, no_debt: bool,
+        market_at: int, work_at: int, account: int, code: Any, quantity: Any, price: Any,
+        span: Any, group: Any, alternatives: int, removed: Any, removals: int, no_debt: bool,
     ) -> Any:  # fmt: skip
+        market, work = market_of(market_at), work_of(work_at)
         unit, pot_of, cash, facts, stop = market[3], market[8], market[27], market[29], market[5]
         header, slots, run, extra, pots = work[0], work[3], work[18], work[26], work[27]
-        cells, cell_of, vector, q0, q1 = work[24], work[25], work[13], work[6], work[7]
-        out, im, sums = work[15], work[17], work[19:24]
+        q0 = work[6]
         nothing = (NOT_HERE, REFUSED, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
         if not 0 <= 4 * account < header.size:
             return nothing
         slot = header[4 * account + 2]
         if slot < 0:
             return nothing
-        resting = resting_of(slots[slot])
-        head, base = resting[0], resting[7:12]
+        resting_at = slots[slot]
+        resting = resting_of(resting_at)
+        head = resting[0]
         worst_fill = facts[WORST_FILL] != 0
         has_orders = slot > 0 and head[0] > 0
         based = orders and worst_fill and has_orders
@@ -153,7 +185,8 @@ def decide_kernel(
                     for leg in range(resting[1][2 * order], resting[1][2 * order + 1]):
                         if stop[resting[4][leg]] != 0:
                             return nothing
-            refresh(market, resting, vector, cells, cell_of)
+            refresh(market_at, work_at, resting_at)
+        base_at = resting_at if based else 0
         legs = span[2 * alternatives - 1]
         extras = 0
         for leg in range(legs):
@@ -161,20 +194,18 @@ def decide_kernel(
             # Prices of nothing and unsound numbers are judged where there is time for words.
             if not 0.0 < abs(quantity[leg]) <= ABSURD or price[leg] <= 0.0:
                 return nothing
-            if price[leg] == np.inf:
+            if price[leg] == np.inf or cash[2 * c] < 0:
                 return nothing
             extras = _add_extra(extra, extras, c)
             for side in range(2):
                 if cash[2 * c + side] >= 0:
                     extras = _add_extra(extra, extras, cash[2 * c + side])
-            if cash[2 * c] < 0:
-                return nothing
         for k in range(removals):
             for leg in range(resting[1][2 * removed[k]], resting[1][2 * removed[k] + 1]):
                 extras = _add_extra(extra, extras, resting[4][leg])
         phantoms = resting[14].size if based else 0
         rows, runs, live, gross, counted, away = _merge(
-            market, work, resting, account, phantoms, extras
+            market_at, work_at, resting_at, account, phantoms, extras
         )
         if away:
             return nothing
@@ -197,8 +228,8 @@ def decide_kernel(
         for r in range(runs):
             save = 1 if run[4 * r + 2] != 0 else 0
             touched += save
-            record(market, work, base, based, False, run[4 * r], run[4 * r + 1], q0, r, save)
-            over = over or _over(market, work, base, based, False, run[4 * r], r)
+            record(market_at, work_at, base_at, False, run[4 * r], run[4 * r + 1], False, r, save)
+            over = over or _over(market_at, work_at, base_at, False, run[4 * r], r)
         # Resting.
         added = orders and worst_fill
         cells_used = 0
@@ -206,21 +237,21 @@ def decide_kernel(
             for k in range(removals):
                 order = removed[k]
                 cells_used = change(
-                    market, resting, sums, resting[4], resting[5], resting[6],
+                    market_at, work_at, resting_at, False, resting[4], resting[5], resting[6],
                     resting[1][2 * order], resting[1][2 * order + 1], resting[2][order], -1.0,
-                    cells, cell_of, cells_used, vector,
+                    cells_used,
                 )  # fmt: skip
             for k in range(alternatives):
                 cells_used = change(
-                    market, resting, sums, code, quantity, price, span[2 * k], span[2 * k + 1],
-                    group[k], 1.0, cells, cell_of, cells_used, vector,
+                    market_at, work_at, resting_at, False, code, quantity, price, span[2 * k],
+                    span[2 * k + 1], group[k], 1.0, cells_used,
                 )  # fmt: skip
-            over = touched_records(market, work, base, based, True, runs, q0, runs, 0) or over
+            over = touched_records(market_at, work_at, base_at, True, runs, False, runs, 0) != 0 or over
         count = runs + (touched if added else 0)
-        _require(market, work, 0, count)
-        _sum_before(market, work, runs)
+        _require(market_at, work_at, 0, count)
+        _sum_before(market_at, work_at, runs)
         if added:
-            _sum_touched(market, work, runs, runs, 1, -1, IM_RESTING)
+            _sum_touched(market_at, work_at, runs, runs, 1, -1, IM_RESTING)
         equity = before = after = 0.0
         for p in range(facts[POTS]):
             at = WIDTH * p
@@ -244,25 +275,32 @@ def decide_kernel(
             first, last = span[2 * k], span[2 * k + 1]
             if added:
                 cells_used = change(
-                    market, resting, sums, code, quantity, price, first, last, group[k], -1.0,
-                    cells, cell_of, cells_used, vector,
+                    market_at, work_at, resting_at, False, code, quantity, price, first, last,
+                    group[k], -1.0, cells_used,
                 )  # fmt: skip
             more = added and (removals > 0 or alternatives > 1)
             owed = max(
-                owed, _fill(market, work, runs, extras, code, quantity, price, first, last, 1.0)
+                owed,
+                _fill(market_at, work_at, runs, extras, code, quantity, price, first, last, 1.0),
             )
-            over = touched_records(market, work, base, based, more, runs, q1, count, 2) or over
-            # Beside the scan, parts are convex in the share: no more than at its ends.
-            at = count
-            for r in range(runs):
-                if run[4 * r + 2] != 0:
-                    for j in range(1, out.shape[0]):
-                        out[j, at + 1] = max(out[j, r], out[j, at])
-                    at += 2
-            _require(market, work, count, count + 2 * touched)
-            _sum_touched(market, work, runs, count, 2, EQUITY_FILLED, IM_FILLED)
-            _sum_touched(market, work, runs, count + 1, 2, -1, IM_BOUND)
+            if more:
+                # Nothing of it filled, and what it replaces gone: where its shares begin.
+                touched_records(
+                    market_at, work_at, base_at, True, runs, False, count + 3 * touched, 1
+                )
+            found = touched_records(market_at, work_at, base_at, more, runs, True, count, 2)
+            over = over or found & 1 != 0
             certain = linear and not no_debt
+            mixed = certain and found & 2 != 0
+            if mixed:
+                begin = count + 3 * touched if more else -1
+                bounds(market_at, work_at, runs, begin, count, touched)
+            end = count + (3 * touched if mixed else touched)
+            _require(market_at, work_at, count, end)
+            _sum_touched(market_at, work_at, runs, count, 1, EQUITY_FILLED, IM_FILLED)
+            if mixed:
+                _sum_touched(market_at, work_at, runs, count + touched, 2, -1, IM_LOW)
+                _sum_touched(market_at, work_at, runs, count + touched + 1, 2, -1, IM_HIGH)
             for p in range(facts[POTS]):
                 at = WIDTH * p
                 if pots[at + TOUCHED] == 0.0:
@@ -272,12 +310,19 @@ def decide_kernel(
                 filled = pots[at + EQUITY_FILLED] - pots[at + IM_FILLED]
                 here = min(waiting, filled)
                 harm = max(pots[at + IM_FILLED] - pots[at + IM], excess - filled)
-                bound = min(pots[at + EQUITY], pots[at + EQUITY_FILLED]) - pots[at + IM_BOUND]
-                certain = certain and bound >= here
+                # At every share the excess is at least, and the requirement at most, on the line
+                # between its ends; at no share filled the order asks no more than resting.
+                low, worse = waiting, harm
+                if mixed:
+                    low = pots[at + EQUITY] - pots[at + IM_LOW]
+                    high = pots[at + EQUITY_FILLED] - pots[at + IM_HIGH]
+                    certain = certain and min(low, high) >= here
+                    rise = max(pots[at + IM_LOW], pots[at + IM_HIGH]) - pots[at + IM]
+                    worse = max(rise, excess - min(low, high))
                 if not here >= -rounding:
                     if not harm <= rounding:
                         pots[at + PASSES] = 0.0
-                    else:
+                    elif not worse <= rounding or not live:
                         certain = False
                 pots[at + LEAST] = min(pots[at + LEAST], here)
             if certain:
@@ -300,13 +345,13 @@ def decide_kernel(
                 looked += 1
                 owed = max(
                     owed,
-                    _fill(market, work, runs, extras, code, quantity, price, first, last, share),
+                    _fill(market_at, work_at, runs, extras, code, quantity, price, first, last,
+                          share),
                 )
-                over = (
-                    touched_records(market, work, base, based, more, runs, q1, count, 0) or over
-                )
-                _require(market, work, count, count + touched)
-                _sum_touched(market, work, runs, count, 1, EQUITY_FILLED, IM_FILLED)
+                found = touched_records(market_at, work_at, base_at, more, runs, True, count, 0)
+                over = over or found != 0
+                _require(market_at, work_at, count, count + touched)
+                _sum_touched(market_at, work_at, runs, count, 1, EQUITY_FILLED, IM_FILLED)
                 asked = False
                 for p in range(facts[POTS]):
                     at = WIDTH * p
@@ -330,35 +375,32 @@ def decide_kernel(
                     for leg in range(first, last):
                         quantity[leg] *= share
                     cells_used = change(
-                        market, resting, sums, code, quantity, price, first, last, group[k], 1.0,
-                        cells, cell_of, cells_used, vector,
+                        market_at, work_at, resting_at, False, code, quantity, price, first, last,
+                        group[k], 1.0, cells_used,
                     )  # fmt: skip
-                    touched_records(market, work, base, based, True, runs, q0, count, 0)
+                    touched_records(market_at, work_at, base_at, True, runs, False, count, 0)
                     cells_used = change(
-                        market, resting, sums, code, quantity, price, first, last, group[k], -1.0,
-                        cells, cell_of, cells_used, vector,
+                        market_at, work_at, resting_at, False, code, quantity, price, first, last,
+                        group[k], -1.0, cells_used,
                     )  # fmt: skip
                     for leg in range(first, last):
                         quantity[leg] /= share
-                    _require(market, work, count, count + touched)
-                    _sum_touched(market, work, runs, count, 1, -1, IM_BOUND)
+                    _require(market_at, work_at, count, count + touched)
+                    _sum_touched(market_at, work_at, runs, count, 1, -1, IM_HIGH)
                 for p in range(facts[POTS]):
                     at = WIDTH * p
-                    need = pots[at + IM_BOUND] if added else pots[at + IM_RESTING]
+                    need = pots[at + IM_HIGH] if added else pots[at + IM_RESTING]
                     if pots[at + TOUCHED] != 0.0 and not pots[at + WORST] <= rounding:
                         if not pots[at + EQUITY] - need >= -rounding:
                             pots[at + PASSES] = 0.0
             if added and alternatives > 1:
                 cells_used = change(
-                    market, resting, sums, code, quantity, price, first, last, group[k], 1.0,
-                    cells, cell_of, cells_used, vector,
+                    market_at, work_at, resting_at, False, code, quantity, price, first, last,
+                    group[k], 1.0, cells_used,
                 )  # fmt: skip
         if added:
-            sums[0][:] = 0.0
-            sums[1][:] = 0.0
-            sums[2][:] = 0.0
-            sums[3][:] = 0.0
-            sums[4][:] = 0.0
+            for k in range(19, 24):
+                floats(opened(work_at, WORK), k)[:] = 0.0
         least = np.inf
         poor = 0
         passes = True
@@ -397,15 +439,14 @@ def check_kernel(
         market_at: int, work_at: int, account: int, code: int, quantity: float, price: float,
         no_debt: bool,
     ) -> Any:  # fmt: skip
-        market, work = market_of(market_at), work_of(work_at)
-        asked = opened(work_at, 40)
+        asked = opened(work_at, WORK)
         codes, span, group, removed = (
             ints(asked, 32), ints(asked, 33), ints(asked, 34), ints(asked, 35),
         )  # fmt: skip
         amounts, prices = floats(asked, 36), floats(asked, 37)
         codes[0], amounts[0], prices[0] = code, quantity, price
         span[0], span[1], group[0] = 0, 1, -1
-        return decide(market, work, account, codes, amounts, prices, span, group, 1, removed, 0,
+        return decide(market_at, work_at, account, codes, amounts, prices, span, group, 1, removed, 0,
                       no_debt)  # fmt: skip
 
     return check  # type: ignore[no-any-return]
@@ -428,8 +469,7 @@ def check_many_kernel(
         market_at: int, work_at: int, account: int, packed: Any, alternatives: int,
         removals: int, no_debt: bool,
     ) -> Any:  # fmt: skip
-        market, work = market_of(market_at), work_of(work_at)
-        asked = opened(work_at, 40)
+        asked = opened(work_at, WORK)
         codes, span, group, removed = (
             ints(asked, 32), ints(asked, 33), ints(asked, 34), ints(asked, 35),
         )  # fmt: skip
@@ -449,7 +489,7 @@ def check_many_kernel(
             span[2 * k + 1] = leg
         for k in range(removals):
             removed[k] = int(figures[at + k])
-        return decide(market, work, account, codes, amounts, prices, span, group, alternatives,
+        return decide(market_at, work_at, account, codes, amounts, prices, span, group, alternatives,
                       removed, removals, no_debt)  # fmt: skip
 
     return check  # type: ignore[no-any-return]
@@ -468,15 +508,16 @@ def edit_kernel(nv: int) -> Callable[..., None]:
     @numba.njit(cache=True, boundscheck=False)
     def edit(market_at: int, work_at: int, account: int, order: int, sign: float) -> None:
         market, work = market_of(market_at), work_of(work_at)
-        resting = resting_of(work[3][work[0][4 * account + 2]])
+        resting_at = work[3][work[0][4 * account + 2]]
+        resting = resting_of(resting_at)
         head, unit, cells, cell_of = resting[0], market[3], work[24], work[25]
         facts = market[29]
         if head[1] != facts[EPOCH] or facts[WORST_FILL] == 0:
             return
         first, last = resting[1][2 * order], resting[1][2 * order + 1]
         used = change(
-            market, resting, resting[7:12], resting[4], resting[5], resting[6], first, last,
-            resting[2][order], sign, cells, cell_of, 0, work[13],
+            market_at, work_at, resting_at, True, resting[4], resting[5], resting[6], first, last,
+            resting[2][order], sign, 0,
         )  # fmt: skip
         for cell in range(used):
             for j in range(wide):

@@ -22,8 +22,8 @@ from crossmargin.margin.fused._combine import run_steps
 from crossmargin.margin.fused._holdings import _change as level_between
 from crossmargin.margin.kernels._vector import (
     block_add,
+    block_fma,
     block_min,
-    block_minimum,
     block_zero,
     fma_rows,
     fma_rows_add,
@@ -35,7 +35,15 @@ from crossmargin.margin.kernels._vector_lanes import (
     size_rows,
 )
 from crossmargin.margin.live._address import f8_at, u4_at
-from crossmargin.margin.live._gate_orders import flags, floats, ints, opened
+from crossmargin.margin.live._gate_orders import (
+    WORK,
+    flags,
+    floats,
+    ints,
+    market_of,
+    opened,
+    resting_of,
+)
 from crossmargin.margin.live._gate_tables import LIMIT_COLUMN, LIMITED, ROLL
 
 LANES = 8
@@ -63,15 +71,15 @@ EDITS = 512
 @numba.njit(cache=True, inline="always")
 def work_of(address: int) -> Any:
     """Open the block of a book's rows and scratch (`_gate_book.Rows`)."""
-    b = opened(address, 40)
+    b = opened(address, WORK + 2)
     return (
         ints(b, 0), floats(b, 1), ints(b, 2), ints(b, 3),
         numba.carray(u4_at(b[8]), b[9]), flags(b, 5), floats(b, 6), floats(b, 7), floats(b, 8),
         floats(b, 9), floats(b, 10), floats(b, 11), floats(b, 12), floats(b, 13), floats(b, 14),
-        numba.carray(f8_at(b[30]), (b[61], b[60])), numba.carray(f8_at(b[32]), (b[62], b[60])),
+        numba.carray(f8_at(b[30]), (b[2 * WORK + 1], b[2 * WORK])), numba.carray(f8_at(b[32]), (b[2 * WORK + 2], b[2 * WORK])),
         floats(b, 17), ints(b, 18), floats(b, 19), floats(b, 20), floats(b, 21), floats(b, 22),
         floats(b, 23), floats(b, 24), ints(b, 25), ints(b, 26), floats(b, 27), ints(b, 28),
-        floats(b, 29),
+        floats(b, 29), floats(b, 38), floats(b, 39),
     )  # fmt: skip
 
 
@@ -81,10 +89,11 @@ def record_kernel(
 ) -> Callable[..., None]:
     """Return the compiled record of one group with what its orders add.
 
-    ``record(market, work, base, based, added, first, last, quantity, place, save)``: rows
-    ``first:last`` are one group. With `based` the sums of resting orders are counted, with
-    `added` those of the change that is asked about. `save` 1 keeps the scenario values; with 2
-    the record after `place` is a bound on this group for every share of the fill between.
+    ``record(market, work, resting, added, first, last, filled, place, save)``: rows
+    ``first:last`` are one group, as held or as `filled`. The sums of resting orders are counted
+    where `resting` is not 0, with `added` those of the change that is asked about. `save` 1 keeps
+    the scenario values; with 2 the two records after `place` bound the group at every share of
+    the fill: see :func:`_bounds`.
     """
     one = nv + 1
     wide = LANES * nv
@@ -96,31 +105,34 @@ def record_kernel(
 
     @numba.njit(cache=True, boundscheck=False)
     def record(
-        market: Any, work: Any, base: Any, based: bool, added: bool, first: int, last: int,
-        quantity: Any, place: int, save: int,
-    ) -> None:  # fmt: skip
+        market_at: int, work_at: int, resting_at: int, added: bool, first: int, last: int,
+        filled: bool, place: int, save: int,
+    ) -> bool:  # fmt: skip
+        market, work = market_of(market_at), work_of(work_at)
         table, group_of, segment_of, bucket_of = market[0], market[6], market[7], market[9]
         scanned, in_group, kind, terms = market[10], market[11], market[12], market[13]
         weight, turned, tail, counted = market[14], market[16], market[15], market[17]
         close, keep_lane, shape, columns = market[19], market[18], market[20], market[21]
-        facts = market[29]
-        code, level, kept, v, total, bar, parts = (
-            work[4], work[5], work[9], work[10], work[11], work[12], work[14],
+        roll = market[29][ROLL]
+        code, level, kept, v, total, parts = (
+            work[4], work[5], work[9], work[10], work[11], work[14],
         )  # fmt: skip
+        quantity = work[7] if filled else work[6]
         out = work[15]
-        more = work[19:24]
-        roll = facts[ROLL]
+        based = orders and resting_at != 0
         g = group_of[code[first]]
         scans = scanned[g] != 0
         block_zero(parts, 0, 2)
-        worst = beyond = 0.0
+        if has_scan:
+            block_zero(total, 0, scenarios)
+        mixed = False
+        begun = False
         k = first
         if in_group[g] == 0:
             fma_rows_add(parts, table, stride, wide, code, quantity, first, last, 1)
             if absolute:
                 size_rows(parts, 0, table, stride, size_at, code, quantity, first, last)
             k = last
-        begun = False
         while k < last:
             s = segment_of[code[k]]
             stop = k + 1
@@ -132,6 +144,8 @@ def record_kernel(
                 size_rows(parts, 0, table, stride, size_at, code, quantity, k, stop)
             if buckets:
                 if orders and roll >= 0 and (based or added):
+                    up_base = resting_of(resting_at)[8] if based else work[20]
+                    down_base = resting_of(resting_at)[9] if based else work[21]
                     at = k
                     while at < stop:
                         b = bucket_of[code[at]]
@@ -143,11 +157,11 @@ def record_kernel(
                             at += 1
                         up = down = 0.0
                         if based:
-                            up += base[1][b]
-                            down += base[2][b]
+                            up += up_base[b]
+                            down += down_base[b]
                         if added:
-                            up += more[1][b]
-                            down += more[2][b]
+                            up += work[20][b]
+                            down += work[21][b]
                         parts[LANES + roll] += max(abs(net), abs(net + up), abs(net - down))
                 else:
                     bucket_rows(
@@ -155,74 +169,123 @@ def record_kernel(
                         keep_lane, close, shape, pair,
                     )  # fmt: skip
             if has_scan and scans:
+                at = s * wide
                 if kind[s] == 1:
+                    then = work[30]
+                    if save == 1:
+                        for j in range(wide):
+                            then[at + j] = v[j]
+                    elif save == 2:
+                        for j in range(wide):
+                            mixed = mixed or (turned[j] != 0.0 and then[at + j] * v[j] < 0.0)
+                            then[at + j] *= v[j]
                     block_discount(
                         v, terms[4 * s], terms[4 * s + 1], parts[LANES], weight, g * wide,
                         turned, scenarios,
                     )  # fmt: skip
                     parts[LANES] = 0.0
-                at = s * wide
-                if orders and based:
-                    for j in range(wide):
-                        v[j] -= base[0][at + j]
+                if based:
+                    block_fma(v, 0, -1.0, resting_of(resting_at)[7], at, scenarios)
                 if orders and added:
-                    for j in range(wide):
-                        v[j] -= more[0][at + j]
+                    block_fma(v, 0, -1.0, work[19], at, scenarios)
                 if save == 1:
                     for j in range(wide):
                         kept[at + j] = v[j]
                 elif save == 2:
-                    block_minimum(kept, at, v, 0, scenarios)
-                if not begun:
-                    block_zero(total, 0, scenarios)
-                if save == 2:
-                    if not begun:
-                        block_zero(bar, 0, scenarios)
-                    # What is kept is used up here: a bound is asked for once.
-                    if kind[s] == 2:
-                        block_offset(
-                            v, terms[4 * s], terms[4 * s + 1], terms[4 * s + 2], tail, counted,
-                            scenarios,
-                        )  # fmt: skip
-                    block_add(total, 0, v, 0, scenarios)
+                    far = work[31]
+                    spared = terms[4 * s + 2] if kind[s] == 2 else 0.0
+                    crossed = 0.0
                     for j in range(wide):
-                        v[j] = kept[at + j]
-                    if kind[s] == 2:
-                        block_offset(
-                            v, terms[4 * s], terms[4 * s + 1], terms[4 * s + 2], tail, counted,
-                            scenarios,
-                        )  # fmt: skip
-                    block_add(bar, 0, v, 0, scenarios)
-                else:
-                    if kind[s] == 2:
-                        block_offset(
-                            v, terms[4 * s], terms[4 * s + 1], terms[4 * s + 2], tail, counted,
-                            scenarios,
-                        )  # fmt: skip
-                    block_add(total, 0, v, 0, scenarios)
+                        far[at + j] = v[j]
+                        cross = tail[j] if kept[at + j] * v[j] < 0.0 else 0.0
+                        crossed = max(crossed, cross)
+                    mixed = mixed or crossed * spared > 0.0
+                if kind[s] == 2:
+                    block_offset(
+                        v, terms[4 * s], terms[4 * s + 1], terms[4 * s + 2], tail, counted,
+                        scenarios,
+                    )  # fmt: skip
+                block_add(total, 0, v, 0, scenarios)
                 begun = True
             k = stop
-        if begun:
+        worst = 0.0
+        if has_scan and begun:
             worst = -block_min(total, 0, scenarios)
-            if save == 2:
-                beyond = -block_min(bar, 0, scenarios)
         # A NaN passes: what cannot be valued has no requirement.
         out[0, place] = 0.0 if worst < 0.0 else worst
         for j in range(columns.size):
             out[j + 1, place] = parts[columns[j]]
-        if save == 2:
-            out[0, place + 1] = 0.0 if beyond < 0.0 else beyond
+        return mixed
 
     return record  # type: ignore[no-any-return]
 
 
+@functools.cache
+def bound_kernel(nv: int) -> Callable[..., None]:
+    """Return the compiled bound on a group's scan over all shares of a fill.
+
+    A scenario's value is a function of the share that is concave between the account as held and
+    as filled, except where a segment passes from loss to gain under a tail allowance (the gain
+    begins anew), and where a turned surface changes sides of its discount. There the ends are
+    lowered: the gain is left out, or the lower of both ends taken. What is left is concave, so
+    that the loss at any share is at most the line between its ends, which are written to the
+    records ``place`` (held) and ``place + 1`` (filled): ``bound(market, work, first, last,
+    place)``.
+    """
+    wide = LANES * nv
+    scenarios = max(nv, 1)
+
+    @numba.njit(cache=True, boundscheck=False)
+    def bound(market_at: int, work_at: int, first: int, last: int, place: int) -> None:
+        market, work = market_of(market_at), work_of(work_at)
+        segment_of, kind, terms = market[7], market[12], market[13]
+        tail, turned, counted = market[15], market[16], market[17]
+        code, kept, v, total, bar = work[4], work[9], work[10], work[11], work[12]
+        then, far, out = work[30], work[31], work[15]
+        block_zero(total, 0, scenarios)
+        block_zero(bar, 0, scenarios)
+        k = first
+        while k < last:
+            s = segment_of[code[k]]
+            while k < last and segment_of[code[k]] == s:
+                k += 1
+            at = s * wide
+            spared = terms[4 * s + 2] if kind[s] == 2 else 0.0
+            for end in range(2):
+                for j in range(wide):
+                    here = far[at + j] if end == 1 else kept[at + j]
+                    there = kept[at + j] if end == 1 else far[at + j]
+                    if kind[s] == 1 and turned[j] != 0.0 and then[at + j] < 0.0:
+                        here = min(here, there)
+                    if tail[j] * spared > 0.0 and there < 0.0:
+                        here = min(here, 0.0)
+                    v[j] = here
+                if kind[s] == 2:
+                    block_offset(
+                        v, terms[4 * s], terms[4 * s + 1], terms[4 * s + 2], tail, counted,
+                        scenarios,
+                    )  # fmt: skip
+                if end == 0:
+                    block_add(total, 0, v, 0, scenarios)
+                else:
+                    block_add(bar, 0, v, 0, scenarios)
+        low, high = -block_min(total, 0, scenarios), -block_min(bar, 0, scenarios)
+        out[0, place] = 0.0 if low < 0.0 else low
+        out[0, place + 1] = 0.0 if high < 0.0 else high
+
+    return bound  # type: ignore[no-any-return]
+
+
 @numba.njit(cache=True, boundscheck=False)
-def _merge(market: Any, work: Any, resting: Any, account: int, phantoms: int, extras: int) -> Any:
+def _merge(
+    market_at: int, work_at: int, resting_at: int, account: int, phantoms: int, extras: int
+) -> Any:
     """Write the account's rows, those that orders need and `extras` to scratch, in order.
 
     Returns the number of rows, of runs (groups), whether the account lives, its gross size and
     rows as rounding counts them, and whether it holds what is not computed here.
     """
+    market, work, resting = market_of(market_at), work_of(work_at), resting_of(resting_at)
     unit, ids, stop, group_of = market[3], market[4], market[5], market[6]
     cash = market[27]
     header, rows, keys = work[0], work[1], work[2]
@@ -330,13 +393,14 @@ def _place(extra: Any, count: int, code: int) -> int:
 
 @numba.njit(cache=True, boundscheck=False)
 def _fill(
-    market: Any, work: Any, runs: int, extras: int, code: Any, quantity: Any, price: Any,
+    market_at: int, work_at: int, runs: int, extras: int, code: Any, quantity: Any, price: Any,
     first: int, last: int, share: float,
 ) -> float:  # fmt: skip
     """Write quantities after a share of a fill; return the rise of the largest debt, US dollars.
 
     The accounting is that of :class:`crossmargin.margin._probe.OrderProbe`.
     """
+    market, work = market_of(market_at), work_of(work_at)
     unit, cash = market[3], market[27]
     q0, q1, entry, run, extra, paid = work[6], work[7], work[8], work[18], work[26], work[29]
     for r in range(runs):
@@ -394,17 +458,18 @@ def _fill(
 
 
 @numba.njit(cache=True, boundscheck=False)
-def _over(market: Any, work: Any, base: Any, based: bool, added: bool, first: int, at: int) -> bool:
+def _over(market_at: int, work_at: int, resting_at: int, added: bool, first: int, at: int) -> bool:
     """Whether a record is beyond the limit of its group, orders' fills on either side included."""
+    market, work = market_of(market_at), work_of(work_at)
     facts, limits = market[29], market[26]
     if facts[LIMITED] < 0:
         return False
     g = market[6][work[4][first]]
     net = work[15][facts[LIMIT_COLUMN], at]
     up = down = 0.0
-    if based:
-        up += base[3][g]
-        down += base[4][g]
+    if resting_at != 0:
+        up += resting_of(resting_at)[10][g]
+        down += resting_of(resting_at)[11][g]
     if added:
         up += work[22][g]
         down += work[23][g]
@@ -413,7 +478,8 @@ def _over(market: Any, work: Any, base: Any, based: bool, added: bool, first: in
 
 
 @numba.njit(cache=True, boundscheck=False)
-def _require(market: Any, work: Any, first: int, last: int) -> None:
+def _require(market_at: int, work_at: int, first: int, last: int) -> None:
     """Evaluate the requirement of the records ``first:last``."""
+    market, work = market_of(market_at), work_of(work_at)
     run_steps(market[22], market[23], market[24], work[15][:, first:last], last - first, work[16],
               work[17][first:last])  # fmt: skip

@@ -58,6 +58,10 @@ def opened(address: int, size: int) -> Any:
     return numba.carray(i8_at(address), 2 * size)
 
 
+#: Arrays of a book's block, before the shapes of its records.
+WORK = 40
+
+
 @numba.njit(cache=True, inline="always")
 def market_of(address: int) -> Any:
     """Open :attr:`crossmargin.margin.live._gate_tables.Tables.block`."""
@@ -88,16 +92,17 @@ def loss_kernel(nv: int) -> Callable[..., bool]:
     """Return the compiled loss of one order in one segment.
 
     ``loss(market, code, quantity, price, first, last, segment, out)`` writes ``max(0, ℓ_s)``
-    (weighted, in the pot's numeraire) to the head of `out`.
+    (weighted, in the pot's numeraire) to the head of `out`; `market` is the address of a block.
     """
     wide = LANES * nv
     stride = LANES * (nv + 3)
 
     @numba.njit(cache=True, boundscheck=False)
     def loss(
-        market: Any, code: Any, quantity: Any, price: Any, first: int, last: int, segment: int,
-        out: Any,
+        market_at: int, code: Any, quantity: Any, price: Any, first: int, last: int,
+        segment: int, out: Any,
     ) -> None:  # fmt: skip
+        market = market_of(market_at)
         table, row, conv, unit = market[0], market[1], market[2], market[3]
         group_of, segment_of, kind, terms = market[6], market[7], market[12], market[13]
         weight, turned = market[14], market[16]
@@ -143,9 +148,10 @@ def loss_kernel(nv: int) -> Callable[..., bool]:
 def change_kernel(nv: int) -> Callable[..., int]:
     """Return the compiled change of what resting orders add, by one order.
 
-    ``change(market, resting, sums, code, quantity, price, first, last, group, sign, cells,
-    cell_of, n, vector)`` adds (`sign` 1) or takes off (-1) an order's losses in `sums`. Sums of a
-    quote group with a limit are kept by cell; `n` counts the cells in use and is returned.
+    ``change(market, work, resting, own, code, quantity, price, first, last, group, sign, n)`` adds
+    (`sign` 1) or takes off (-1) an order's losses: in the account's sums with `own`, else in those
+    of the question. Sums of a quote group with a limit are kept by cell; `n` counts the cells in
+    use and is returned.
     """
     wide = LANES * nv
     stride = LANES * (nv + 3)
@@ -153,13 +159,21 @@ def change_kernel(nv: int) -> Callable[..., int]:
 
     @numba.njit(cache=True, boundscheck=False)
     def change(
-        market: Any, resting: Any, sums: Any, code: Any, quantity: Any, price: Any, first: int,
-        last: int, group: int, sign: float, cells: Any, cell_of: Any, n: int, vector: Any,
+        market_at: int, work_at: int, resting_at: int, own: bool, code: Any, quantity: Any,
+        price: Any, first: int, last: int, group: int, sign: float, n: int,
     ) -> int:  # fmt: skip
+        market, resting, work = market_of(market_at), resting_of(resting_at), opened(work_at, 40)
+        cells, cell_of, vector = floats(work, 24), ints(work, 25), floats(work, 13)
+        from_block = opened(resting_at, 16) if own else work
+        shift = 7 if own else 19
+        losses, up, down, more, less = (
+            floats(from_block, shift), floats(from_block, shift + 1),
+            floats(from_block, shift + 2), floats(from_block, shift + 3),
+            floats(from_block, shift + 4),
+        )  # fmt: skip
         table = market[0]
         group_of, segment_of, pot_of, bucket_of = market[6], market[7], market[8], market[9]
         pot_usd, facts = market[25], market[29]
-        losses, up, down, more, less = sums
         segments, roll, limited = facts[SEGMENTS], facts[ROLL], facts[LIMITED]
         capped = group >= 0 and np.isfinite(resting[12][group])
         for leg in range(first, last):
@@ -169,7 +183,7 @@ def change_kernel(nv: int) -> Callable[..., int]:
             for other in range(first, leg):
                 seen = seen or segment_of[code[other]] == s
             if not seen and nv > 0:
-                loss(market, code, quantity, price, first, last, s, vector)
+                loss(market_at, code, quantity, price, first, last, s, vector)
                 at = s * wide
                 if not capped:
                     for j in range(wide):
@@ -220,14 +234,16 @@ def change_kernel(nv: int) -> Callable[..., int]:
 def refresh_kernel(nv: int) -> Callable[..., None]:
     """Return the compiled sum over all resting orders of an account.
 
-    ``refresh(market, resting, vector, cells, cell_of)``
+    ``refresh(market, work, resting)``, all addresses.
     """
     wide = LANES * nv
     loss = loss_kernel(nv)
     change = change_kernel(nv)
 
     @numba.njit(cache=True, boundscheck=False)
-    def refresh(market: Any, resting: Any, vector: Any, cells: Any, cell_of: Any) -> None:
+    def refresh(market_at: int, work_at: int, resting_at: int) -> None:
+        market, resting = market_of(market_at), resting_of(resting_at)
+        vector = floats(opened(work_at, 40), 13)
         unit, segment_of, pot_usd, facts = market[3], market[7], market[25], market[29]
         pot_of_segment = market[30]
         head, span, group, live, code, quantity, price = resting[:7]
@@ -248,16 +264,16 @@ def refresh_kernel(nv: int) -> Callable[..., None]:
             legs += high - low
             g = group[order]
             if g < 0 or not np.isfinite(limit[g]) or nv == 0:
-                change(market, resting, sums, code, quantity, price, low, high, -1, 1.0, cells,
-                       cell_of, 0, vector)  # fmt: skip
+                change(market_at, work_at, resting_at, True, code, quantity, price, low, high, -1,
+                       1.0, 0)  # fmt: skip
                 continue
             # Quotes have one leg; their losses are capped by group once all are added.
             s = segment_of[code[low]]
-            loss(market, code, quantity, price, low, high, s, vector)
+            loss(market_at, code, quantity, price, low, high, s, vector)
             at = (g * segments + s) * wide
             for j in range(wide):
                 totals[at + j] += vector[j]
-            _deltas(market, sums, code, quantity, low, high, nv)
+            _deltas(market_at, resting_at, code, quantity, low, high, nv)
         for g in range(limit.size if totals.size > 0 else 0):
             if np.isfinite(limit[g]):
                 for s in range(segments):
@@ -275,9 +291,10 @@ def refresh_kernel(nv: int) -> Callable[..., None]:
 
 @numba.njit(cache=True, boundscheck=False)
 def _deltas(
-    market: Any, sums: Any, code: Any, quantity: Any, first: int, last: int, nv: int
+    market_at: int, resting_at: int, code: Any, quantity: Any, first: int, last: int, nv: int
 ) -> None:
     """Add the deltas of a one-legged order to the sums by bucket and group."""
+    market, sums = market_of(market_at), resting_of(resting_at)[7:12]
     table, group_of, bucket_of, facts = market[0], market[6], market[9], market[29]
     up, down, more, less = sums[1:]
     roll, limited = facts[ROLL], facts[LIMITED]

@@ -108,7 +108,7 @@ def tables_of(program: Program, snapshot: Snapshot, epoch: int) -> Tables:
     facts[POTS] = layout.pot_asset.size
     facts[LIMITED], facts[ROLL] = lane, nets[0] if nets else -1
     facts[WORST_FILL], facts[EPOCH] = worst, epoch
-    facts[CERTAIN] = _monotone(steps)
+    facts[CERTAIN] = _convex(steps) and _concave(program)
     facts[IDLE] = program.ruleset.data.collateral.stress_idle
     facts[LIMIT_COLUMN] = program.lanes.column(lane) if lane >= 0 else -1
     facts[ROLL_COLUMN] = program.lanes.column(LANES + nets[0]) if nets else -1
@@ -244,11 +244,34 @@ def _linear_money(program: Program) -> Floats:
     return out
 
 
-def _monotone(steps: Steps) -> bool:
-    """Whether a requirement cannot fall when one of its parts rises, as far as can be seen."""
+def _convex(steps: Steps) -> bool:
+    """Whether a requirement rises with its parts and is convex in them, as far as can be seen."""
+    stack: list[float | None] = []
     for op, number in zip(steps.op.tolist(), steps.number.tolist()):
-        if op not in (PUSH, NUMBER, ADD, MUL, MAX):
+        if op in (PUSH, NUMBER):
+            if op == PUSH and number < 0:
+                return False
+            stack.append(None if op == PUSH else number)
+            continue
+        if op not in (ADD, MUL, MAX):
             return False
-        if op in (PUSH, NUMBER) and number < 0:
+        b, a = stack.pop(), stack.pop()
+        if a is not None and b is not None:
+            stack.append(a + b if op == ADD else a * b if op == MUL else max(a, b))
+            continue
+        known = b if a is None else a
+        # A product of two parts need not be convex, one with a negative factor falls.
+        if op == MUL and (known is None or known < 0):
             return False
+        stack.append(None)
     return True
+
+
+def _concave(program: Program) -> bool:
+    """Whether what scenarios count grows ever less, apart from gains under a tail allowance."""
+    kind, terms = program.segment_kind, program.segment_terms
+    discounted, offset = terms[kind == 1], terms[kind == 2]
+    return bool(
+        np.all(discounted[:, 0] <= discounted[:, 1])
+        and np.all((offset[:, 0] >= 0) & (offset[:, 0] <= 1) & (offset[:, 1:3] >= 0).all(axis=1))
+    )
