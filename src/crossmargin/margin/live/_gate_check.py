@@ -325,12 +325,8 @@ def decide_kernel(
                     elif not worse <= rounding or not live:
                         certain = False
                 pots[at + LEAST] = min(pots[at + LEAST], here)
-            if certain:
-                continue
             # Shares of the fill, and those at which a leg is flat.
-            shares = PARTS - 1
-            for leg in range(first, last):
-                shares += 1
+            shares = 0 if certain else PARTS - 1 + last - first
             for number in range(shares):
                 share = (number + 1.0) / PARTS
                 if number >= PARTS - 1:
