@@ -254,7 +254,9 @@ def scan_units(units: Units, spec: Scan) -> ScanUnits:
     segment = a.position_segment.copy()
     stressed = a.balance_segment >= 0
     segment[book.balance_pool[stressed]] = a.balance_segment[stressed]
-    weight = one.phi.weight[segment]
+    # One row of weights stands for all segments where they are all alike.
+    every = one.phi.weight
+    weight = np.broadcast_to(every, (a.segments, every.shape[1]))[segment]
     discount = static_discount(spec, frame, np.zeros(a.segments))
     ones = np.ones(k)
     return ScanUnits(
