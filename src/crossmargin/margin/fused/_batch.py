@@ -50,9 +50,8 @@ class Batch:
         See :data:`FRESH`.
     account : uint8[R]
         Account of each record, from the first of the block on.
-    joins, way : uint16[J] or uint32[J]
-        Of each record with rows in the scan stream: its number in the block, and the place of its
-        direction among the scan rows of the block, from 1 on; 0 where it has none.
+    joins : uint16[J + 1] or uint32[J + 1]
+        Number in its block of each record that has rows in the scan stream.
     blocks : int64[blocks + 1, 4]
         First row of both streams, first record and first scan record of each block.
     """
@@ -67,7 +66,6 @@ class Batch:
     mark: NDArray[Any]
     account: NDArray[np.uint8]
     joins: NDArray[Any]
-    way: NDArray[Any]
     blocks: Ints
 
     @property
@@ -79,7 +77,7 @@ class Batch:
         """Return the columns in the order in which the compiled batch reads them."""
         return (
             self.main_code, self.main_step, self.main_level, self.scan_code, self.scan_step,
-            self.scan_level, self.mark, self.account, self.joins, self.way,
+            self.scan_level, self.mark, self.account, self.joins,
         )  # fmt: skip
 
 
@@ -97,14 +95,14 @@ def split_rows(holdings: Holdings, program: Program, roles: Roles) -> Batch:
     """
     layout = program.layout
     blocks = np.zeros((-(-holdings.size // BLOCK) + 1, 4), dtype=np.int64)
-    tops = np.zeros(3, dtype=np.int64)
+    tops = np.zeros(2, dtype=np.int64)
     ids = level_table(layout)
     args = (holdings.start, holdings.code, holdings.level, roles.role, roles.tied, ids,
             layout.group, layout.size, layout.group_asset.size,
             BUCKET if program.mode == ALONE else SEGMENT)  # fmt: skip
     empty, bytes_ = np.empty(0, np.uint32), np.empty(0, np.uint8)
     _split(*args, blocks, tops, empty, empty, bytes_, empty, empty, bytes_, empty, bytes_, empty,
-           empty, True)  # fmt: skip
+           True)  # fmt: skip
     main, scan, records, joins = (int(x) for x in blocks[-1])
 
     def of(size: int, greatest: int, narrow: type) -> NDArray[Any]:
@@ -122,10 +120,10 @@ def split_rows(holdings: Holdings, program: Program, roles: Roles) -> Batch:
         scan_level=np.full(scan + 1, ACCOUNT, dtype=np.uint8),
         mark=of(records, (layout.group_asset.size << KIND) + 7, np.uint16),
         account=np.empty(records, dtype=np.uint8),
-        joins=of(joins, int(tops[1]), np.uint16),
-        way=of(joins, int(tops[2]), np.uint16),
+        joins=of(joins + 1, int(tops[1]), np.uint16),
         blocks=blocks,
     )
+    out.joins[-1] = 0
     _split(*args, blocks, tops, *out.columns(), False)
     return out
 
@@ -135,7 +133,7 @@ def _split(
     start: Any, code: Any, level: Any, role: Any, tied: Any, ids: Any, group: Any, nothing: int,
     groups: int, after_way: int, blocks: Any, tops: Any, main_code: Any, main_step: Any,
     main_level: Any, scan_code: Any, scan_step: Any, scan_level: Any, mark: Any, account: Any,
-    joins: Any, way: Any, counting: bool,
+    joins: Any, counting: bool,
 ) -> None:  # fmt: skip
     """Split all rows, or only count what comes of it and find the largest numbers (`counting`)."""
     m = s = r = j = 0
@@ -143,7 +141,7 @@ def _split(
         first = block * BLOCK
         last = min(first + BLOCK, start.size - 1)
         main_at = scan_at = start[first]
-        m0, s0, r0 = m, s, r
+        r0 = r
         blocks[block] = (m, s, r, j)
         for owner in range(first, last):
             a = start[owner]
@@ -159,7 +157,6 @@ def _split(
                 if scans:
                     if not counting:
                         joins[j] = r - r0
-                        way[j] = s - s0 + 1 if ways else 0
                     j += 1
                     if ways:
                         if not counting:
@@ -209,7 +206,6 @@ def _split(
                 r += 1
                 a = b
         tops[1] = max(tops[1], r - r0)
-        tops[2] = max(tops[2], s - s0 + 1)
     blocks[blocks.shape[0] - 1] = (m, s, r, j)
 
 

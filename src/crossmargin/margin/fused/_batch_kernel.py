@@ -23,14 +23,6 @@ from crossmargin.margin.fused._kernel import LANES, _aligned
 from crossmargin.margin.kernels._vector_batch import join_record, tile_parts, tile_scan
 
 
-@numba.njit(nogil=True, cache=True, boundscheck=False)
-def _gather(units: Any, quantity: Any, place: int, steps: Any, first: int, last: int) -> None:
-    """Copy the quantities of rows of the scan stream."""
-    for k in range(first, last):
-        place += steps[k]
-        units[k - first + 1] = quantity[place]
-
-
 @functools.cache
 def block_kernel(shape_of: BatchShape) -> Callable[..., None]:
     """Return the compiled function that turns the rows of a block of accounts into records.
@@ -43,13 +35,13 @@ def block_kernel(shape_of: BatchShape) -> Callable[..., None]:
     Returns
     -------
     callable
-        ``kernel(block, start, quantity, rows, blocks, tables, records, units, found)`` with the
-        columns of a :class:`~crossmargin.margin.fused._batch.Batch`, and scratch.
+        ``kernel(block, start, quantity, rows, blocks, tables, records, found)`` with the columns of
+        a :class:`~crossmargin.margin.fused._batch.Batch`, and scratch.
     """
     nv, na, nm = shape_of.nv, shape_of.na, shape_of.nm
     mode, value = shape_of.mode, shape_of.value
     pair, main_pair = int(shape_of.paired), int(shape_of.main_paired)
-    tails, flagged = shape_of.tails, shape_of.flagged
+    netted, tails, flagged = int(shape_of.netted), shape_of.tails, shape_of.flagged
     plain, spread = shape_of.plain, shape_of.spread
     width, wide = LANES * nm, LANES * (1 + na)
     low = shape_of.lows[0]
@@ -57,25 +49,23 @@ def block_kernel(shape_of: BatchShape) -> Callable[..., None]:
     @numba.njit(nogil=True, cache=True, boundscheck=False)
     def kernel(
         block: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any, records: Any,
-        units: Any, found: Any,
+        found: Any,
     ) -> None:  # fmt: skip
-        (main_code, main_step, main_level, scan_code, scan_step, scan_level, _, _, joins,
-         way) = rows  # fmt: skip
+        (main_code, main_step, main_level, scan_code, scan_step, scan_level, _, _,
+         joins) = rows  # fmt: skip
         (main, scan, figure, far, weights, group_of, main_bits, scan_bits, main_form, scan_form,
          need) = tables  # fmt: skip
         place = start[block * BLOCK]
         tile_parts(
             records, main, main_code, main_step, quantity, main_level, place, blocks[block, 0],
-            blocks[block + 1, 0], main_bits, main_form, nm, main_pair,
+            blocks[block + 1, 0], main_bits, main_form, nm, main_pair, netted,
         )  # fmt: skip
-        s, s_end = blocks[block, 1], blocks[block + 1, 1]
-        _gather(units, quantity, place, scan_step, s, s_end)
         j, j_end = blocks[block, 3], blocks[block + 1, 3]
-        for k in range(j, j_end):
-            units[np.uint64(way[k])] = records[np.uint64(joins[k]) * width + low]
         tile_scan(
-            found, scan, scan_code, units[1:], scan_level, s, s_end, scan_bits, scan_form, figure,
-            far, weights, group_of, mode, nv, na, pair, value, tails, flagged, plain, spread,
+            found, scan, scan_code, scan_step, quantity, scan_level, place, blocks[block, 1],
+            blocks[block + 1, 1], main.size // width - 1, records, joins, j, low, nm, scan_bits,
+            scan_form, figure, far, weights, group_of, mode, nv, na, pair, value, tails, flagged,
+            plain, spread,
         )  # fmt: skip
         for k in range(j, j_end):
             join_record(records, joins[k] * width, found, (k - j) * wide, need, nm, na)
@@ -185,15 +175,14 @@ def batch_kernel(
         first: int, last: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any,
         kinds: Any, out: Any, over: Any, parts: Any, factors: Any, sums: Any,
     ) -> None:  # fmt: skip
-        most = np.zeros(3, dtype=np.int64)
+        many_records = many_joins = 0
         for block in range(first, last):
-            for k in range(3):
-                most[k] = max(most[k], blocks[block + 1, k + 1] - blocks[block, k + 1])
-        units = np.empty(most[0] + 2)
-        records = _aligned((most[1] + 1) * width)
-        found = _aligned((most[2] + 1) * wide)
+            many_records = max(many_records, blocks[block + 1, 2] - blocks[block, 2])
+            many_joins = max(many_joins, blocks[block + 1, 3] - blocks[block, 3])
+        records = _aligned((many_records + 1) * width)
+        found = _aligned((many_joins + 1) * wide)
         for block in range(first, last):
-            rows_of(block, start, quantity, rows, blocks, tables, records, units, found)
+            rows_of(block, start, quantity, rows, blocks, tables, records, found)
             add_up(
                 blocks[block, 2], blocks[block + 1, 2], block * BLOCK, rows[6], rows[7], records,
                 kinds, out, over,

@@ -76,6 +76,8 @@ class BatchShape:
         As in :class:`~crossmargin.margin.fused._kernel.Shape`.
     paired, main_paired : bool
         Whether the last two component lanes are a pair: in the scan stream, among other rows.
+    netted : bool
+        Whether lanes net rows of the main stream before they count them.
     tails, flagged, plain, spread : int
         Bits of vectors: with tail scenarios, with turned ones, with weights all 1, with weights.
     lows : tuple of int
@@ -90,6 +92,7 @@ class BatchShape:
     value: int
     paired: bool
     main_paired: bool
+    netted: bool
     tails: int
     flagged: int
     plain: int
@@ -194,6 +197,7 @@ def batch_tables(program: Program) -> BatchTables | None:
             value=max(lanes.value, 0),
             paired=lanes.paired,
             main_paired=main_paired,
+            netted=_netted(program, role),
             tails=bits[0],
             flagged=bits[1],
             plain=bits[2],
@@ -272,6 +276,22 @@ def _directions(
     return role, along, directions
 
 
+def _netted(program: Program, role: NDArray[np.uint8]) -> bool:
+    """Whether a lane nets codes of the main stream with each other, and not just adds them up."""
+    lanes, layout = program.lanes, program.layout
+    slope, side = lanes.shape.reshape(2, -1)
+    close = lanes.close.reshape(8, -1) != 0.0
+    mine = role != APART
+    for lane in np.flatnonzero((side != 0.0) & ~close[0]).tolist():
+        some = mine & (np.nan_to_num(lanes.coefficient[:, lane]) != 0.0)
+        if not some.any():
+            continue
+        # Lanes that net run over a bucket or a part of it.
+        if not close[BUCKET, lane] or np.unique(layout.bucket[some]).size != some.sum():
+            return True
+    return False
+
+
 def _tied(program: Program, role: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which codes outside the scan stream are netted within buckets by some lane."""
     lanes = program.lanes
@@ -325,9 +345,9 @@ def _scan_args(
         own = terms[layout.segment, 0] / terms[layout.segment, 1] - 1.0
         figure, far = np.concatenate([own, np.zeros(groups)]), turned.astype(np.float64)
         every = program.weight[:, order]
-        weights[:, 0], weights[:, 1] = every * ~turned, every * turned
+        weights[:, 0], weights[:, 1] = -every * ~turned, -every * turned
     by_vector = weights[:, 0].reshape(groups, nv, LANES)
-    plain = np.all(by_vector == 1.0, axis=(0, 2))
+    plain = np.all(by_vector == -1.0, axis=(0, 2))
     spread = np.any(by_vector != 0.0, axis=(0, 2)) & ~plain
 
     def bits(some: NDArray[np.bool_]) -> int:

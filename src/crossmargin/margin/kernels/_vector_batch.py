@@ -83,10 +83,12 @@ class _Parts:
         Vectors of lanes.
     paired : bool
         Whether of the last two lanes the larger counts.
+    netted : bool
+        Whether any lane nets rows before it counts them; else each row counts by itself.
     """
 
-    def __init__(self, emit: _Rows, form: Any, count: int, paired: bool) -> None:
-        self._emit, self._count, self._paired = emit, count, paired
+    def __init__(self, emit: _Rows, form: Any, count: int, paired: bool, netted: bool) -> None:
+        self._emit, self._count, self._paired, self._netted = emit, count, paired, netted
         nothing = ir.Constant(emit.vector, [0.0] * emit.lanes)
         self._slopes = emit.many(form, emit.number(0), count)
         self._sides = emit.many(form, emit.number(emit.lanes * count), count)
@@ -100,16 +102,20 @@ class _Parts:
         emit, builder, n = self._emit, self._emit.builder, self._count
         running = []
         for v, (place, row) in enumerate(zip(self._sums, rows)):
-            stays = emit.bits(bits, here, LANES_AT + v)
-            x = emit.fma(weight, row, emit.only(stays, builder.load(place)))
-            builder.store(x, place)
+            if self._netted:
+                stays = emit.bits(bits, here, LANES_AT + v)
+                x = emit.fma(weight, row, emit.only(stays, builder.load(place)))
+                builder.store(x, place)
+            else:
+                x = builder.fmul(weight, row)
             running.append(x)
         counted = emit.counted(running, self._slopes, self._sides, self._paired)
         same = emit.bits(bits, here, SAME_RECORD)
         totals = []
         for v, (place, value) in enumerate(zip(self._totals, counted)):
-            ended = emit.only(emit.bits(bits, after, LANES_AT + n + v), value)
-            total = emit.onto(same, builder.load(place), ended)
+            if self._netted:
+                value = emit.only(emit.bits(bits, after, LANES_AT + n + v), value)
+            total = emit.onto(same, builder.load(place), value)
             builder.store(total, place)
             totals.append(total)
         return running, totals
@@ -134,19 +140,19 @@ def _move_on(emit: _Rows, place: Any, ended: Any, width: int) -> None:
 
 def _emit_tile_parts(
     typingctx: Any, records: Any, table: Any, codes: Any, steps: Any, quantity: Any, level: Any,
-    place: Any, first: Any, last: Any, bits: Any, shape: Any, nm: Any, paired: Any,
+    place: Any, first: Any, last: Any, bits: Any, shape: Any, nm: Any, paired: Any, netted: Any,
 ) -> Any:  # fmt: skip
     """Sum the component lanes of rows ``first:last`` of whole accounts by record.
 
     Row k has ``steps[first] + … + steps[k]`` further than `place` in `quantity`. ``table`` has
     ``8·nm`` lanes a code. Record r takes ``records[8·nm·r:]``, and one record more is written
     over. ``bits[16·l:]`` are masks of a row of level l (see :data:`BITS`); `shape` has slopes,
-    then sides.
+    then sides. Without `netted` (a constant) every row counts by itself.
     """
     element = _element(table, quantity, records, shape)
-    m, pair = _count(nm), bool(paired.literal_value)
+    m, pair, nets = _count(nm), bool(paired.literal_value), bool(netted.literal_value)
     kinds = (records, table, codes, steps, quantity, level, place, first, last, bits, shape, nm,
-             paired)  # fmt: skip
+             paired, netted)  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = _Rows(context, builder, element, m)
@@ -155,7 +161,7 @@ def _emit_tile_parts(
         )
         begin, low, high = (emit.word(kinds[i], args[i]) for i in (6, 7, 8))
         width = LANES_F64 * m
-        parts = _Parts(emit, form, m, pair)
+        parts = _Parts(emit, form, m, pair, nets)
         at, held = emit.variable(emit.number(0)), emit.variable(begin)
         before = emit.variable(builder.mul(emit.widened(edges, low), emit.number(BITS)))
         with cgutils.for_range_slice(builder, low, high, emit.number(1)) as (k, _):
@@ -174,15 +180,17 @@ def _emit_tile_parts(
 
 
 def _emit_tile_scan(
-    typingctx: Any, found: Any, table: Any, codes: Any, units: Any, level: Any, first: Any,
-    last: Any, bits: Any, shape: Any, figure: Any, far: Any, weights: Any, group_of: Any,
-    mode: Any, nv: Any, na: Any, paired: Any, value_lane: Any, tails: Any, flagged: Any,
-    plain: Any, spread: Any,
+    typingctx: Any, found: Any, table: Any, codes: Any, steps: Any, quantity: Any, level: Any,
+    place: Any, first: Any, last: Any, ways: Any, records: Any, joins: Any, join: Any, low: Any,
+    nm: Any, bits: Any, shape: Any, figure: Any, far: Any, weights: Any, group_of: Any, mode: Any,
+    nv: Any, na: Any, paired: Any, value_lane: Any, tails: Any, flagged: Any, plain: Any,
+    spread: Any,
 ) -> Any:  # fmt: skip
     """Sum scenario and component lanes of rows ``first:last``, and take the worst lanes.
 
-    The table has `nv` scenario vectors and `na` vectors of component lanes a code; ``units`` are
-    the quantities from row `first` on. Scan record r takes ``found[8(1 + na)·r:]``: the smallest
+    The table has `nv` scenario vectors and `na` vectors of component lanes a code. Quantities are
+    found as by `tile_parts`; but codes from `ways` on are directions, whose quantity is lane `low`
+    of the record ``joins[join + r]`` in `records` (of `nm` vectors). Scan record r takes ``found[8(1 + na)·r:]``: the smallest
     of its scenario vectors, lane by lane, then its component lanes; one record more is written
     over.
 
@@ -191,37 +199,58 @@ def _emit_tile_scan(
     ``v + figure[code]·max(v, 0)``; on the lanes where `far` is set (vectors with bits in
     `flagged`), less today's value, ``−|x|``. From the others today's value of the record is taken:
     times 1 on vectors in `plain`, times the weights of its group on those in `spread`.
-    ``weights[16·nv·group:]`` are those of whole records, then those of flagged lanes; 0 where a
-    lane is of the other sort. Today's value is component lane `value_lane`.
+    ``weights[16·nv·group:]`` are minus those of whole records, then minus those of flagged lanes;
+    0 where a lane is of the other sort. Today's value is component lane `value_lane`.
     """
-    element = _element(table, units, found, shape, figure, far, weights)
+    element = _element(table, quantity, found, records, shape, figure, far, weights)
     n, m, pair = _count(nv), _count(na), bool(paired.literal_value)
     kind, worth = int(mode.literal_value), int(value_lane.literal_value)
     tail_bits, flag_bits, plain_bits, spread_bits = (
         int(x.literal_value) for x in (tails, flagged, plain, spread)
     )
-    kinds = (found, table, codes, units, level, first, last, bits, shape, figure, far, weights,
-             group_of, mode, nv, na, paired, value_lane, tails, flagged, plain, spread)  # fmt: skip
+    kinds = (found, table, codes, steps, quantity, level, place, first, last, ways, records, joins,
+             join, low, nm, bits, shape, figure, far, weights, group_of, mode, nv, na, paired,
+             value_lane, tails, flagged, plain, spread)  # fmt: skip
+    block = LANES_F64 * _count(nm)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = _Rows(context, builder, element, n)
-        target, data, code, unit, edges, masks, form, figures, beyond, weigh, groups = (
-            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12)
+        target, data, code, moves, units, edges, made, joined = (
+            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 4, 5, 10, 11)
         )
-        low, high = emit.word(kinds[5], args[5]), emit.word(kinds[6], args[6])
+        masks, form, figures, beyond, weigh, groups = (
+            emit.data(kinds[i], args[i]) for i in range(15, 21)
+        )
+        begin, low_row, high, first_way, first_join, lane_low = (
+            emit.word(kinds[i], args[i]) for i in (6, 7, 8, 9, 12, 13)
+        )
         nothing = ir.Constant(emit.vector, [0.0] * LANES_F64)
         lanes = [emit.many(beyond, emit.number(LANES_F64 * v), 1)[0] for v in range(n)]
         scen = [emit.variable(nothing) for _ in range(n)]
         sums = [emit.variable(nothing) for _ in range(n)]
-        parts = _Parts(emit, form, m, pair)
-        at = emit.variable(emit.number(0))
-        before = emit.variable(builder.mul(emit.widened(edges, low), emit.number(BITS)))
+        parts = _Parts(emit, form, m, pair, True)
+        at, held = emit.variable(emit.number(0)), emit.variable(begin)
+        record = emit.variable(first_join)
+        before = emit.variable(builder.mul(emit.widened(edges, low_row), emit.number(BITS)))
         stride, width = LANES_F64 * (n + m), LANES_F64 * (1 + m)
 
+        def held_of(k: Any, number: Any, ended: Any) -> Any:
+            """Return the quantity of a row: of the holdings, or the exposure of its record."""
+            unit = builder.add(builder.load(held), emit.widened(moves, k))
+            builder.store(unit, held)
+            r = builder.load(record)
+            builder.store(builder.add(r, builder.zext(ended, _I64)), record)
+            exposure = builder.mul(emit.widened(joined, r), emit.number(block))
+            there = builder.gep(made, [builder.add(exposure, lane_low)])
+            is_way = builder.icmp_unsigned(">=", number, first_way)
+            source = builder.select(is_way, there, builder.gep(units, [unit]))
+            return emit.splat(builder.load(source))
+
         def turned(v: int, x: Any, own: Any, running: Any) -> Any:
-            away = builder.fsub(nothing, own[1][v])
-            change = emit.fma(away, emit.lane(running[worth // 8], worth % 8), x)
-            loss = builder.fsub(nothing, emit.size(change))
+            change = emit.fma(own[1][v], emit.lane(running[worth // 8], worth % 8), x)
+            loss = builder.fneg(emit.size(change))
+            if not (plain_bits | spread_bits) >> v & 1:
+                return loss
             return builder.select(builder.fcmp_ordered("!=", lanes[v], nothing), loss, change)
 
         def discounted(values: list[Any], own: Any, factor: Any, here: Any, after: Any,
@@ -237,10 +266,9 @@ def _emit_tile_scan(
                 builder.store(total, place)
                 out.append(total)
             worth_now = emit.lane(totals[worth // 8], worth % 8)
-            less = builder.fsub(nothing, worth_now)
             one = [x for v, x in enumerate(out) if plain_bits >> v & 1]
             many = [
-                emit.fma(own[0][v], less, x) if spread_bits >> v & 1 else x
+                emit.fma(own[0][v], worth_now, x) if spread_bits >> v & 1 else x
                 for v, x in enumerate(out)
                 if not plain_bits >> v & 1
             ]
@@ -248,10 +276,10 @@ def _emit_tile_scan(
                 many.append(builder.fsub(emit.lowest(one), worth_now))
             return emit.lowest(many)
 
-        with cgutils.for_range_slice(builder, low, high, emit.number(1)) as (k, _):
+        with cgutils.for_range_slice(builder, low_row, high, emit.number(1)) as (k, _):
             number = emit.widened(code, k)
             here, after, ended = _levels(emit, edges, before, k)
-            weight = emit.splat_at(unit, builder.sub(k, low))
+            weight = held_of(k, number, ended)
             row = builder.mul(number, emit.number(stride))
             goes_on = emit.bits(masks, here, GOES_ON)
             values = []
