@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numba
@@ -32,12 +32,15 @@ class Holdings:
         Units of a contract, of an asset, or of the settlement asset paid (costs).
     level : uint8[N + 1]
         Coarsest level at which a row differs from the one before it; ``ACCOUNT`` after the last.
+    kept : dict
+        What readers have worked out from the rows and want again.
     """
 
     start: Ints
     code: NDArray[Any]
     quantity: Floats
     level: NDArray[np.uint8]
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def size(self) -> int:

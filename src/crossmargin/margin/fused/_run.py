@@ -12,7 +12,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._combine import run_steps
+from crossmargin.margin.fused._batch import BLOCK as BATCH_BLOCK
+from crossmargin.margin.fused._batch import Batch, split_rows
+from crossmargin.margin.fused._batch_kernel import batch_kernel
+from crossmargin.margin.fused._batch_tables import BatchTables, Roles, batch_tables
+from crossmargin.margin.fused._combine import SCAN_COLUMN, run_steps
+from crossmargin.margin.fused._expression import column_text, steps_text
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._kernel import (
     ACCOUNT_AT,
@@ -212,6 +217,7 @@ def run_program(
     threads: int = 1,
     totals: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    batch: bool = True,
 ) -> Results:
     """Compute the requirement and equity of accounts.
 
@@ -227,12 +233,15 @@ def run_program(
         Whether components are added up over accounts.
     progress : callable, optional
         Called with accounts done and accounts in all, in the calling thread.
+    batch : bool, default True
+        Whether rows are read in two streams where the program allows it, which is quicker; else
+        record by record. Figures differ by roundings.
     """
     size = holdings.size
     out = np.zeros((size, 5))
     out[:, 4] = np.inf
     over = np.zeros(size, dtype=bool)
-    job = Job(program, holdings, out, over, totals=totals)
+    job = Job(program, holdings, out, over, totals=totals, batch=batch)
     chunks = range(0, size, CHUNK)
     done = 0
     for finished in run_chunks(job.run, chunks, threads):
@@ -281,6 +290,9 @@ class Job:
         Accounts beyond a limit.
     totals : bool
         Whether components are added up.
+    batch : bool
+        Whether rows may be read in two streams, where the program allows it; else record by
+        record, as after an edit.
     """
 
     def __init__(
@@ -291,15 +303,55 @@ class Job:
         over: NDArray[np.bool_],
         *,
         totals: bool = False,
+        batch: bool = True,
     ) -> None:
         self._names = list(program.combine.parts) if totals else []
+        self._size = holdings.size
+        chunks = -(-holdings.size // CHUNK)
+        self._sums = np.zeros((chunks, len(self._names), 2))
+        tables = batch_tables(program) if batch else None
+        self._batch = tables is not None
+        if tables is None:
+            self._by_record(program, holdings, out, over)
+        else:
+            self._by_block(program, holdings, tables, out, over)
+
+    def _by_block(
+        self, program: Program, holdings: Holdings, tables: BatchTables, out: Floats,
+        over: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
+        batch = kept_batch(holdings, program, tables.roles)
+        lanes, combine = program.lanes, program.combine
+        places = np.full((len(self._names), 2, 3), -2, dtype=np.int64)
+        factors = np.zeros((len(self._names), 2))
+        for k, name in enumerate(self._names):
+            for level, (column, factor) in enumerate(combine.parts[name]):
+                if column >= 0:
+                    places[k, level] = lanes.columns[column]
+                    factors[k, level] = factor
+                if column == SCAN_COLUMN:
+                    places[k, level] = (-1, -1, 1)
+        self._kernel = batch_kernel(
+            tables.shape,
+            tables.width,
+            steps_text(combine.im, lanes),
+            steps_text(combine.mm, lanes),
+            column_text(EQUITY_IM, lanes),
+            column_text(EQUITY_MM, lanes),
+            tuple(int(lanes.columns[c, 0]) for c, _ in program.limits.values()),
+        )
+        self._args = (
+            holdings.start, holdings.quantity, batch.columns(), batch.blocks, tables.read(),
+            tables.kinds, out, over, places, factors,
+        )  # fmt: skip
+
+    def _by_record(
+        self, program: Program, holdings: Holdings, out: Floats, over: NDArray[np.bool_]
+    ) -> None:
         found = [program.combine.parts[name] for name in self._names]
         parts = np.array([[p[0][0], p[1][0]] for p in found], dtype=np.int64).reshape(-1, 2)
         factors = np.array([[p[0][1], p[1][1]] for p in found]).reshape(-1, 2)
-        chunks = -(-holdings.size // CHUNK)
-        self._sums = np.zeros((chunks, len(found), 2))
         self._kernel = _range_kernel(program.shape)
-        self._size = holdings.size
         layout, combine = program.layout, program.combine
         steps = [(s.op, s.column, s.number) for s in (combine.im, combine.mm)]
         limits = [limit for _, limit in program.limits.values()]
@@ -317,10 +369,22 @@ class Job:
     def run(self, first: int) -> None:
         """Compute the chunk that begins at an account."""
         last = min(first + CHUNK, self._size)
-        self._kernel(first, last, *self._args, self._sums[first // CHUNK])
+        if self._batch:
+            first, last = first // BATCH_BLOCK, -(-last // BATCH_BLOCK)
+            self._kernel(first, last, *self._args, self._sums[first * BATCH_BLOCK // CHUNK])
+        else:
+            self._kernel(first, last, *self._args, self._sums[first // CHUNK])
 
     def parts(self) -> dict[str, tuple[Floats, Floats]]:
         """Return the sums of each component by chunk, IM and MM."""
         return {
             name: (self._sums[:, k, 0], self._sums[:, k, 1]) for k, name in enumerate(self._names)
         }
+
+
+def kept_batch(holdings: Holdings, program: Program, roles: Roles) -> Batch:
+    """Return the holdings in two streams, split anew where codes have other roles."""
+    found = holdings.kept.get("batch")
+    if not isinstance(found, Batch) or not found.roles.same(roles):
+        found = holdings.kept["batch"] = split_rows(holdings, program, roles)
+    return found

@@ -172,9 +172,7 @@ def _index(
                     continue
                 stop = k
                 while (
-                    stop < end
-                    and (stop == k or level[stop] < GROUP)
-                    and not cash_code[code[stop]]
+                    stop < end and (stop == k or level[stop] < GROUP) and not cash_code[code[stop]]
                 ):
                     if not counting:
                         guard += abs(quantity[stop]) * gross[code[stop]]

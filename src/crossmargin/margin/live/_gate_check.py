@@ -137,7 +137,9 @@ def decide_kernel(
         return (1 if over else 0) + (2 if mixed else 0)
 
     @numba.njit(cache=True, boundscheck=False)
-    def bounds(market_at: int, work_at: int, runs: int, held: int, first: int, touched: int) -> None:
+    def bounds(
+        market_at: int, work_at: int, runs: int, held: int, first: int, touched: int
+    ) -> None:
         """Bound the touched runs at every share, between records of what is held and filled.
 
         Parts beside the scan are convex in the share, so their ends are the records' own.
@@ -246,7 +248,10 @@ def decide_kernel(
                     market_at, work_at, resting_at, False, code, quantity, price, span[2 * k],
                     span[2 * k + 1], group[k], 1.0, cells_used,
                 )  # fmt: skip
-            over = touched_records(market_at, work_at, base_at, True, runs, False, runs, 0) != 0 or over
+            over = (
+                touched_records(market_at, work_at, base_at, True, runs, False, runs, 0) != 0
+                or over
+            )
         count = runs + (touched if added else 0)
         _require(market_at, work_at, 0, count)
         _sum_before(market_at, work_at, runs)
@@ -341,8 +346,9 @@ def decide_kernel(
                 looked += 1
                 owed = max(
                     owed,
-                    _fill(market_at, work_at, runs, extras, code, quantity, price, first, last,
-                          share),
+                    _fill(
+                        market_at, work_at, runs, extras, code, quantity, price, first, last, share
+                    ),
                 )
                 found = touched_records(market_at, work_at, base_at, more, runs, True, count, 0)
                 over = over or found != 0

@@ -132,9 +132,7 @@ def account_of(one: Book) -> AccountFile:
                 instrument=items[int(one.position_instrument[p])].id,
                 quantity=float(one.position_quantity[p]),
                 entry_price=(
-                    "mark"
-                    if np.isnan(one.position_entry[p])
-                    else float(one.position_entry[p])
+                    "mark" if np.isnan(one.position_entry[p]) else float(one.position_entry[p])
                 ),
                 leg=sides[int(one.position_leg[p])],  # type: ignore[arg-type]
                 pool=pools[int(one.position_pool[p])],

@@ -17,7 +17,7 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._scan import _rates
 from crossmargin.margin.fused._combine import ADD, MAX, MUL, NUMBER, PUSH, Steps
 from crossmargin.margin.fused._holdings import level_table
-from crossmargin.margin.fused._layout import BALANCE, COST, POSITION, STRESSED
+from crossmargin.margin.fused._layout import BALANCE, POSITION, STRESSED
 from crossmargin.margin.fused._program import EQUITY_IM, LANES, Program, padded
 from crossmargin.margin.fused._shapes import NotFusable, shape_of
 from crossmargin.margin.kernels._vector import aligned_empty
@@ -31,8 +31,21 @@ Floats = NDArray[np.float64]
 SIZE, MARK, VALUED, INVERSE, FEE, GROSS, LINEAR = range(7)
 
 #: Figures in `facts`.
-(CODES, GROUPS, SEGMENTS, BUCKETS, POTS, LIMITED, LIMIT_COLUMN, ROLL, ROLL_COLUMN, WORST_FILL,
- CERTAIN, EPOCH, IDLE) = range(13)
+(
+    CODES,
+    GROUPS,
+    SEGMENTS,
+    BUCKETS,
+    POTS,
+    LIMITED,
+    LIMIT_COLUMN,
+    ROLL,
+    ROLL_COLUMN,
+    WORST_FILL,
+    CERTAIN,
+    EPOCH,
+    IDLE,
+) = range(13)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

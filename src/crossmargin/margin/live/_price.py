@@ -156,7 +156,9 @@ def drivers_of(program: Program) -> Drivers:
     mixed = (of_pot[layout.pot] != -1) & (of_code != of_pot[layout.pot])
     if mixed.any():
         raise NotBounded("a pot in a coin holds what depends on another asset")
-    return Drivers(asset=moving, of_asset=of_asset, of_code=of_code, of_group=of_group, of_pot=of_pot)
+    return Drivers(
+        asset=moving, of_asset=of_asset, of_code=of_code, of_group=of_group, of_pot=of_pot
+    )
 
 
 def price_table(program: Program) -> PriceTable:
@@ -207,7 +209,9 @@ def program_at(program: Program, drivers: Drivers, rho: float | Floats) -> Progr
     inside = drivers.of_asset >= 0
     ratio[inside] = moved[drivers.of_asset[inside]]
     units = program.units
-    view = units.frame.view.shocked(ratio[: units.frame.view.asset_usd.size], program.registry.terms)
+    view = units.frame.view.shocked(
+        ratio[: units.frame.view.asset_usd.size], program.registry.terms
+    )
     shaped = [shape_of(spec) for spec in program.ruleset.data.components]
     with np.errstate(all="ignore"):
         return _assemble(program.layout, shaped, units.in_market(view), program.bad,

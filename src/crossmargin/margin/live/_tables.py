@@ -106,9 +106,7 @@ def fill_options(
             for t in range(k):
                 s = turned[t]
                 apart[row, t] = table[row, s]
-                apart[row, k + t] = -(
-                    first[i, s] * high[s] + plus[i, s] * bad + minus[i, s] * good
-                )
+                apart[row, k + t] = -(first[i, s] * high[s] + plus[i, s] * bad + minus[i, s] * good)
                 if not whole:
                     table[row, s] = table[row, 0]
             for s in range(scenarios, wide):

@@ -21,7 +21,6 @@ import numpy as np
 from crossmargin.book import (
     AccountFile,
     BalanceEntry,
-    Book,
     CompactBook,
     OrderEntry,
     OrderLeg,
@@ -165,7 +164,9 @@ class Gate:
         for number, one in ordered.items():
             file = account_of(one)
             for order in file.orders:
-                self.place(number, order.id, [(x.instrument, x.quantity, x.price) for x in order.legs])
+                self.place(
+                    number, order.id, [(x.instrument, x.quantity, x.price) for x in order.legs]
+                )
             for group in file.quote_groups:
                 self.quote(number, group)
 

@@ -366,4 +366,3 @@ def _gathered(kind: Ints, levels: int) -> Ints:
                 narrower = [m for m in many if m >= k]
                 target[k] = narrower[0] if narrower else many[-1]
     return target[kind]
-

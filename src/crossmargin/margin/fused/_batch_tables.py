@@ -1,0 +1,405 @@
+"""What the batch of a whole book reads: two tables, and which codes belong to which.
+
+Most codes that are no option move in all scenarios like a multiple of one vector, the *direction*
+of their group: a perpetual, a future, a coin, what was paid in a coin. What a record of such rows
+loses at worst follows from one number, its exposure d along the direction:
+
+    worst = min over scenarios s of d·u[s] + a·tail[s]
+          = −max(−d·min u, −d·max u, −d·min u_tail − a, −d·max u_tail − a)
+
+with the first two over the scenarios that are not tails, a ≥ 0 the allowance of tail scenarios.
+Each of the four is linear in the rows, so it is a component lane. The direction is scaled so that
+its smallest number is −1: the first lane is then the exposure itself, and a record that has other
+rows too takes it as the quantity of one row more, the direction. Source: house, it is arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.instruments import KIND_CODE
+from crossmargin.margin.fused._kernel import ALONE, DISCOUNT
+from crossmargin.margin.fused._lanes import LANES
+from crossmargin.margin.fused._layout import BUCKET, GROUP, POSITION, SEGMENT
+from crossmargin.margin.fused._program import Program
+from crossmargin.margin.kernels._vector import aligned_empty
+from crossmargin.margin.kernels._vector_batch import BITS, ENDED, GOES_ON, LANES_AT, SAME_RECORD
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: What a code is to the batch: it moves in no scenario; along its group's direction; otherwise.
+STILL, ALONG, APART = 0, 1, 2
+
+#: How far a row may be off its direction, relative to its largest number. Rows of one direction
+#: come from the same prices by different roads and differ by roundings: a few 1e-16 each.
+COLLINEAR = 4e-15
+
+#: Numbers by kind of group for the last step: US dollars per unit of the pot's numeraire, the
+#: same where the group has a requirement, 1 where it has one, the allowance, then limits.
+USD, HELD_USD, HELD, ALLOWANCE, LIMITS = 0, 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """How codes are split; a layout of rows holds for every market with the same roles.
+
+    Attributes
+    ----------
+    role : uint8[C]
+        ``STILL``, ``ALONG`` or ``APART``.
+    tied : bool[C]
+        Codes of the first two kinds that a lane nets within a bucket, with whatever is there.
+    """
+
+    role: NDArray[np.uint8]
+    tied: NDArray[np.bool_]
+
+    def same(self, other: Roles) -> bool:
+        """Whether rows are split alike under both."""
+        return np.array_equal(self.role, other.role) and np.array_equal(self.tied, other.tied)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """Constants of the compiled batch.
+
+    Attributes
+    ----------
+    nv, na, nm : int
+        Vectors of scenarios; of component lanes of the scan stream; of those of a record.
+    mode, value : int
+        As in :class:`~crossmargin.margin.fused._kernel.Shape`.
+    paired, main_paired : bool
+        Whether the last two component lanes are a pair: in the scan stream, among other rows.
+    netted : bool
+        Whether lanes net rows of the main stream before they count them.
+    tails, flagged, plain, spread : int
+        Bits of vectors: with tail scenarios, with turned ones, with weights all 1, with weights.
+    lows : tuple of int
+        Lanes of a record whose largest number is what the scan requires: the first two, or all
+        four where there are tails, of the module's formula.
+    """
+
+    nv: int
+    na: int
+    nm: int
+    mode: int
+    value: int
+    paired: bool
+    main_paired: bool
+    netted: bool
+    tails: int
+    flagged: int
+    plain: int
+    spread: int
+    lows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTables:
+    """Tables of a program for the batch.
+
+    Attributes
+    ----------
+    roles : Roles
+        How rows are split.
+    shape : BatchShape
+        Constants.
+    main : float64[(C + 1)·8·nm]
+        Component lanes; the last code is nothing.
+    scan : float64[(C + groups)·8·(nv + na)]
+        Scenario lanes (in an order of their own) and component lanes; code C + g is the
+        direction of kind of group g.
+    args : tuple of arrays
+        What `tile_scan` reads besides: figure, far, weights, group_of.
+    main_bits, scan_bits : uint8[8 levels · 16]
+        Masks.
+    main_form, scan_form : float64[...]
+        Slopes and sides.
+    need : uint8[nm]
+        Bits of the lanes in `shape.lows`.
+    kinds : float64[(groups + 1)·width]
+        See :data:`USD`; the last kind holds nothing.
+    width : int
+        Numbers of a kind.
+    """
+
+    roles: Roles
+    shape: BatchShape
+    main: Floats
+    scan: Floats
+    args: tuple[NDArray[Any], ...]
+    main_bits: NDArray[np.uint8]
+    scan_bits: NDArray[np.uint8]
+    main_form: Floats
+    scan_form: Floats
+    need: NDArray[np.uint8]
+    kinds: Floats
+    width: int
+
+    def read(self) -> tuple[NDArray[Any], ...]:
+        """Return what the compiled batch reads, in the order in which it reads it."""
+        return (self.main, self.scan, *self.args, self.main_bits, self.scan_bits, self.main_form,
+                self.scan_form, self.need)  # fmt: skip
+
+
+def batch_tables(program: Program) -> BatchTables | None:
+    """Return the tables of the batch; None where segments offset each other.
+
+    There the worst scenario of a record does not follow from one exposure, and nothing would be
+    won.
+    """
+    if program.mode not in (ALONE, DISCOUNT):
+        return None
+    if len(program.limits) > 1:
+        return None
+    short = program.segment_terms[program.layout.segment, 1]
+    if program.mode == ALONE and np.any(program.segment_terms[:, 2] < 0.0):
+        return None
+    if program.mode == DISCOUNT and not np.all(short > 0.0):
+        return None
+    order = _lane_order(program)
+    tail, turned = program.tail[order] != 0.0, program.flags[order] != 0.0
+    if program.mode == ALONE:
+        turned[:] = False
+    else:
+        tail[:] = False
+    rows = program.table[:, order]
+    if program.mode == DISCOUNT:
+        rows *= short[:, None]
+    role, along, directions = _directions(program, rows, turned)
+    roles = Roles(role=role, tied=_tied(program, role))
+    lows, main, nm, main_paired = _main_table(program, roles, along, directions, tail)
+    lanes = program.lanes
+    codes, groups = program.layout.size, directions.shape[0]
+    scan = aligned_empty((codes + groups, LANES * (program.nv + lanes.vectors)))
+    edge = LANES * program.nv
+    scan[:codes, :edge], scan[:codes, edge:] = rows, program.table[:, edge:]
+    scan[codes:, :edge], scan[codes:, edge:] = directions, 0.0
+    args, bits = _scan_args(program, order, tail, turned)
+    scan_bits, main_bits = _bits(program, lanes.vectors, ()), _bits(program, nm, lows)
+    need = np.zeros(nm, dtype=np.uint8)
+    for lane in lows:
+        need[lane // LANES] |= 1 << (lane % LANES)
+    kinds = _kinds(program)
+    return BatchTables(
+        roles=roles,
+        shape=BatchShape(
+            nv=program.nv,
+            na=lanes.vectors,
+            nm=nm,
+            mode=program.mode,
+            value=max(lanes.value, 0),
+            paired=lanes.paired,
+            main_paired=main_paired,
+            netted=_netted(program, role),
+            tails=bits[0],
+            flagged=bits[1],
+            plain=bits[2],
+            spread=bits[3],
+            lows=lows,
+        ),
+        main=main.reshape(-1),
+        scan=scan.reshape(-1),
+        args=args,
+        main_bits=main_bits,
+        scan_bits=scan_bits,
+        main_form=_form(program, nm, lows),
+        scan_form=np.ascontiguousarray(lanes.shape),
+        need=need,
+        kinds=kinds.reshape(-1),
+        width=kinds.shape[1],
+    )
+
+
+def _lane_order(program: Program) -> Ints:
+    """Return scenario lanes so that alike ones share vectors: plain, weighted, tail or turned.
+
+    Lanes that fill up the last vector repeat a lane; they may as well repeat the last one of its
+    sort, so that as many vectors as possible are of one sort.
+    """
+    scenarios = program.units.frame.table.scenarios if program.scanned else None
+    real = 1 if scenarios is None else scenarios.extended.size
+    weighted = np.any(program.weight[:, :real] != 1.0, axis=0) & (program.mode == DISCOUNT)
+    special = (program.flags if program.mode == DISCOUNT else program.tail)[:real] != 0.0
+    sort = np.where(special, 2, weighted.astype(np.int64))
+    spare = LANES * program.nv - real
+    out: list[int] = []
+    for k in range(3):
+        mine = np.flatnonzero(sort == k).tolist()
+        out += mine
+        gap = -len(out) % LANES
+        if mine and 0 < gap <= spare:
+            out += mine[-1:] * gap
+            spare -= gap
+    out += out[-1:] * (LANES * program.nv - len(out))
+    return np.array(out, dtype=np.int64)
+
+
+def _directions(
+    program: Program, rows: Floats, turned: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], Floats, Floats]:
+    """Return roles, the exposure of one unit of each code, and the directions of groups."""
+    layout, groups = program.layout, program.layout.group_asset.size
+    quiet = program.tail[_lane_order(program)] == 0.0 if program.mode == ALONE else ~turned
+    moving = np.any(rows != 0.0, axis=1)
+    role = np.where(moving, APART, STILL).astype(np.uint8)
+    along, directions = np.zeros(layout.size), np.zeros((groups, rows.shape[1]))
+    kinds = program.registry.terms.kind[np.where(layout.what == POSITION, layout.item, 0)]
+    option = (layout.what == POSITION) & (kinds == KIND_CODE["option"])
+    able = moving & ~option & np.isfinite(rows).all(axis=1)
+    able &= ~np.any(rows[:, turned] != 0.0, axis=1)
+    if program.mode == DISCOUNT:
+        terms = program.segment_terms[layout.segment]
+        able &= (terms[:, 0] == 1.0) & (terms[:, 1] == 1.0)
+        able &= program.lanes.coefficient[:, program.lanes.value] == 0.0
+    for g in np.flatnonzero(program.in_group).tolist():
+        mine = np.flatnonzero((layout.group == g) & able)
+        if not mine.size:
+            continue
+        way = rows[mine[0]]
+        low, high = way[quiet].min(), way[quiet].max()
+        if low >= 0.0 >= high:
+            continue
+        way = way / (-low if low < 0.0 else -high)
+        top = int(np.argmax(np.abs(way)))
+        share = rows[mine, top] / way[top]
+        off = np.abs(rows[mine] - share[:, None] * way).max(axis=1)
+        good = off <= COLLINEAR * np.abs(rows[mine]).max(axis=1)
+        role[mine[good]], along[mine[good]] = ALONG, share[good]
+        directions[g] = way
+    return role, along, directions
+
+
+def _netted(program: Program, role: NDArray[np.uint8]) -> bool:
+    """Whether a lane nets codes of the main stream with each other, and not just adds them up."""
+    lanes, layout = program.lanes, program.layout
+    slope, side = lanes.shape.reshape(2, -1)
+    close = lanes.close.reshape(8, -1) != 0.0
+    mine = role != APART
+    for lane in np.flatnonzero((side != 0.0) & ~close[0]).tolist():
+        some = mine & (np.nan_to_num(lanes.coefficient[:, lane]) != 0.0)
+        if not some.any():
+            continue
+        # Lanes that net run over a bucket or a part of it.
+        if not close[BUCKET, lane] or np.unique(layout.bucket[some]).size != some.sum():
+            return True
+    return False
+
+
+def _tied(program: Program, role: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which codes outside the scan stream are netted within buckets by some lane."""
+    lanes = program.lanes
+    close = lanes.close.reshape(8, -1) != 0.0
+    # A lane that nets a bucket does not end with a row, but before the group does.
+    netted = ~close[0] & close[BUCKET]
+    some = np.any(np.nan_to_num(program.lanes.coefficient[:, netted]) != 0.0, axis=1)
+    return (role != APART) & some
+
+
+def _main_table(
+    program: Program, roles: Roles, along: Floats, directions: Floats, tail: NDArray[np.bool_]
+) -> tuple[tuple[int, ...], Floats, int, bool]:
+    """Return the lanes of the scan's requirement, the table of parts, its vectors, and pairs."""
+    lanes, layout = program.lanes, program.layout
+    width = LANES * lanes.vectors
+    mine = roles.role != APART
+    values = program.table[:, LANES * program.nv :]
+    empty = ~np.any(np.nan_to_num(values[mine]) != 0.0, axis=0)
+    pair = [width - 2, width - 1] if lanes.paired else []
+    main_paired = bool(pair) and not empty[pair].all()
+    read = {int(x) for x in lanes.columns[:, :2].reshape(-1)} | set(pair if main_paired else ())
+    free = [lane for lane in range(width) if empty[lane] and lane not in read]
+    wanted = 4 if tail.any() else 2
+    nm = lanes.vectors if len(free) >= wanted else lanes.vectors + 1
+    lows = (free + list(range(width, width + LANES)))[:wanted]
+    table = aligned_empty((layout.size + 1, LANES * nm))
+    table[:] = 0.0
+    table[:-1, :width] = values
+    way = directions[layout.group]
+    ends = [np.full(layout.size, -1.0), way[:, ~tail].max(axis=1)]
+    ends += [way[:, tail].min(axis=1), way[:, tail].max(axis=1)] if tail.any() else []
+    for lane, end in zip(lows, ends):
+        table[:-1, lane] = -along * end
+    return tuple(lows), table, nm, main_paired
+
+
+def _scan_args(
+    program: Program, order: Ints, tail: NDArray[np.bool_], turned: NDArray[np.bool_]
+) -> tuple[tuple[NDArray[Any], ...], tuple[int, int, int, int]]:
+    """Return what `tile_scan` reads besides tables, and the bits of its vectors."""
+    layout, terms, nv = program.layout, program.segment_terms, program.nv
+    groups = layout.group_asset.size
+    first = np.searchsorted(layout.group, np.arange(groups))
+    group_of = np.concatenate([layout.group, np.arange(groups)]).astype(np.int32)
+    weights = np.zeros((groups, 2, LANES * nv))
+    if program.mode == ALONE:
+        own = terms[layout.segment, 2]
+        figure, far = np.concatenate([own, own[first]]), tail.astype(np.float64)
+    else:
+        own = terms[layout.segment, 0] / terms[layout.segment, 1] - 1.0
+        figure, far = np.concatenate([own, np.zeros(groups)]), turned.astype(np.float64)
+        every = program.weight[:, order]
+        weights[:, 0], weights[:, 1] = -every * ~turned, -every * turned
+    by_vector = weights[:, 0].reshape(groups, nv, LANES)
+    plain = np.all(by_vector == -1.0, axis=(0, 2))
+    spread = np.any(by_vector != 0.0, axis=(0, 2)) & ~plain
+
+    def bits(some: NDArray[np.bool_]) -> int:
+        return int(sum(1 << int(k) for k in np.flatnonzero(some)))
+
+    def vectors(lanes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return np.asarray(lanes.reshape(nv, LANES).any(axis=1))
+
+    laid = (bits(vectors(tail)), bits(vectors(turned)), bits(plain), bits(spread))
+    return (figure, far, np.ascontiguousarray(weights).reshape(-1), group_of), laid
+
+
+def _bits(program: Program, vectors: int, lows: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the table of bits by level of a stream with some lanes of sums over a record."""
+    lanes, width = program.lanes, LANES * program.lanes.vectors
+    level = np.arange(8)[:, None]
+    stays = np.repeat(level < GROUP, LANES * vectors, axis=1)
+    stays[:, :width] = lanes.masks.reshape(8, -1)[:, 2 * LANES :] != 0
+    ends = np.repeat(level >= GROUP, LANES * vectors, axis=1)
+    ends[:, :width] = lanes.close.reshape(8, -1) != 0.0
+    for lane in lows:
+        stays[:, lane], ends[:, lane] = level[:, 0] < GROUP, level[:, 0] >= GROUP
+    out = np.zeros((8, BITS), dtype=np.uint8)
+    out[:, GOES_ON] = np.where(level[:, 0] < SEGMENT, 255, 0)
+    out[:, SAME_RECORD] = np.where(level[:, 0] < GROUP, 255, 0)
+    out[:, ENDED] = np.where(level[:, 0] >= SEGMENT, 255, 0)
+    packed = np.packbits(np.concatenate([stays, ends], axis=1), axis=1, bitorder="little")
+    out[:, LANES_AT : LANES_AT + 2 * vectors] = packed
+    return out.reshape(-1)
+
+
+def _form(program: Program, vectors: int, lows: tuple[int, ...]) -> Floats:
+    """Return slopes and sides of a stream with some lanes of sums."""
+    out = np.zeros((2, LANES * vectors))
+    out[0] = 1.0
+    out[:, : LANES * program.lanes.vectors] = program.lanes.shape.reshape(2, -1)
+    out[:, list(lows)] = np.array([[1.0], [0.0]])
+    return out.reshape(-1)
+
+
+def _kinds(program: Program) -> Floats:
+    """Return the numbers of each kind of group; after the last kind one that holds nothing."""
+    layout = program.layout
+    groups = layout.group_asset.size
+    limits = [limit for _, limit in program.limits.values()]
+    out = np.zeros((groups + 1, LIMITS + max(1, len(limits))))
+    out[-1, USD], out[-1, LIMITS:] = 1.0, np.inf
+    usd, held = program.pot_usd[layout.group_pot], program.in_group
+    out[:-1, USD], out[:-1, HELD_USD], out[:-1, HELD] = usd, np.where(held, usd, 0.0), held
+    if program.mode == ALONE:
+        first = np.searchsorted(layout.group, np.arange(groups))
+        out[:-1, ALLOWANCE] = program.segment_terms[layout.segment[first], 2]
+    for k, limit in enumerate(limits):
+        out[:-1, LIMITS + k] = limit
+    return out
