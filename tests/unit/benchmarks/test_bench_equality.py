@@ -25,8 +25,7 @@ def test_equal_books_are_good() -> None:
 
 def test_a_rate_that_is_a_little_higher_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     book, snapshot = world("deribit-sm", 40, instruments=100)
-    key = "components.futures.slopes.default"
-    other = rules("deribit-sm", **{key: {"im": 0.02 + 1e-9, "mm": 0.01, "per_coin": 1e-4}})
+    other = rules("deribit-sm", **{"components.futures.slopes.BTC.im": 0.02 + 1e-10})
 
     def off(book: Any, snapshot: Any, ruleset: Any, **more: Any) -> Any:
         return evaluate_compact(book, snapshot, other, **more)
