@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from crossmargin.book import CompactBook
 from crossmargin.margin.fused._holdings import Holdings, holdings_of
 from crossmargin.margin.fused._program import Program
-from crossmargin.margin.live._direct import Dependence, DirectRows, at_prices
+from crossmargin.margin.live._direct import DirectRows
 from crossmargin.margin.live._kernels import (
     APART,
     accounts_of_codes,
     mark_accounts,
     records_with,
 )
+from crossmargin.margin.live._prices import Dependence, at_prices
 from crossmargin.margin.live._records import Runner, Standing, joined, run_tasks
 from crossmargin.margin.live._refresh import (
     difference,

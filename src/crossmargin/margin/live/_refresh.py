@@ -61,7 +61,7 @@ def in_market(program: Program, view: MarketView) -> Program:
     faults = Faults(units.codes.size)
     frame = replace(units.frame, view=view, faults=faults)
     missing = np.setdiff1d(np.flatnonzero(layout.what != COST), units.codes)
-    unknown = MarginError("it cannot be valued", code="MRG-031")
+    unknown = MarginError("it cannot be valued", code="MRG-030")
     bad: dict[int, CrossmarginError] = {
         code: program.bad.get(code, unknown) for code in missing.tolist()
     }

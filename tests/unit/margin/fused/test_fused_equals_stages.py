@@ -137,3 +137,17 @@ def test_a_rule_set_without_a_shape_says_so() -> None:
         evaluate_compact(book, snapshot, rules, engine="fused")
     assert caught.value.code == "MRG-030"
     assert evaluate_compact(book, snapshot, rules).engine == "vectorised"
+
+
+def test_coins_are_stressed_when_the_first_contract_has_expired():
+    """One unit of a balance is asked about beside an open contract, whatever has expired."""
+    registry, snapshot = generated_market(
+        seed=1, venue_kind="mixed", underlyings=["BTC", "ETH"], instruments=60
+    )
+    book = generate_book(200, seed=3, registry=registry, snapshot=snapshot)
+    rules = load_ruleset("deribit-pm-cross")
+    second = sorted({i.expiry_ns for i in registry if i.kind == "option"})[1]
+    later = snapshot.at(second + 3_600_000_000_000)
+    one = evaluate_compact(book, later, rules, engine="fused")
+    other = evaluate_compact(book, later, rules, engine="vectorised")
+    np.testing.assert_allclose(one.im, other.im, rtol=1e-9)

@@ -39,6 +39,7 @@ def price(snapshot, asset: str) -> float:
 def test_ticks_and_volatilities(name):
     live, book, snapshot = live_book(name)
     assert live.incremental
+    assert not live.apart.size
     prices: dict[str, float] = {}
     vols: dict[str, float] = {}
     assert_as_whole(live, snapshot, name, within=1e-12)

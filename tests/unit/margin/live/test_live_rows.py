@@ -8,7 +8,8 @@ from tests.live_books import FUSED, at_market, made
 
 from crossmargin.margin import load_ruleset
 from crossmargin.margin.fused import compile_program
-from crossmargin.margin.live._direct import Dependence, DirectRows, at_prices
+from crossmargin.margin.live._direct import DirectRows
+from crossmargin.margin.live._prices import Dependence, at_prices
 from crossmargin.margin.live._refresh import difference, in_market
 from crossmargin.margin.live._world import World
 
