@@ -218,7 +218,7 @@ def gather(
 
 @numba.njit(nogil=True, cache=True)
 def settle(pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state: Any) -> int:
-    """Sum pots; return how many changed side. What is within rounding of its line is above it."""
+    """Sum pots; return how many changed side."""
     changed = 0
     for r in range(count):
         p = pots[r]
@@ -234,7 +234,7 @@ def settle(pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state
         if np.isnan(x):
             state[p] = was | FAILED
             continue
-        now = (OPEN if over else SAFE) | (BREACHED if x < -sums[p, GUARD] else SAFE)
+        now = (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
         state[p] = now
         changed += ((now ^ was) & BREACHED) // BREACHED
     return changed
@@ -269,7 +269,7 @@ def set_triggers(
         a, b = pot_first[p], pot_first[p + 1]
         breached = (state[p] & BREACHED) != 0
         needed = ABOVE if breached else BELOW
-        left = sums[p, SLACK] + sums[p, GUARD]
+        left = sums[p, SLACK] - sums[p, GUARD]
         total = 0.0
         if breached:
             left = -sums[p, STILL] - sums[p, GUARD]

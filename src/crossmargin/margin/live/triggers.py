@@ -29,8 +29,8 @@ Ints = NDArray[np.int64]
 
 __all__ = ["NotBounded", "Tick", "Triggers"]
 
-#: Share of the gross value of a pot that is taken for rounding: a pot that is nearer to its line,
-#: on either side, counts as above it.
+#: Share of the gross value of a pot that is taken for rounding: a pot that is nearer to its line
+#: is due at every move.
 ROUNDING = 1e-12
 
 #: Ends of the ranges in which rates hold, as multiples of the price of the visit: an account takes
@@ -39,8 +39,6 @@ REACHES = ((0.45, 2.2), (0.85, 1.18), (0.96, 1.042), (0.99, 1.0101))
 
 #: How far behind the anchor lines are read for a bound from above, as a share of the range.
 _BEHIND = 0.25
-#: Fewer exposures than this take the range of others.
-_FEW = 24
 #: Pots in work at a time when the whole book is.
 _CHUNK = 16_384
 _NONE = np.empty(0, dtype=np.int64)
@@ -299,7 +297,9 @@ class Triggers:
             return
         below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
         levels = self.reaches.shape[0]
-        kind = _gathered(e.wish[exposures] + levels * below.astype(np.int64), levels)
+        # A table costs as much to fill as some exposures cost to visit once more.
+        few = self._filler.both[driver].size // 12
+        kind = _gathered(e.wish[exposures] + levels * below.astype(np.int64), levels, few)
         for key in np.unique(kind).tolist():
             level, side = key % levels, ABOVE if key >= levels else BELOW
             mine = exposures[kind == key]
@@ -323,11 +323,12 @@ class Triggers:
             anchor = self._anchors[driver]
             for table, end, read in zip((found.low, found.high), ends, reads):
                 self._filler.bound(table, driver, anchor, rho, end, read, side)
-            rows = self._filler.both[driver]
-            found.apart[rows, :8] = self._table.apart[rows]
-            if side == ABOVE and self.prices.signed.turned.size and self._unturned[driver] != rho:
-                self._unturned[driver] = rho
-                self._filler.fill(self._loose, driver, rho, anchor)
+            if self.prices.signed.turned.size:
+                rows = self._filler.both[driver]
+                found.apart[rows, :8] = self._table.apart[rows]
+                if side == ABOVE and self._unturned[driver] != rho:
+                    self._unturned[driver] = rho
+                    self._filler.fill(self._loose, driver, rho, anchor)
         return Lines(found.low, found.high, self._loose, found.apart, ends, reads, side == ABOVE)
 
 
@@ -350,19 +351,19 @@ class _Bounds:
                    np.full(drivers, np.nan))  # fmt: skip
 
 
-def _gathered(kind: Ints, levels: int) -> Ints:
-    """Put the few of a range with the many of another: a table costs as much for one as for all.
+def _gathered(kind: Ints, levels: int, few: int) -> Ints:
+    """Put the few of a range with the many of another, the narrower where there is one.
 
     `kind` is the range, plus `levels` for those that are bounded from above.
     """
     count = np.bincount(kind, minlength=2 * levels)
     target = np.arange(2 * levels)
     for side in (0, levels):
-        many = [k for k in range(side, side + levels) if count[k] >= _FEW]
+        many = [k for k in range(side, side + levels) if count[k] >= few]
         if not many:
             many = [side + int(np.argmax(count[side : side + levels]))]
         for k in range(side, side + levels):
-            if count[k] < _FEW:
+            if count[k] < few:
                 narrower = [m for m in many if m >= k]
                 target[k] = narrower[0] if narrower else many[-1]
     return target[kind]
