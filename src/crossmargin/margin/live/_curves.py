@@ -54,6 +54,14 @@ class Options:
         the volatility times the root of time that is multiplied.
     turn_even : bool[k]
         Whether |ln(K/F)| counts in place of ln(K/F).
+    turn_drift : float64[n, k]
+        Bound of the change of the multiplier with time, per year.
+    rest : float64[n]
+        Years to expiry in the scenarios.
+    power : float
+        Largest power of the tenor in the scenarios' volatilities.
+    rate : float64[n]
+        Interest rate at which values are discounted; 0 where they are not.
     """
 
     code: NDArray[np.int64]
@@ -71,6 +79,10 @@ class Options:
     turn_cap: Floats
     turn_base: Floats
     turn_even: NDArray[np.bool_]
+    turn_drift: Floats
+    rest: Floats
+    power: float
+    rate: Floats
 
     @property
     def size(self) -> int:
@@ -200,7 +212,7 @@ def steepness(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def tilts(
     rho: float, end: float, turned: Any, forward: Any, strike: Any, unit: Any, growth: Any,
-    deviation: Any, turn_slope: Any, turn_base: Any, out: Any,
+    deviation: Any, turn_slope: Any, turn_base: Any, margin: float, out: Any,
 ) -> None:  # fmt: skip
     """Bound how far a turned curve leaves the curve at the volatility of `rho`, per unit of ρ.
 
@@ -213,6 +225,8 @@ def tilts(
         The range.
     turned, forward, strike, unit, growth, deviation, turn_slope, turn_base
         See :class:`Options`; `deviation` is that of `rho`.
+    margin : float
+        Share by which the volatility times the root of time may move besides.
     out : float64[n, k]
         Written; at least 0.
     """
@@ -220,9 +234,105 @@ def tilts(
     for j in range(turned.size):
         h = turned[j]
         for i in range(forward.size):
-            pace = turn_slope[i, j] * turn_base[i, j]
-            spread = pace * math.log(high / low)
+            pace = turn_slope[i, j] * turn_base[i, j] * (1.0 + margin)
             s = deviation[i, h]
+            spread = pace * math.log(high / low) + margin * max(s, turn_base[i, j])
             steep = steepness(forward[i], strike[i], unit[i], growth[h], low, high, s - spread,
                               s + spread)  # fmt: skip
             out[i, j] = steep * pace / low
+
+
+def swings(
+    options: Options, deviation: Floats, low: float, high: float, spread: Floats, moves: Floats
+) -> tuple[Floats, Floats]:
+    """Bound how far curves, and ρΔ, can leave those of the anchor when s moves, over a range of ρ.
+
+    Parameters
+    ----------
+    options : Options
+        Contracts.
+    deviation : float64[n, H]
+        s of each curve at the anchor: volatility times the root of time.
+    low, high : float
+        Range of ρ.
+    spread : float64[n, H]
+        How far s may be from `deviation` in all.
+    moves : float64[n, H]
+        How far it goes here.
+
+    Returns
+    -------
+    curves : float64[n, H]
+    delta : float64[n]
+        US dollars, at least 0. ``∂Δ/∂s = −φ(d1)·d2/s`` is at most ``(0.242 + 0.3990·s)/s``, the
+        largest of ``φ(x)|x|`` being 0.24197 and of φ 0.39894.
+    """
+    o = options
+    out = np.empty_like(deviation)
+    _steep(o.forward, o.strike, o.unit, o.growth, low, high, deviation - spread,
+           deviation + spread, out)  # fmt: skip
+    s, ds = deviation[:, o.today], moves[:, o.today]
+    least, most = s - spread[:, o.today], s + spread[:, o.today]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = np.where(ds > 0, (0.242 + 0.399 * most) / np.maximum(least, 1e-300) * ds, 0.0)
+    return out * moves, np.minimum(turn, 1.0) * o.unit * o.forward * high
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _steep(
+    forward: Any, strike: Any, unit: Any, growth: Any, low: float, high: float, least: Any,
+    most: Any, out: Any,
+) -> None:  # fmt: skip
+    for i in range(out.shape[0]):
+        for h in range(out.shape[1]):
+            out[i, h] = steepness(forward[i], strike[i], unit[i], growth[h], low, high,
+                                  least[i, h], most[i, h])  # fmt: skip
+
+
+def vol_moves(options: Options, deviation: Floats, share: float) -> Floats:
+    """Bound the change of s when volatilities move by a share: those of scenarios by no more.
+
+    A scenario's volatility is the volatility times a factor, plus a shift, or a floor: it moves by
+    at most the share of itself or of the volatility, whichever is more.
+    """
+    base = options.vol[:, None] * np.sqrt(options.years)[:, None]
+    return np.asarray(share * np.maximum(deviation, base))
+
+
+def time_moves(options: Options, deviation: Floats, years: float) -> Floats:
+    """Bound the change of s while some time passes, float64[n, H].
+
+    With ``s = v(τ)·√τ``: the root moves by ``v/(2√τ)`` per year, and v, whose shock goes with a
+    power p of one over the tenor, by no more than ``max(v, σ)·p/τ``, both at the end of the time,
+    where they are largest.
+
+    Raises
+    ------
+    NotBounded
+        When an option is as near its expiry as that.
+    """
+    o = options
+    end, today = o.rest - years, o.years - years
+    if np.any(end <= 0.0) or np.any(today <= 0.0):
+        raise ValueError("an option expires first")
+    grown = (o.rest / end) ** o.power
+    vol = np.maximum(deviation / np.sqrt(np.maximum(o.rest, 1e-300))[:, None], o.vol[:, None])
+    pace = grown * (0.5 / np.sqrt(end) + np.sqrt(o.rest) * o.power / end)
+    out = vol * pace[:, None]
+    still = (o.vol * 0.5 / np.sqrt(today))[:, None]
+    out[:, o.today :] = still
+    for t, h in enumerate(o.turned.tolist()):
+        out[:, h] += o.turn_base[:, t] * o.turn_drift[:, t] * grown
+    return np.asarray(out * years)
+
+
+def grown_by_rate(options: Options, high: float, years: float) -> Floats:
+    """Bound what discounted values gain while some time passes, float64[n, H].
+
+    A call is worth at most the forward, a put at most the strike.
+    """
+    o = options
+    most = np.where(
+        o.call[:, None], o.forward[:, None] * high * np.maximum(o.growth, 0.0), o.strike[:, None]
+    )
+    return np.asarray(most * o.unit[:, None] * np.expm1(o.rate * years)[:, None])

@@ -67,6 +67,11 @@ class Exposures:
         Figures of each exposure.
     level, side, wish : uint8[E]
         Range in which the rates hold, how they were made, and the range to take next time.
+    version : uint16[P]
+        Market of the last visit of each pot: which volatilities, at what time.
+    more : float64[E, 6] or float64[0, 6]
+        Rates of slack and of room as volatilities fall and rise (slack, slack, room, room), per
+        share of the volatility; and as time passes (slack, room), per year.
     """
 
     pot_account: NDArray[np.int32]
@@ -83,6 +88,8 @@ class Exposures:
     level: NDArray[np.uint8]
     side: NDArray[np.uint8]
     wish: NDArray[np.uint8]
+    version: NDArray[np.uint16]
+    more: Floats
 
     @property
     def nbytes(self) -> int:
@@ -123,7 +130,7 @@ def expose(
         last=np.zeros(size, np.int64), driver=np.zeros(size, np.uint8),
         pot=np.zeros(size, np.int32), place=np.zeros(size, np.int32), cash=np.zeros(size),
         figures=np.zeros((size, 8)), level=np.zeros(size, np.uint8), side=np.zeros(size, np.uint8),
-        wish=np.zeros(size, np.uint8),
+        wish=np.zeros(size, np.uint8), version=np.zeros(pots, np.uint16), more=np.zeros((0, 6)),
     )  # fmt: skip
     _index(*args, False, out.pot_account, out.pot_first, out.sums, out.state, out.first, out.last,
            out.driver, out.pot, out.cash)  # fmt: skip
@@ -201,17 +208,20 @@ def signed_codes(code: Any, quantity: Any, out: Any) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def gather(
-    pots: Any, count: int, pot_first: Any, driver: Any, figures: Any, rho: Any, every: bool,
-    out: Any, sizes: Any,
+    pots: Any, count: int, pot_first: Any, driver: Any, figures: Any, rho: Any, version: Any,
+    now: int, every: bool, out: Any, sizes: Any,
 ) -> None:  # fmt: skip
-    """List the exposures of pots whose price has moved since their last visit, by driver.
+    """List the exposures of pots whose market has moved since their last visit, by driver.
 
     `out` is int64[D, n]; `sizes` int64[D], the number of each.
     """
     for r in range(count):
-        for e in range(pot_first[pots[r]], pot_first[pots[r] + 1]):
+        p = pots[r]
+        old = every or version[p] != now
+        version[p] = now
+        for e in range(pot_first[p], pot_first[p + 1]):
             d = driver[e]
-            if every or figures[e, RHO] != rho[d]:
+            if old or figures[e, RHO] != rho[d]:
                 out[d, sizes[d]] = e
                 sizes[d] += 1
 
@@ -255,15 +265,20 @@ def range_end(rho: float, reach: float) -> float:
 def set_triggers(
     pots: Any, count: int, pot_first: Any, driver: Any, state: Any, sums: Any, figures: Any,
     level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any, floor: Any,
-    ceiling: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
+    ceiling: Any, version: Any, market: int, more: Any, down: Any, up: Any, passed: Any, offset: Any,
+    lower: Any, upper: Any, block_lower: Any, block_upper: Any,
 ) -> None:  # fmt: skip
     """Share what is left of each pot among its exposures, and write their trigger prices.
 
     `reaches` (float64[levels, 2]) are the ends of the ranges in which rates hold, as multiples of
     the price of the visit; `floor` and `ceiling` (float64[D]) are prices that are never passed;
-    `heading` (float64[D]) is below 0 where a price was falling, above where it rose.
+    `heading` (float64[D]) is below 0 where a price was falling, above where it rose. `down`, `up`
+    (float64[D, V]) and `passed` (float64[V]) say how far volatilities and time have moved since
+    the market of each version, as shares of the ranges in which their rates hold; `market` is the
+    version of now.
     """
     levels = reaches.shape[0]
+    moving = more.shape[0] > 0
     for r in range(count):
         p = pots[r]
         a, b = pot_first[p], pot_first[p + 1]
@@ -276,28 +291,46 @@ def set_triggers(
         for e in range(a, b):
             if breached:
                 left -= figures[e, LOOSE]
+            d = driver[e]
             weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * figures[e, RHO]
-            total += weight * pace[driver[e]]
+            total += weight * pace[d]
+            if moving:
+                v = version[p]
+                left -= max(more[e, 0], 0.0) * down[d, v] + max(more[e, 1], 0.0) * up[d, v]
+                left -= max(more[e, 4], 0.0) * passed[v]
         for e in range(a, b):
             d = driver[e]
             rho = figures[e, RHO]
             low, high = rho, rho
+            if version[p] != market:
+                # Not looked at in this market: unless it is shown to be safe, it is due.
+                low, high = np.inf, -np.inf
+            used, room = 0.0, figures[e, ROOM]
+            if moving:
+                v = version[p]
+                used = down[d, v] + up[d, v] + passed[v]
+                room -= max(more[e, 2], 0.0) * down[d, v] + max(more[e, 3], 0.0) * up[d, v]
+                room -= max(more[e, 5], 0.0) * passed[v]
+                if breached and passed[v] > 0.0:
+                    used = 1.0
             if state[p] & FAILED:
                 low, high = -np.inf, np.inf
-            elif not state[p] & OPEN and left > 0.0 and side[e] == needed:
+            elif not state[p] & OPEN and left > 0.0 and side[e] == needed and used < 1.0 and room > 0.0:
                 weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * rho * pace[d]
                 budget = left * (weight / total) if total > 0.0 else left
                 reach_low = rho - max(range_end(rho, reaches[level[e], 0]), floor[d])
                 reach_high = min(range_end(rho, reaches[level[e], 1]), ceiling[d]) - rho
+                reach_low *= 1.0 - used
+                reach_high *= 1.0 - used
                 go_low, go_high = reach_low, reach_high
                 if figures[e, FALL] > 0.0:
                     go_low = min(go_low, budget / figures[e, FALL])
                 if figures[e, RISE] > 0.0:
                     go_high = min(go_high, budget / figures[e, RISE])
                 if figures[e, ROOM_FALL] > 0.0:
-                    go_low = min(go_low, figures[e, ROOM] / figures[e, ROOM_FALL])
+                    go_low = min(go_low, room / figures[e, ROOM_FALL])
                 if figures[e, ROOM_RISE] > 0.0:
-                    go_high = min(go_high, figures[e, ROOM] / figures[e, ROOM_RISE])
+                    go_high = min(go_high, room / figures[e, ROOM_RISE])
                 # Rounding gains nothing: a hair less than the bound allows.
                 low = rho - go_low * (1.0 - 1e-12)
                 high = rho + go_high * (1.0 - 1e-12)

@@ -50,12 +50,13 @@ def _either_way(turned: int, wide: int) -> Callable[..., None]:
     @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
     def either_way(
         first: int, last: int, code: Any, quantity: Any, level: Any, apart: Any, group_of: Any,
-        segment_of: Any, terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
+        segment_of: Any, terms: Any, high_terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
     ) -> None:  # fmt: skip
         """Worst loss of a group in the turned scenarios: Σ over segments of the worse direction.
 
         `apart` has lanes at the anchor, and of lines at both ends. The factor of the upper side
         is that of the anchor: that side is then a straight line where the lower one is concave.
+        Where time passes it is the largest it comes to (`high_terms`).
         """
         for j in range(2 * k):
             out[j] = 0.0
@@ -69,7 +70,7 @@ def _either_way(turned: int, wide: int) -> Callable[..., None]:
             long, short = terms[4 * s], terms[4 * s + 1]
             for t in range(k):
                 w = weight[g * wide + lanes[t]]
-                factor = long if v[t] >= 0.0 else short
+                factor = high_terms[4 * s] if v[t] >= 0.0 else high_terms[4 * s + 1]
                 for side in range(2):
                     b = 8 + 8 * side
                     x = v[b + t]
@@ -101,7 +102,8 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
         exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
         here: Any, loose: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
         columns: Any, depth: int, equity: int, limit_at: int, limit: Any, rated: bool,
-        above: bool, rho: float, ends: Any, reads: Any, cash: Any, figures: Any,
+        above: bool, rho: float, ends: Any, reads: Any, spans: Any, high_terms: Any, cash: Any,
+        figures: Any, dense: bool,
     ) -> None:  # fmt: skip
         group_of, segment_of, terms, weight = small[:4]
         op, column, number = steps
@@ -116,10 +118,10 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
         records = _aligned((BLOCK + 1) * width + LANES)
         stack = np.empty((depth, BLOCK))
         need = np.empty(BLOCK)
-        which = np.empty(BLOCK, np.int64)
+        which, goes = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
         turns = np.zeros((2, BLOCK))
         v, scratch = _aligned(24), np.empty(2 * k + 2)
-        empty = np.empty(BLOCK, np.int64)
+        empty, blank = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
         r = 0
         while r < count:
             n = rows = none = 0
@@ -128,16 +130,19 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                 if r + 6 < count:
                     ahead = exposures[r + 6]
                     prefetch(quantity, first[ahead], 2)
-                    prefetch(figures, ahead * 8, 1)
+                    if not dense:
+                        prefetch(figures, ahead * 8, 1)
                 a, b = first[e], last[e]
                 if rows + b - a > most:
                     break
                 if a == b:
                     empty[none] = e
+                    blank[none] = 8 * (r if dense else e)
                     none += 1
                 else:
                     start[n] = rows
                     which[n] = e
+                    goes[n] = 8 * (r if dense else e)
                     for j in range(a, b):
                         codes[rows] = code[j]
                         units[rows] = quantity[j]
@@ -150,22 +155,22 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
             levels[rows] = ACCOUNT
             for i in range(none):
                 # Coins alone: straight lines.
-                at, own = empty[i] * 8, cash[empty[i]]
+                at, own = blank[i], cash[empty[i]]
                 figures[at + VALUE] = own * rho
                 figures[at + LOOSE] = own * rho
                 figures[at + ROOM] = np.inf
                 figures[at + RHO] = rho
                 if rated:
-                    figures[at + FALL] = own if not above else -own
-                    figures[at + RISE] = -own if not above else own
-                    figures[at + ROOM_FALL] = 0.0
-                    figures[at + ROOM_RISE] = 0.0
+                    for side in range(2):
+                        x = own * (rho - reads[side]) / spans[side]
+                        figures[at + FALL + side] = x
+                        figures[at + ROOM_FALL + side] = 0.0
             if n == 0:
                 continue
             kernel_count = exact(0, n, start, codes, units, levels, (here, *small), records)
             run_steps(op, column, number, columns, records, width, kernel_count, stack, need)
             for i in range(n):
-                at, to = i * width, which[i] * 8
+                at, to = i * width, goes[i]
                 x = records[at + equity] - need[i] + cash[which[i]] * rho
                 figures[to + VALUE] = x
                 figures[to + LOOSE] = x
@@ -183,12 +188,12 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                 run_steps(op, column, number, columns, records, width, n, stack, need)
                 for i in range(n):
                     x = records[i * width + equity] - need[i] + cash[which[i]] * rho
-                    figures[which[i] * 8 + LOOSE] = x
+                    figures[goes[i] + LOOSE] = x
             if k and not above:
                 for i in range(n):
                     either_way(
                         start[i], start[i + 1], codes, units, levels, apart, group_of, segment_of,
-                        terms, weight, lanes, v, scratch,
+                        terms, high_terms, weight, lanes, v, scratch,
                     )  # fmt: skip
                     turns[0, i], turns[1, i] = scratch[0], scratch[1]
             for side in range(2):
@@ -201,17 +206,17 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                         at = i * width + scan
                         records[at] = max(records[at], turns[side, i])
                 run_steps(op, column, number, columns, records, width, n, stack, need)
-                read, end = reads[side], ends[side]
+                read, span, whole = reads[side], spans[side], ends[side]
                 for i in range(n):
-                    at, to = i * width, which[i] * 8
+                    at, to = i * width, goes[i]
                     x = records[at + equity] - need[i] + cash[which[i]] * read
                     was = figures[to + LOOSE] if above else figures[to + VALUE]
-                    figures[to + FALL + side] = (was - x) / abs(read - rho)
+                    figures[to + FALL + side] = (was - x) / span
                     lost = 0.0
                     if limit_at >= 0:
                         net = max(-records[at + limit_at], -records[at + limit_at + 1])
                         left = limit[group_of[codes[start[i]]]] - net
-                        lost = (figures[to + ROOM] - left) / abs(end - rho)
+                        lost = (figures[to + ROOM] - left) / whole
                     figures[to + ROOM_FALL + side] = lost
 
     return run
@@ -219,18 +224,22 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Tables of lines on either side of a price.
+    """Two tables of lines through one anchor.
 
     Attributes
     ----------
     low, high : Table
-        Read at `reads`.
+        For the one way and the other (price down and up, volatility up and down).
     loose : Table
-        At the price itself, without turned scenarios; only read where `above`.
+        At the anchor, without turned scenarios; only read where `above`.
     apart : float64[2C, 24]
-        Turned lanes at the price itself, and of both tables.
-    ends, reads : (float, float)
-        Prices up to which lines bound, and at which they are read, below and above.
+        Turned lanes at the anchor, and of both tables.
+    prices : (float, float)
+        ρ at which the tables are read.
+    spans : (float, float)
+        How far from the anchor they are read.
+    ends : (float, float)
+        How far from it they bound; what has a limit is read there.
     above : bool
         Whether they bound slack from above.
     """
@@ -239,8 +248,9 @@ class Lines:
     high: Table
     loose: Table
     apart: Floats
+    prices: tuple[float, float]
+    spans: tuple[float, float]
     ends: tuple[float, float]
-    reads: tuple[float, float]
     above: bool
 
 
@@ -297,14 +307,38 @@ class Gauge:
         lines : Lines or None
             Lines through that price; None leaves rates as they are.
         """
+        self._run(exposures, table, rho, lines, self._pots.figures.reshape(-1), dense=False)
+        if lines is not None:
+            self._pots.side[exposures] = ex.ABOVE if lines.above else ex.BELOW
+
+    def rates(
+        self, exposures: Ints, table: Table, rho: float, lines: Lines,
+        high_terms: Floats | None = None,
+    ) -> Floats:  # fmt: skip
+        """Return rates of slack and of room along both tables of lines, ``[n, 4]``.
+
+        Parameters
+        ----------
+        exposures, table, rho, lines
+            As for :meth:`read`; nothing is kept.
+        high_terms : float64[segments, 4], optional
+            Largest terms of segments on the upper side of turned scenarios.
+        """
+        out = np.empty((exposures.size, 8))
+        self._run(exposures, table, rho, lines, out.reshape(-1), dense=True, high_terms=high_terms)
+        return out[:, FALL:]
+
+    def _run(
+        self, exposures: Ints, table: Table, rho: float, lines: Lines | None, out: Floats, *,
+        dense: bool, high_terms: Floats | None = None,
+    ) -> None:  # fmt: skip
         none = (0.0, 0.0)
-        one = lines or Lines(table, table, table, table.apart, none, none, False)
+        one = lines or Lines(table, table, table, table.apart, none, none, none, False)
         p = self._pots
+        terms = self._small[2] if high_terms is None else high_terms.reshape(-1)
         self._kernel(
             exposures, exposures.size, *self._rows, table.rows.reshape(-1),
             one.loose.rows.reshape(-1), one.low.rows.reshape(-1), one.high.rows.reshape(-1),
             self._small, one.apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
-            one.ends, one.reads, p.cash, p.figures.reshape(-1),
+            one.ends, one.prices, one.spans, terms, p.cash, out, dense,
         )  # fmt: skip
-        if lines is not None:
-            p.side[exposures] = ex.ABOVE if one.above else ex.BELOW

@@ -9,8 +9,6 @@ against tables that the rule-set's own engine fills at other prices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,10 +21,10 @@ from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._layout import POSITION
 from crossmargin.margin.fused._program import Program, _assemble
 from crossmargin.margin.fused._shapes import shape_of
+from crossmargin.margin.live._contracts import describe_options
 from crossmargin.margin.live._curves import Options
 from crossmargin.margin.live._signed import NotBounded, Signed, signed_plan, signed_table
-from crossmargin.scenarios._spec import VOL_STATES
-from crossmargin.scenarios._table import vol_multiplier
+from crossmargin.market import MarketView
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -192,7 +190,9 @@ def price_table(program: Program) -> PriceTable:
     return out
 
 
-def program_at(program: Program, drivers: Drivers, rho: float | Floats) -> Program:
+def program_at(
+    program: Program, drivers: Drivers, rho: float | Floats, view: MarketView | None = None
+) -> Program:
     """Fill the program's table anew in a market in which the drivers have moved.
 
     Parameters
@@ -202,19 +202,20 @@ def program_at(program: Program, drivers: Drivers, rho: float | Floats) -> Progr
     drivers : Drivers
         What moves.
     rho : float or float64[D]
-        Price of each driver over its price when the program was compiled.
+        Price of each driver over its price in that market.
+    view : MarketView, optional
+        The market from which they have moved; default that of the program.
     """
     ratio = np.ones(len(program.registry.assets))
     moved = np.broadcast_to(np.asarray(rho, dtype=np.float64), drivers.asset.shape)
     inside = drivers.of_asset >= 0
     ratio[inside] = moved[drivers.of_asset[inside]]
     units = program.units
-    view = units.frame.view.shocked(
-        ratio[: units.frame.view.asset_usd.size], program.registry.terms
-    )
+    home = units.frame.view if view is None else view
+    moved_view = home.shocked(ratio[: home.asset_usd.size], program.registry.terms)
     shaped = [shape_of(spec) for spec in program.ruleset.data.components]
     with np.errstate(all="ignore"):
-        return _assemble(program.layout, shaped, units.in_market(view), program.bad,
+        return _assemble(program.layout, shaped, units.in_market(moved_view), program.bad,
                          Faults(units.codes.size))  # fmt: skip
 
 
@@ -233,7 +234,7 @@ def _option_lanes(
     item = layout.item[code]
     if np.any(view.price_fixed[item] != 0.0) or np.any(view.years[item] <= 0.0):
         raise NotBounded("an option's settlement has begun to be averaged")
-    options = _options(program, code, item)
+    options = describe_options(program, code)
     first, second, value = _scenario_factors(program, options, item)
     basis = np.zeros(code.size)
     for spec in program.ruleset.data.components:
@@ -250,72 +251,6 @@ def _option_lanes(
         net=_fitted_delta(options, code, expiry, scale, tables[0], net),
         limit=_fitted_delta(options, code, expiry, scale, tables[0], signed.limit),
     )  # fmt: skip
-
-
-def _options(program: Program, code: Ints, item: Ints) -> Options:
-    """Gather contracts and the growth and volatility of each of their curves."""
-    frame = program.units.frame
-    terms, view = frame.terms, frame.view
-    years, vol = view.years[item], view.vol[item]
-    forward, strike = view.price[item], terms.strike[item]
-    root = np.sqrt(years)
-    growth, states = [], np.zeros(0, dtype=np.int64)
-    deviation = np.zeros((code.size, 0))
-    turned = np.zeros(0, dtype=np.int64)
-    tail = np.zeros((code.size, 0))
-    turn: tuple[Any, ...] = (tail, tail, tail, np.zeros(0, dtype=bool))
-    if program.scanned:
-        s = frame.table.scenarios
-        u = s.underlyings.index(
-            program.registry.assets[program.layout.group_asset[program.layout.group[code[0]]]]
-        )
-        growth = list(1.0 + s.move[u])
-        states = s.vol_state
-        shock = s.shocks[u]
-        up, down = shock.vols(s.underlyings[u])
-        m = vol_multiplier(shock, years, s.reference_days, reference_is_short=s.reference_is_short)
-        vols = np.concatenate([vol[:, None] * m, np.zeros((code.size, 2))], axis=1)
-        if shock.vol_unit == "points":
-            vols[:, 1], vols[:, 2] = vol + up, np.maximum(0.0, vol - down)
-        vols[:, 1] = np.maximum(vols[:, 1], shock.vol_floor_up)
-        then = np.sqrt(np.maximum(years - s.horizon_days / 365.0, 0.0))
-        deviation = vols[:, states] * then[:, None]
-        turned = np.flatnonzero(s.turned)
-        if turned.size:
-            turn = _turn(shock.turn, years, vol * then, states[turned])
-    moves = [0.0]
-    for spec in program.ruleset.data.components:
-        if isinstance(spec, BasisContingency):
-            moves += [spec.up, spec.down]
-    deviation = np.concatenate([deviation] + [(vol * root)[:, None]] * len(moves), axis=1)
-    inverse = terms.inverse[item]
-    usd = view.asset_usd[terms.settlement[item]]
-    unit = terms.contract_size[item] * frame.discount[item] * usd / np.where(inverse, forward, 1.0)
-    return Options(
-        code=code, forward=forward, strike=strike, years=years, vol=vol, call=terms.is_call[item],
-        unit=unit, growth=np.array(growth + [1.0 + m for m in moves]), deviation=deviation,
-        today=len(growth),
-        turned=turned, turn_slope=turn[0], turn_cap=turn[1], turn_base=turn[2], turn_even=turn[3],
-    )  # fmt: skip
-
-
-def _turn(turn: Any, years: Floats, base: Floats, states: Ints) -> tuple[Any, ...]:
-    """Terms of the turned surfaces: slope, cap, what is multiplied, whether even."""
-    root = np.sqrt(years)
-    width = turn.k_star_width * root * (turn.vol_static + turn.vol_scale * root)
-    k_star = np.maximum(turn.k_star_min, width)
-    cap = []
-    for state in states.tolist():
-        skew = VOL_STATES[state] == "skew"
-        at, tenor = (turn.skew_cap, turn.skew_cap_tenor) if skew else (
-            turn.smile_cap, turn.smile_cap_tenor
-        )  # fmt: skip
-        cap.append(at + tenor * root)
-    caps = np.stack(cap, axis=1)
-    if np.any(caps < 0) or np.any(k_star <= 0):
-        raise NotBounded("a surface turns by a cap below 0")
-    even = np.array([VOL_STATES[state] != "skew" for state in states.tolist()])
-    return caps / k_star[:, None], caps, np.repeat(base[:, None], states.size, axis=1), even
 
 
 def _scenario_factors(

@@ -185,6 +185,8 @@ class Filler:
         Compiled.
     prices : PriceTable
         What its table is as a function of prices.
+    margin : float
+        Share by which volatilities may move without their lines being wrong.
     """
 
     program: Program
@@ -192,6 +194,7 @@ class Filler:
     rows: list[Ints] = field(default_factory=list)
     bent: list[Ints] = field(default_factory=list)
     both: list[Ints] = field(default_factory=list)
+    margin: float = 0.0
     _far: dict[tuple[int, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -301,6 +304,43 @@ class Filler:
         found = anchor.ranges[end] = (other, *self._turned(o, anchor, end), lo, hi)
         return found
 
+    def swing(
+        self, table: Table, driver: int, anchor: Anchor | None, rho: float, size: Floats,
+        delta: Floats, sides: tuple[float, float], at: float, side: int,
+    ) -> None:  # fmt: skip
+        """Fill the rows of a driver with lines along something else than the price.
+
+        Parameters
+        ----------
+        table : Table
+            Written.
+        driver, anchor, rho
+            As for :meth:`bound`.
+        size, delta : float64[n, H], float64[n]
+            How far curves and ρΔ can go at the end of the range.
+        sides : (float, float)
+            Whether they can go down and up: 1.0 or 0.0.
+        at : float
+            Where the lines are read, as a share of the range; below 0 is behind the anchor.
+        side : {BELOW, ABOVE}
+            Whether slack is bounded from below or from above.
+        """
+        self._lines(table, driver, rho, rho)
+        lanes = self.prices.options[driver]
+        if lanes is None or anchor is None:
+            return
+        o, s = lanes.options, self.prices.signed
+        lower, upper = -sides[0] * size, anchor.value + sides[1] * size
+        turned = np.ascontiguousarray(upper[:, o.turned])
+        today = anchor.rho * anchor.slope[:, o.today]
+        fill_options(
+            o.code, lanes.first, lanes.plus, lanes.minus, lanes.equity, lanes.value, lanes.pair,
+            lanes.net, lanes.limit, o.today, anchor.value, lower, upper, turned,
+            np.zeros_like(turned), today, -delta, delta, at, 1.0, side == ABOVE, s.turned,
+            LANES * s.nv, s.equity, s.value, s.limit, s.pair, s.net, table.whole, table.rows,
+            table.apart,
+        )  # fmt: skip
+
     def _at_end(self, driver: int, o: Options, end: float) -> tuple[Floats, Floats]:
         """Curves at the end of a range; ends are few, and the same for many prices."""
         key = (driver, end)
@@ -311,8 +351,7 @@ class Filler:
             found = self._far[key] = o.curves(end, o.deviation)
         return found
 
-    @staticmethod
-    def _turned(o: Options, anchor: Anchor, end: float) -> tuple[Floats, Floats]:
+    def _turned(self, o: Options, anchor: Anchor, end: float) -> tuple[Floats, Floats]:
         """Turned curves at the end of a range at the anchor's volatility, and their tilts."""
         k = o.turned.size
         value, slope = np.empty((o.size, k)), np.empty((o.size, k))
@@ -323,7 +362,7 @@ class Filler:
                 np.ascontiguousarray(anchor.deviation[:, o.turned]), end, value, slope,
             )  # fmt: skip
             tilts(anchor.rho, end, o.turned, o.forward, o.strike, o.unit, o.growth,
-                  anchor.deviation, o.turn_slope, o.turn_base, tilt)  # fmt: skip
+                  anchor.deviation, o.turn_slope, o.turn_base, self.margin, tilt)  # fmt: skip
         return value, tilt
 
     def _lines(self, table: Table, driver: int, rho: float, far: float) -> None:

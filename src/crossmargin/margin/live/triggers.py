@@ -20,9 +20,18 @@ from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.live import _exposures as ex
 from crossmargin.margin.live._gauge import Gauge, Lines
+from crossmargin.margin.live._past import (
+    TIME_RANGE,
+    VOL_RANGE,
+    Past,
+    Swing,
+    later_terms,
+    swings_of,
+)
 from crossmargin.margin.live._price import PriceTable, price_table
 from crossmargin.margin.live._signed import NotBounded
 from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler, Table
+from crossmargin.market import MarketView
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,6 +88,8 @@ class Triggers:
         due there is not looked at again.
     reaches : sequence of (float, float), optional
         Ranges of the bounds, wide to narrow, as multiples of a price.
+    moving : bool
+        Whether volatilities and time are bounded too, for :meth:`market`.
     prices : PriceTable, optional
         Of the program, where it is known.
 
@@ -96,6 +107,7 @@ class Triggers:
         pace: Mapping[str, float] | None = None,
         within: Mapping[str, tuple[float, float]] | None = None,
         reaches: tuple[tuple[float, float], ...] = REACHES,
+        moving: bool = False,
         prices: PriceTable | None = None,
     ) -> None:
         self.program = program
@@ -117,10 +129,14 @@ class Triggers:
         self.code: NDArray[Any] = np.empty(holdings.code.size, dtype=narrow)
         ex.signed_codes(holdings.code, holdings.quantity, self.code)
         self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
-        self._filler = Filler(program, self.prices)
+        if moving:
+            self.pots.more = np.zeros((self.pots.first.size, 6))
+        self._past = Past(program, self.prices)
+        self._filler = Filler(program, self.prices, margin=VOL_RANGE if moving else 0.0)
         self._table = self._filler.empty(whole=True)
         self._loose = self._filler.empty()
         self._bounds: dict[tuple[int, int], _Bounds] = {}
+        self._swings: _Bounds | None = None
         self._anchors: list[Anchor | None] = [None] * count
         self._filled, self._unturned = np.full(count, np.nan), np.full(count, np.nan)
         self._gauge = Gauge(program, self.prices.signed, self.pots, self.code, holdings.quantity,
@@ -199,6 +215,54 @@ class Triggers:
                 due.append(self._due_pots(d, rho))
         return self._visit(np.unique(np.concatenate(due)) if due else _NONE)
 
+    def market(self, view: MarketView) -> Tick:
+        """Take a new market: prices, volatilities and time; visit the accounts that are due.
+
+        A move of volatilities or of time costs a look at the figures of every pot, not at its
+        rows.
+
+        Parameters
+        ----------
+        view : MarketView
+            Aligned with the program's registry. Assets that are no drivers stand still.
+
+        Raises
+        ------
+        NotBounded
+            Where something has moved that no bound covers: the rules are to be compiled anew.
+        """
+        if not self.pots.more.shape[0]:
+            raise NotBounded("volatilities and time were not asked for: make triggers `moving`")
+        drivers = self.prices.drivers
+        home = self.program.units.frame.view
+        still = drivers.of_asset[: view.asset_usd.size] < 0
+        if np.any(view.asset_usd[still] != home.asset_usd[still]):
+            raise NotBounded("the price of an asset moves that no account's margin depends on")
+        rho = view.asset_usd[drivers.asset] / self.base
+        ratio = np.ones(view.asset_usd.size)
+        inside = np.flatnonzero(~still)
+        ratio[inside] = 1.0 / rho[drivers.of_asset[inside]]
+        back = view.shocked(ratio, self.program.registry.terms)
+        changed = self._past.take(self.program, self.prices, back)
+        if changed is not None:
+            self.program, self.prices = changed
+            self._filler = Filler(self.program, self.prices, margin=VOL_RANGE)
+            self._gauge = Gauge(self.program, self.prices.signed, self.pots, self.code,
+                                self.holdings.quantity, self.holdings.level)  # fmt: skip
+            self._filled[:] = self._unturned[:] = np.nan
+            for kept in self._bounds.values():
+                kept.filled[:] = np.nan
+            self._write(np.arange(self.pots.pot_account.size))
+        self._heading = np.where(rho != self.rho, rho - self.rho, self._heading)
+        self.rho = rho
+        due = [self._due_pots(d, float(r)) for d, r in enumerate(rho)]
+        if self._past.full:
+            due = [np.arange(self.pots.pot_account.size)]
+        tick = self._visit(np.unique(np.concatenate([*due, _NONE])))
+        if self._past.full:
+            self._past.forget(self.pots.version)
+        return tick
+
     def _due_pots(self, driver: int, rho: float) -> Ints:
         n = ex.find_due(
             self._offset[driver], self._offset[driver] + self._count[driver], rho, self.lower,
@@ -249,8 +313,8 @@ class Triggers:
         width = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
         lists = np.empty((drivers, width), dtype=np.int64)
         sizes = np.zeros(drivers, dtype=np.int64)
-        ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, everything, lists,
-                  sizes)  # fmt: skip
+        ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, e.version,
+                  self._past.now, everything, lists, sizes)  # fmt: skip
         moved = [lists[d, : sizes[d]] for d in range(drivers)]
         for d, mine in enumerate(moved):
             if mine.size:
@@ -280,8 +344,8 @@ class Triggers:
         e = self.pots
         ex.set_triggers(
             pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
-            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor, self._ceiling, self._offset,
-            self.lower, self.upper, self._block_lower, self._block_upper,
+            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor, self._ceiling, e.version,
+            self._past.now, e.more, self._past.down, self._past.up, self._past.passed, self._offset, self.lower, self.upper, self._block_lower, self._block_upper,
         )  # fmt: skip
 
     def _measure(self, driver: int, exposures: Ints) -> None:
@@ -305,16 +369,52 @@ class Triggers:
             mine = exposures[kind == key]
             e.level[mine] = level
             self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
+            if e.more.shape[0]:
+                self._swing(driver, mine, rho, level, side)
+
+    def _swing(self, driver: int, exposures: Ints, rho: float, level: int, side: int) -> None:
+        """Bound how fast slack can go as volatilities and time move, per range of theirs."""
+        e, filler, anchor = self.pots, self._filler, self._anchors[driver]
+        if self._swings is None:
+            self._swings = _Bounds.make(filler, len(self.assets))
+        found = self._swings
+        low, high = self._ends(driver, rho, level)
+        vol = time = Swing(np.zeros((0, 0)), np.zeros(0))
+        if anchor is not None:
+            vol, time = swings_of(self.prices.options[driver], anchor, low, high)
+        rows = self._filler.both[driver]
+        found.apart[rows, :8] = self._table.apart[rows]
+        at = 1.0 if side == BELOW else -_BEHIND
+        spans, ends = (abs(at), abs(at)), (1.0, 1.0)
+        for table, sides in ((found.low, (1.0, 0.0)), (found.high, (0.0, 1.0))):
+            filler.swing(table, driver, anchor, rho, vol.curves, vol.delta, sides, at, side)
+        lines = Lines(found.low, found.high, self._loose, found.apart, (rho, rho), spans, ends,
+                      side == ABOVE)  # fmt: skip
+        e.more[exposures, :4] = self._gauge.rates(exposures, self._table, rho, lines)
+        if side == BELOW:
+            # Who is below the line is looked at again whenever time has passed.
+            filler.swing(found.low, driver, anchor, rho, time.curves, time.delta, (1.0, 1.0), 1.0,
+                         BELOW)  # fmt: skip
+            found.apart[rows, 16:] = found.apart[rows, 8:16]
+            lines = Lines(found.low, found.low, self._loose, found.apart, (rho, rho), spans, ends,
+                          False)  # fmt: skip
+            rates = self._gauge.rates(exposures, self._table, rho, lines,
+                                      later_terms(self.program, TIME_RANGE))  # fmt: skip
+            e.more[exposures, 4], e.more[exposures, 5] = rates[:, 0], rates[:, 2]
+
+    def _ends(self, driver: int, rho: float, level: int) -> tuple[float, float]:
+        """Ends of a range about a price."""
+        low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
+        high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
+        # At the end of what is known there is nothing to bound, but a line needs two points.
+        return (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
 
     def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
         """Fill the tables of lines on either side of a price; those that are filled are kept."""
         found = self._bounds.get((level, side))
         if found is None:
             found = self._bounds[level, side] = _Bounds.make(self._filler, len(self.assets))
-        low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
-        high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
-        # At the end of what is known there is nothing to bound, but a line needs two points.
-        ends = (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
+        ends = self._ends(driver, rho, level)
         reads = ends
         if side == ABOVE:
             reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
@@ -329,7 +429,10 @@ class Triggers:
                 if side == ABOVE and self._unturned[driver] != rho:
                     self._unturned[driver] = rho
                     self._filler.fill(self._loose, driver, rho, anchor)
-        return Lines(found.low, found.high, self._loose, found.apart, ends, reads, side == ABOVE)
+        spans = (abs(reads[0] - rho), abs(reads[1] - rho))
+        wide = (abs(ends[0] - rho), abs(ends[1] - rho))
+        return Lines(found.low, found.high, self._loose, found.apart, reads, spans, wide,
+                     side == ABOVE)  # fmt: skip
 
 
 @dataclass(slots=True)
