@@ -20,7 +20,7 @@ from crossmargin.margin.fused._batch_tables import (
 )
 from crossmargin.margin.fused._expression import worked_out
 from crossmargin.margin.fused._kernel import LANES, _aligned
-from crossmargin.margin.kernels._vector_batch import join_record, tile_parts, tile_scan
+from crossmargin.margin.kernels._vector_batch import tile_parts, tile_scan
 
 
 @functools.cache
@@ -35,40 +35,34 @@ def block_kernel(shape_of: BatchShape) -> Callable[..., None]:
     Returns
     -------
     callable
-        ``kernel(block, start, quantity, rows, blocks, tables, records, found)`` with the columns of
-        a :class:`~crossmargin.margin.fused._batch.Batch`, and scratch.
+        ``kernel(block, start, quantity, rows, blocks, tables, records)`` with the columns of a
+        :class:`~crossmargin.margin.fused._batch.Batch`, and room for the records.
     """
     nv, na, nm = shape_of.nv, shape_of.na, shape_of.nm
     mode, value = shape_of.mode, shape_of.value
     pair, main_pair = int(shape_of.paired), int(shape_of.main_paired)
-    netted, tails, flagged = int(shape_of.netted), shape_of.tails, shape_of.flagged
+    netted, flagged = int(shape_of.netted), shape_of.flagged
     plain, spread = shape_of.plain, shape_of.spread
-    width, wide = LANES * nm, LANES * (1 + na)
     low = shape_of.lows[0]
 
     @numba.njit(nogil=True, cache=True, boundscheck=False)
     def kernel(
         block: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any, records: Any,
-        found: Any,
     ) -> None:  # fmt: skip
-        (main_code, main_step, main_level, scan_code, scan_step, scan_level, _, _,
+        (main_code, main_step, main_level, scan_code, scan_offset, scan_level, _, _,
          joins) = rows  # fmt: skip
-        (main, scan, figure, far, weights, group_of, main_bits, scan_bits, main_form, scan_form,
-         need) = tables  # fmt: skip
+        (main, scan, group_of, ways, figure, far, weights, main_bits, scan_bits, main_form,
+         scan_form, need) = tables  # fmt: skip
         place = start[block * BLOCK]
         tile_parts(
             records, main, main_code, main_step, quantity, main_level, place, blocks[block, 0],
             blocks[block + 1, 0], main_bits, main_form, nm, main_pair, netted,
         )  # fmt: skip
-        j, j_end = blocks[block, 3], blocks[block + 1, 3]
         tile_scan(
-            found, scan, scan_code, scan_step, quantity, scan_level, place, blocks[block, 1],
-            blocks[block + 1, 1], main.size // width - 1, records, joins, j, low, nm, scan_bits,
-            scan_form, figure, far, weights, group_of, mode, nv, na, pair, value, tails, flagged,
-            plain, spread,
+            records, joins, blocks[block, 3], blocks[block + 1, 3], scan, scan_code, scan_offset,
+            quantity, scan_level, place, blocks[block, 1], scan_bits, scan_form, group_of, ways,
+            figure, far, weights, need, low, mode, nv, na, nm, pair, value, flagged, plain, spread,
         )  # fmt: skip
-        for k in range(j, j_end):
-            join_record(records, joins[k] * width, found, (k - j) * wide, need, nm, na)
 
     return kernel
 
@@ -167,7 +161,7 @@ def batch_kernel(
     """
     rows_of = block_kernel(shape_of)
     add_up = account_kernel(shape_of, kinds_width, im, mm, equity_im, equity_mm, limits)
-    width, wide = LANES * shape_of.nm, LANES * (1 + shape_of.na)
+    width = LANES * shape_of.nm
     lows, many = shape_of.lows, kinds_width
 
     @numba.njit(nogil=True, cache=True)
@@ -175,14 +169,12 @@ def batch_kernel(
         first: int, last: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any,
         kinds: Any, out: Any, over: Any, parts: Any, factors: Any, sums: Any,
     ) -> None:  # fmt: skip
-        many_records = many_joins = 0
+        most = 0
         for block in range(first, last):
-            many_records = max(many_records, blocks[block + 1, 2] - blocks[block, 2])
-            many_joins = max(many_joins, blocks[block + 1, 3] - blocks[block, 3])
-        records = _aligned((many_records + 1) * width)
-        found = _aligned((many_joins + 1) * wide)
+            most = max(most, blocks[block + 1, 2] - blocks[block, 2])
+        records = _aligned((most + 1) * width)
         for block in range(first, last):
-            rows_of(block, start, quantity, rows, blocks, tables, records, found)
+            rows_of(block, start, quantity, rows, blocks, tables, records)
             add_up(
                 blocks[block, 2], blocks[block + 1, 2], block * BLOCK, rows[6], rows[7], records,
                 kinds, out, over,
