@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._batch_tables import APART, Roles
+from crossmargin.margin.fused._expression import CLOSES, FRESH, KIND, OPENS
 from crossmargin.margin.fused._holdings import Holdings, _change, level_table
 from crossmargin.margin.fused._layout import ACCOUNT, GROUP, POT, SEGMENT
 from crossmargin.margin.fused._program import Program
@@ -24,10 +25,6 @@ Ints = NDArray[np.int64]
 #: Accounts whose rows and records are in work at a time: they stay in the second cache, and the
 #: number of an account in its block is a byte.
 BLOCK = 256
-
-#: Bits of a record's mark: it begins an account; it begins a pot; the next record begins a pot.
-#: The kind of group stands above them.
-FRESH, OPENS, CLOSES, KIND = 1, 2, 4, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,7 @@ class Batch:
     main_level, scan_level : uint8[... + 1]
         As in the holdings, but between rows of the stream.
     mark : uint16[R] or uint32[R]
-        See :data:`FRESH`.
+        See :data:`~crossmargin.margin.fused._expression.FRESH`.
     account : uint8[R]
         Account of each record, from the first of the block on.
     joins : uint16[J] or uint32[J]

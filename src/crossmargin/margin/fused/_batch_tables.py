@@ -22,6 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin.fused._expression import (
+    ALLOWANCE,
+    FRESH,
+    HELD,
+    HELD_USD,
+    LIMIT,
+    ONE,
+    OPENS,
+    USD,
+)
 from crossmargin.margin.fused._kernel import ALONE, DISCOUNT
 from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._layout import BUCKET, GROUP, POSITION
@@ -38,10 +48,6 @@ STILL, ALONG, APART = 0, 1, 2
 #: How far a row may be off its direction, relative to its largest number. Rows of one direction
 #: come from the same prices by different roads and differ by roundings: a few 1e-16 each.
 COLLINEAR = 4e-15
-
-#: Numbers by kind of group for the last step: US dollars per unit of the pot's numeraire, the
-#: same where the group has a requirement, 1 where it has one, the allowance, then limits.
-USD, HELD_USD, HELD, ALLOWANCE, LIMITS = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +127,10 @@ class BatchTables:
         Slopes and sides.
     need : uint8[nm]
         Bits of the lanes in `shape.lows`.
-    kinds : float64[(groups + 1)·width]
-        See :data:`USD`; the last kind holds nothing.
-    width : int
-        Numbers of a kind.
+    kinds : float64[8·groups]
+        See :data:`~crossmargin.margin.fused._expression.ONE`.
+    keeps : uint8[8]
+        Bits of the sums that go on, by the lower bits of a record's mark.
     """
 
     roles: Roles
@@ -138,7 +144,7 @@ class BatchTables:
     scan_form: Floats
     need: NDArray[np.uint8]
     kinds: Floats
-    width: int
+    keeps: NDArray[np.uint8]
 
     def read(self) -> tuple[NDArray[Any], ...]:
         """Return what the compiled batch reads, in the order in which it reads it."""
@@ -182,7 +188,6 @@ def batch_tables(program: Program) -> BatchTables | None:
     need = np.zeros(nm, dtype=np.uint8)
     for lane in lows:
         need[lane // LANES] |= 1 << (lane % LANES)
-    kinds = _kinds(program)
     return BatchTables(
         roles=roles,
         shape=BatchShape(
@@ -207,8 +212,8 @@ def batch_tables(program: Program) -> BatchTables | None:
         main_form=_form(program, nm, lows),
         scan_form=np.ascontiguousarray(lanes.shape),
         need=need,
-        kinds=kinds.reshape(-1),
-        width=kinds.shape[1],
+        kinds=_kinds(program),
+        keeps=_keeps(),
     )
 
 
@@ -385,16 +390,22 @@ def _form(program: Program, vectors: int, lows: tuple[int, ...]) -> Floats:
 
 
 def _kinds(program: Program) -> Floats:
-    """Return the numbers of each kind of group; after the last kind one that holds nothing."""
+    """Return the numbers of each kind of group."""
     layout = program.layout
-    groups = layout.group_asset.size
-    limits = [limit for _, limit in program.limits.values()]
-    out = np.zeros((groups + 1, LIMITS + max(1, len(limits))))
-    out[-1, USD], out[-1, LIMITS:] = 1.0, np.inf
+    out = aligned_empty((layout.group_asset.size, LANES))
     usd, held = program.pot_usd[layout.group_pot], program.in_group
-    out[:-1, USD], out[:-1, HELD_USD], out[:-1, HELD] = usd, np.where(held, usd, 0.0), held
+    out[:, ONE], out[:, HELD], out[:, ALLOWANCE], out[:, LIMIT] = 1.0, held, 0.0, np.inf
+    out[:, USD : USD + 2] = usd[:, None]
+    out[:, HELD_USD : HELD_USD + 2] = np.where(held, usd, 0.0)[:, None]
     if program.mode == ALONE:
-        out[:-1, ALLOWANCE] = program.segment_terms[_group_segment(program), 2]
-    for k, limit in enumerate(limits):
-        out[:-1, LIMITS + k] = limit
-    return out
+        out[:, ALLOWANCE] = program.segment_terms[_group_segment(program), 2]
+    for _, limit in program.limits.values():
+        out[:, LIMIT] = limit
+    return out.reshape(-1)
+
+
+def _keeps() -> NDArray[np.uint8]:
+    """Return the bits of sums that go on: two of pots, then four of accounts."""
+    mark = np.arange(8)
+    pots = np.where(mark & OPENS, 0, 0b1111)
+    return (pots | np.where(mark & FRESH, 0, 0b11110000)).astype(np.uint8)
