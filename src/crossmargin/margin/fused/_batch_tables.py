@@ -9,8 +9,8 @@ loses at worst follows from one number, its exposure d along the direction:
 
 with the first two over the scenarios that are not tails, a ≥ 0 the allowance of tail scenarios.
 Each of the four is linear in the rows, so it is a component lane. The direction is scaled so that
-its smallest number is −1: the first lane is then the exposure itself, and a record that has other
-rows too takes it as the quantity of one row more, the direction. Source: house, it is arithmetic.
+its smallest number is −1: the first lane is then the exposure itself, with which the scenario sums
+of a record that has other rows too begin. Source: house, it is arithmetic.
 """
 
 from __future__ import annotations
@@ -22,12 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
+from crossmargin.margin.fused._expression import (
+    ALLOWANCE,
+    FRESH,
+    HELD,
+    HELD_USD,
+    LIMIT,
+    ONE,
+    OPENS,
+    USD,
+)
 from crossmargin.margin.fused._kernel import ALONE, DISCOUNT
 from crossmargin.margin.fused._lanes import LANES
-from crossmargin.margin.fused._layout import BUCKET, GROUP, POSITION, SEGMENT
+from crossmargin.margin.fused._layout import BUCKET, GROUP, POSITION
 from crossmargin.margin.fused._program import Program
-from crossmargin.margin.kernels._vector import aligned_empty
-from crossmargin.margin.kernels._vector_batch import BITS, ENDED, GOES_ON, LANES_AT, SAME_RECORD
+from crossmargin.margin.kernels._vector import aligned, aligned_empty
+from crossmargin.margin.kernels._vector_batch import BITS, LANES_AT, SAME_RECORD
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,10 +48,6 @@ STILL, ALONG, APART = 0, 1, 2
 #: How far a row may be off its direction, relative to its largest number. Rows of one direction
 #: come from the same prices by different roads and differ by roundings: a few 1e-16 each.
 COLLINEAR = 4e-15
-
-#: Numbers by kind of group for the last step: US dollars per unit of the pot's numeraire, the
-#: same where the group has a requirement, 1 where it has one, the allowance, then limits.
-USD, HELD_USD, HELD, ALLOWANCE, LIMITS = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +84,8 @@ class BatchShape:
         Whether the last two component lanes are a pair: in the scan stream, among other rows.
     netted : bool
         Whether lanes net rows of the main stream before they count them.
-    tails, flagged, plain, spread : int
-        Bits of vectors: with tail scenarios, with turned ones, with weights all 1, with weights.
+    flagged, plain, spread : int
+        Bits of vectors: with turned scenarios, with weights all 1, with weights.
     lows : tuple of int
         Lanes of a record whose largest number is what the scan requires: the first two, or all
         four where there are tails, of the module's formula.
@@ -93,7 +99,6 @@ class BatchShape:
     paired: bool
     main_paired: bool
     netted: bool
-    tails: int
     flagged: int
     plain: int
     spread: int
@@ -112,21 +117,20 @@ class BatchTables:
         Constants.
     main : float64[(C + 1)·8·nm]
         Component lanes; the last code is nothing.
-    scan : float64[(C + groups)·8·(nv + na)]
-        Scenario lanes (in an order of their own) and component lanes; code C + g is the
-        direction of kind of group g.
+    scan : float64[C·8·(nv + na)]
+        Scenario lanes (in an order of their own) and component lanes.
     args : tuple of arrays
-        What `tile_scan` reads besides: figure, far, weights, group_of.
-    main_bits, scan_bits : uint8[8 levels · 16]
+        What `tile_scan` reads besides: group_of, ways (directions), figure, far, weights.
+    main_bits, scan_bits : uint8[8 levels · 8]
         Masks.
     main_form, scan_form : float64[...]
         Slopes and sides.
     need : uint8[nm]
         Bits of the lanes in `shape.lows`.
-    kinds : float64[(groups + 1)·width]
-        See :data:`USD`; the last kind holds nothing.
-    width : int
-        Numbers of a kind.
+    kinds : float64[8·groups]
+        See :data:`~crossmargin.margin.fused._expression.ONE`.
+    keeps : uint8[8]
+        Bits of the sums that go on, by the lower bits of a record's mark.
     """
 
     roles: Roles
@@ -140,7 +144,7 @@ class BatchTables:
     scan_form: Floats
     need: NDArray[np.uint8]
     kinds: Floats
-    width: int
+    keeps: NDArray[np.uint8]
 
     def read(self) -> tuple[NDArray[Any], ...]:
         """Return what the compiled batch reads, in the order in which it reads it."""
@@ -176,17 +180,14 @@ def batch_tables(program: Program) -> BatchTables | None:
     roles = Roles(role=role, tied=_tied(program, role))
     lows, main, nm, main_paired = _main_table(program, roles, along, directions, tail)
     lanes = program.lanes
-    codes, groups = program.layout.size, directions.shape[0]
-    scan = aligned_empty((codes + groups, LANES * (program.nv + lanes.vectors)))
+    scan = aligned_empty(program.table.shape)
     edge = LANES * program.nv
-    scan[:codes, :edge], scan[:codes, edge:] = rows, program.table[:, edge:]
-    scan[codes:, :edge], scan[codes:, edge:] = directions, 0.0
-    args, bits = _scan_args(program, order, tail, turned)
+    scan[:, :edge], scan[:, edge:] = rows, program.table[:, edge:]
+    args, bits = _scan_args(program, order, directions, tail, turned)
     scan_bits, main_bits = _bits(program, lanes.vectors, ()), _bits(program, nm, lows)
     need = np.zeros(nm, dtype=np.uint8)
     for lane in lows:
         need[lane // LANES] |= 1 << (lane % LANES)
-    kinds = _kinds(program)
     return BatchTables(
         roles=roles,
         shape=BatchShape(
@@ -198,10 +199,9 @@ def batch_tables(program: Program) -> BatchTables | None:
             paired=lanes.paired,
             main_paired=main_paired,
             netted=_netted(program, role),
-            tails=bits[0],
-            flagged=bits[1],
-            plain=bits[2],
-            spread=bits[3],
+            flagged=bits[0],
+            plain=bits[1],
+            spread=bits[2],
             lows=lows,
         ),
         main=main.reshape(-1),
@@ -212,8 +212,8 @@ def batch_tables(program: Program) -> BatchTables | None:
         main_form=_form(program, nm, lows),
         scan_form=np.ascontiguousarray(lanes.shape),
         need=need,
-        kinds=kinds.reshape(-1),
-        width=kinds.shape[1],
+        kinds=_kinds(program),
+        keeps=_keeps(),
     )
 
 
@@ -330,20 +330,18 @@ def _main_table(
 
 
 def _scan_args(
-    program: Program, order: Ints, tail: NDArray[np.bool_], turned: NDArray[np.bool_]
-) -> tuple[tuple[NDArray[Any], ...], tuple[int, int, int, int]]:
+    program: Program, order: Ints, directions: Floats, tail: NDArray[np.bool_],
+    turned: NDArray[np.bool_],
+) -> tuple[tuple[NDArray[Any], ...], tuple[int, int, int]]:  # fmt: skip
     """Return what `tile_scan` reads besides tables, and the bits of its vectors."""
     layout, terms, nv = program.layout, program.segment_terms, program.nv
     groups = layout.group_asset.size
-    first = np.searchsorted(layout.group, np.arange(groups))
-    group_of = np.concatenate([layout.group, np.arange(groups)]).astype(np.int32)
     weights = np.zeros((groups, 2, LANES * nv))
     if program.mode == ALONE:
-        own = terms[layout.segment, 2]
-        figure, far = np.concatenate([own, own[first]]), tail.astype(np.float64)
+        figure, far = terms[_group_segment(program), 2], tail.astype(np.float64)
     else:
-        own = terms[layout.segment, 0] / terms[layout.segment, 1] - 1.0
-        figure, far = np.concatenate([own, np.zeros(groups)]), turned.astype(np.float64)
+        own = terms[layout.segment]
+        figure, far = own[:, 0] / own[:, 1] - 1.0, turned.astype(np.float64)
         every = program.weight[:, order]
         weights[:, 0], weights[:, 1] = -every * ~turned, -every * turned
     by_vector = weights[:, 0].reshape(groups, nv, LANES)
@@ -353,11 +351,16 @@ def _scan_args(
     def bits(some: NDArray[np.bool_]) -> int:
         return int(sum(1 << int(k) for k in np.flatnonzero(some)))
 
-    def vectors(lanes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.asarray(lanes.reshape(nv, LANES).any(axis=1))
+    flagged = np.asarray(turned.reshape(nv, LANES).any(axis=1))
+    figures = (layout.group, aligned(directions), figure, aligned(far), aligned(weights))
+    return tuple(np.ravel(x) for x in figures), (bits(flagged), bits(plain), bits(spread))
 
-    laid = (bits(vectors(tail)), bits(vectors(turned)), bits(plain), bits(spread))
-    return (figure, far, np.ascontiguousarray(weights).reshape(-1), group_of), laid
+
+def _group_segment(program: Program) -> Ints:
+    """Return the first segment of each kind of group."""
+    layout = program.layout
+    first = np.searchsorted(layout.group, np.arange(layout.group_asset.size))
+    return np.asarray(layout.segment[first], dtype=np.int64)
 
 
 def _bits(program: Program, vectors: int, lows: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -371,9 +374,7 @@ def _bits(program: Program, vectors: int, lows: tuple[int, ...]) -> NDArray[np.u
     for lane in lows:
         stays[:, lane], ends[:, lane] = level[:, 0] < GROUP, level[:, 0] >= GROUP
     out = np.zeros((8, BITS), dtype=np.uint8)
-    out[:, GOES_ON] = np.where(level[:, 0] < SEGMENT, 255, 0)
     out[:, SAME_RECORD] = np.where(level[:, 0] < GROUP, 255, 0)
-    out[:, ENDED] = np.where(level[:, 0] >= SEGMENT, 255, 0)
     packed = np.packbits(np.concatenate([stays, ends], axis=1), axis=1, bitorder="little")
     out[:, LANES_AT : LANES_AT + 2 * vectors] = packed
     return out.reshape(-1)
@@ -389,17 +390,22 @@ def _form(program: Program, vectors: int, lows: tuple[int, ...]) -> Floats:
 
 
 def _kinds(program: Program) -> Floats:
-    """Return the numbers of each kind of group; after the last kind one that holds nothing."""
+    """Return the numbers of each kind of group."""
     layout = program.layout
-    groups = layout.group_asset.size
-    limits = [limit for _, limit in program.limits.values()]
-    out = np.zeros((groups + 1, LIMITS + max(1, len(limits))))
-    out[-1, USD], out[-1, LIMITS:] = 1.0, np.inf
+    out = aligned_empty((layout.group_asset.size, LANES))
     usd, held = program.pot_usd[layout.group_pot], program.in_group
-    out[:-1, USD], out[:-1, HELD_USD], out[:-1, HELD] = usd, np.where(held, usd, 0.0), held
+    out[:, ONE], out[:, HELD], out[:, ALLOWANCE], out[:, LIMIT] = 1.0, held, 0.0, np.inf
+    out[:, USD : USD + 2] = usd[:, None]
+    out[:, HELD_USD : HELD_USD + 2] = np.where(held, usd, 0.0)[:, None]
     if program.mode == ALONE:
-        first = np.searchsorted(layout.group, np.arange(groups))
-        out[:-1, ALLOWANCE] = program.segment_terms[layout.segment[first], 2]
-    for k, limit in enumerate(limits):
-        out[:-1, LIMITS + k] = limit
-    return out
+        out[:, ALLOWANCE] = program.segment_terms[_group_segment(program), 2]
+    for _, limit in program.limits.values():
+        out[:, LIMIT] = limit
+    return out.reshape(-1)
+
+
+def _keeps() -> NDArray[np.uint8]:
+    """Return the bits of sums that go on: two of pots, then four of accounts."""
+    mark = np.arange(8)
+    pots = np.where(mark & OPENS, 0, 0b1111)
+    return (pots | np.where(mark & FRESH, 0, 0b11110000)).astype(np.uint8)

@@ -331,18 +331,13 @@ class Job:
                     factors[k, level] = factor
                 if column == SCAN_COLUMN:
                     places[k, level] = (-1, -1, 1)
-        self._kernel = batch_kernel(
-            tables.shape,
-            tables.width,
-            steps_text(combine.im, lanes),
-            steps_text(combine.mm, lanes),
-            column_text(EQUITY_IM, lanes),
-            column_text(EQUITY_MM, lanes),
-            tuple(int(lanes.columns[c, 0]) for c, _ in program.limits.values()),
-        )
+        columns = [column_text(c, lanes) for c in (EQUITY_IM, EQUITY_MM)]
+        texts = "|".join([*(steps_text(x, lanes) for x in (combine.im, combine.mm)), *columns])
+        bounded = [int(lanes.columns[c, 0]) for c, _ in program.limits.values()]
+        self._kernel = batch_kernel(tables.shape, texts, bounded[0] if bounded else -1)
         self._args = (
             holdings.start, holdings.quantity, batch.columns(), batch.blocks, tables.read(),
-            tables.kinds, out, over, places, factors,
+            tables.kinds, tables.keeps, out, over, places, factors,
         )  # fmt: skip
 
     def _by_record(

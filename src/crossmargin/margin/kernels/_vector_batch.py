@@ -1,12 +1,16 @@
-"""Vector intrinsics of the batch: rows of many accounts in two streams, without a branch.
+"""Vector intrinsics of the batch: rows of many accounts in two streams.
 
 The rows of a book are of two sorts. Most of what is not an option moves in every scenario like
 one unit of something else in its group, or not at all: such rows need one vector of component
-lanes (`tile_parts`). Only the others need a vector sum over scenarios (`tile_scan`). As in
-:mod:`~crossmargin.margin.kernels._vector_lanes` one loop runs over all rows: where a sum begins
-anew, and where it ends, is a bit of a byte that is looked up by the level of the row, and becomes
-a mask register of the processor. A masked-out sum is replaced, never multiplied by zero, so a
-number that is not finite stays in its account.
+lanes (`tile_parts`). Only the others need a vector sum over scenarios (`tile_scan`).
+
+Accounts have few rows in each group and no two alike, so the end of a loop over the rows of a
+record is guessed wrong nearly every time. There are two ways out. `tile_parts` is one loop over
+all rows: where a sum begins anew, and where it ends, is a bit of a byte that is looked up by the
+level of the row, and becomes a mask register. `tile_scan` has a loop inside a loop, but expects
+records of the same make to follow each other, so that the processor learns their ends; the caller
+sorts the records of a block. A masked-out sum is replaced, never multiplied by zero, so a number
+that is not finite stays in its account.
 
 The same rules as in :mod:`~crossmargin.margin.kernels._vector` hold: nothing is checked, vectors
 are LLVM values, and shapes are constants at compile time.
@@ -32,14 +36,30 @@ _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 _BITS = ir.VectorType(ir.IntType(1), LANES_F64)
 
-#: Bytes of a level in a table of bits: whether a segment goes on, whether a record goes on,
-#: whether a segment has ended, then by vector the lanes that go on, and those that have ended.
-BITS = 16
-GOES_ON, SAME_RECORD, ENDED, LANES_AT = 0, 1, 2, 3
+#: The level of :mod:`crossmargin.margin.fused._layout` at which a segment begins.
+SEGMENT = 3
+
+#: Bytes of a level in a table of bits: whether a record goes on, then by vector the lanes that go
+#: on, and those that have ended.
+BITS = 8
+SAME_RECORD, LANES_AT = 0, 1
 
 
 class _Rows(_Tile):
     """Pieces of the loops over rows; masks are bytes."""
+
+    @property
+    def nothing(self) -> Any:
+        """Return a vector of zeros."""
+        return ir.Constant(self.vector, [0.0] * self.lanes)
+
+    def ahead(self, edges: Any, before: Any, k: Any) -> tuple[Any, Any, Any]:
+        """Return the places in the table of bits of row k and the next, and that one's level."""
+        here = self.builder.load(before)
+        level = self.widened(edges, self.builder.add(k, self.number(1)))
+        after = self.builder.mul(level, self.number(BITS))
+        self.builder.store(after, before)
+        return here, after, level
 
     def bits(self, data: Any, at: Any, column: int) -> Any:
         """Load a byte as a mask of lanes."""
@@ -48,7 +68,7 @@ class _Rows(_Tile):
 
     def only(self, mask: Any, value: Any) -> Any:
         """Return the value in the lanes of a mask, else 0.0: also of a NaN."""
-        return self.builder.select(mask, value, ir.Constant(self.vector, [0.0] * self.lanes))
+        return self.builder.select(mask, value, self.nothing)
 
     def onto(self, mask: Any, before: Any, value: Any) -> Any:
         """Return before + value in the lanes of a mask, else the value alone."""
@@ -89,16 +109,28 @@ class _Parts:
 
     def __init__(self, emit: _Rows, form: Any, count: int, paired: bool, netted: bool) -> None:
         self._emit, self._count, self._paired, self._netted = emit, count, paired, netted
-        nothing = ir.Constant(emit.vector, [0.0] * emit.lanes)
         self._slopes = emit.many(form, emit.number(0), count)
         self._sides = emit.many(form, emit.number(emit.lanes * count), count)
-        self._sums = [emit.variable(nothing) for _ in range(count)]
-        self._totals = [emit.variable(nothing) for _ in range(count)]
+        self._sums = [emit.variable(emit.nothing) for _ in range(count)]
+        self._totals = [emit.variable(emit.nothing) for _ in range(count)]
 
-    def add(
-        self, weight: Any, rows: list[Any], bits: Any, here: Any, after: Any
-    ) -> tuple[list[Any], list[Any]]:
-        """Add a row; return running sums and the totals of the record so far."""
+    def begin(self) -> None:
+        """Begin a record."""
+        for place in (*self._sums, *self._totals):
+            self._emit.builder.store(self._emit.nothing, place)
+
+    def totals(self) -> list[Any]:
+        """Return the totals of the record so far."""
+        return [self._emit.builder.load(place) for place in self._totals]
+
+    def running(self, lane: int) -> Any:
+        """Return the running sum of a lane, in every lane."""
+        sums = self._emit.builder.load(self._sums[lane // LANES_F64])
+        return self._emit.lane(sums, lane % LANES_F64)
+
+    def add(self, weight: Any, rows: list[Any], bits: Any, here: Any, after: Any,
+            same: Any = None) -> None:  # fmt: skip
+        """Add a row; with a mask, to the record before it only where the mask is set."""
         emit, builder, n = self._emit, self._emit.builder, self._count
         running = []
         for v, (place, row) in enumerate(zip(self._sums, rows)):
@@ -110,32 +142,12 @@ class _Parts:
                 x = builder.fmul(weight, row)
             running.append(x)
         counted = emit.counted(running, self._slopes, self._sides, self._paired)
-        same = emit.bits(bits, here, SAME_RECORD)
-        totals = []
         for v, (place, value) in enumerate(zip(self._totals, counted)):
             if self._netted:
                 value = emit.only(emit.bits(bits, after, LANES_AT + n + v), value)
-            total = emit.onto(same, builder.load(place), value)
+            before = builder.load(place)
+            total = builder.fadd(before, value) if same is None else emit.onto(same, before, value)
             builder.store(total, place)
-            totals.append(total)
-        return running, totals
-
-
-def _levels(emit: _Rows, edges: Any, before: Any, k: Any) -> tuple[Any, Any, Any]:
-    """Return the places in the table of bits of a row and of the next one, and whether it ends."""
-    builder = emit.builder
-    here = builder.load(before)
-    level = emit.widened(edges, builder.add(k, emit.number(1)))
-    after = builder.mul(level, emit.number(BITS))
-    builder.store(after, before)
-    return here, after, builder.icmp_unsigned(">=", level, emit.number(GROUP))
-
-
-def _move_on(emit: _Rows, place: Any, ended: Any, width: int) -> None:
-    """Move a place on by a record where one has ended."""
-    builder = emit.builder
-    step = builder.select(ended, emit.number(width), emit.number(0))
-    builder.store(builder.add(builder.load(place), step), place)
 
 
 def _emit_tile_parts(
@@ -166,178 +178,156 @@ def _emit_tile_parts(
         before = emit.variable(builder.mul(emit.widened(edges, low), emit.number(BITS)))
         with cgutils.for_range_slice(builder, low, high, emit.number(1)) as (k, _):
             number = emit.widened(code, k)
-            here, after, ended = _levels(emit, edges, before, k)
+            here, after, level_after = emit.ahead(edges, before, k)
             unit = builder.add(builder.load(held), emit.widened(moves, k))
             builder.store(unit, held)
             weight = emit.splat_at(units, unit)
             rows = emit.many(data, builder.mul(number, emit.number(width)), m)
-            _, totals = parts.add(weight, rows, masks, here, after)
-            emit.store(totals, target, builder.load(at))
-            _move_on(emit, at, ended, width)
+            same = emit.bits(masks, here, SAME_RECORD)
+            parts.add(weight, rows, masks, here, after, same)
+            emit.store(parts.totals(), target, builder.load(at))
+            ended = builder.icmp_unsigned(">=", level_after, emit.number(GROUP))
+            step = builder.select(ended, emit.number(width), emit.number(0))
+            builder.store(builder.add(builder.load(at), step), at)
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
 
 
 def _emit_tile_scan(
-    typingctx: Any, found: Any, table: Any, codes: Any, steps: Any, quantity: Any, level: Any,
-    place: Any, first: Any, last: Any, ways: Any, records: Any, joins: Any, join: Any, low: Any,
-    nm: Any, bits: Any, shape: Any, figure: Any, far: Any, weights: Any, group_of: Any, mode: Any,
-    nv: Any, na: Any, paired: Any, value_lane: Any, tails: Any, flagged: Any, plain: Any,
+    typingctx: Any, records: Any, joins: Any, first: Any, last: Any, table: Any, codes: Any,
+    offsets: Any, quantity: Any, level: Any, place: Any, row: Any, bits: Any, shape: Any,
+    group_of: Any, ways: Any, figure: Any, far: Any, weights: Any, need: Any, low: Any, mode: Any,
+    nv: Any, na: Any, nm: Any, paired: Any, value_lane: Any, flagged: Any, plain: Any,
     spread: Any,
 ) -> Any:  # fmt: skip
-    """Sum scenario and component lanes of rows ``first:last``, and take the worst lanes.
+    """Sum scenario and component lanes of records, take the worst, and add all to the records.
 
-    The table has `nv` scenario vectors and `na` vectors of component lanes a code. Quantities are
-    found as by `tile_parts`; but codes from `ways` on are directions, whose quantity is lane `low`
-    of the record ``joins[join + r]`` in `records` (of `nm` vectors). Scan record r takes ``found[8(1 + na)·r:]``: the smallest
-    of its scenario vectors, lane by lane, then its component lanes; one record more is written
-    over.
+    Record r of `records` (`nm` vectors each) is one of ``joins[first:last]``; the rows of these
+    follow each other from `row` on, the last one before a level of a record. The quantity of row
+    k is ``quantity[place + offsets[k]]``. The table has `nv` scenario vectors and `na` vectors of
+    component lanes a code.
 
-    `mode` (a constant) 0: rows net over a record; ``figure[code]`` times `far` is added on the
-    vectors whose bits are set in `tails`. 1: static discount. A segment with the change v counts
-    ``v + figure[code]·max(v, 0)``; on the lanes where `far` is set (vectors with bits in
-    `flagged`), less today's value, ``−|x|``. From the others today's value of the record is taken:
-    times 1 on vectors in `plain`, times the weights of its group on those in `spread`.
-    ``weights[16·nv·group:]`` are minus those of whole records, then minus those of flagged lanes;
-    0 where a lane is of the other sort. Today's value is component lane `value_lane`.
+    The scenario sums of a record in group g begin with ``ways[8·nv·g:]`` times its lane `low`.
+    `mode` (a constant) 0: rows net over the record, and ``figure[g]·far`` is added. 1: static
+    discount. A segment with the change v counts ``v + figure[code]·max(v, 0)``, with the code of
+    its last row; on the lanes where `far` is set (vectors with bits in `flagged`), less today's
+    value, ``−|x|``. From the others today's value of the record is taken: times 1 on vectors in
+    `plain`, times weights on those in `spread`. ``weights[16·nv·g:]`` are minus those of whole
+    records, then minus those of flagged lanes; 0 where a lane is of the other sort. Today's value
+    is component lane `value_lane`.
+
+    A record's component lanes take what its rows here have; then those whose bit is set in
+    ``need`` take the size of the smallest scenario lane, with its sign turned.
     """
-    element = _element(table, quantity, found, records, shape, figure, far, weights)
-    n, m, pair = _count(nv), _count(na), bool(paired.literal_value)
+    element = _element(table, quantity, records, shape, ways, figure, far, weights)
+    n, m, wide, pair = _count(nv), _count(na), _count(nm), bool(paired.literal_value)
     kind, worth = int(mode.literal_value), int(value_lane.literal_value)
-    tail_bits, flag_bits, plain_bits, spread_bits = (
-        int(x.literal_value) for x in (tails, flagged, plain, spread)
-    )
-    kinds = (found, table, codes, steps, quantity, level, place, first, last, ways, records, joins,
-             join, low, nm, bits, shape, figure, far, weights, group_of, mode, nv, na, paired,
-             value_lane, tails, flagged, plain, spread)  # fmt: skip
-    block = LANES_F64 * _count(nm)
+    flag_bits, plain_bits, spread_bits = (int(x.literal_value) for x in (flagged, plain, spread))
+    kinds = (records, joins, first, last, table, codes, offsets, quantity, level, place, row, bits,
+             shape, group_of, ways, figure, far, weights, need, low, mode, nv, na, nm, paired,
+             value_lane, flagged, plain, spread)  # fmt: skip
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = _Rows(context, builder, element, n)
-        target, data, code, moves, units, edges, made, joined = (
-            emit.data(kinds[i], args[i]) for i in (0, 1, 2, 3, 4, 5, 10, 11)
+        arrays = (0, 1, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18)
+        (target, joined, data, code, moves, units, edges, masks, form, groups, way, figures, beyond,
+         weigh, takes) = (emit.data(kinds[i], args[i]) for i in arrays)  # fmt: skip
+        begin, end, base, first_row, exposed = (
+            emit.word(kinds[i], args[i]) for i in (2, 3, 9, 10, 19)
         )
-        masks, form, figures, beyond, weigh, groups = (
-            emit.data(kinds[i], args[i]) for i in range(15, 21)
-        )
-        begin, low_row, high, first_way, first_join, lane_low = (
-            emit.word(kinds[i], args[i]) for i in (6, 7, 8, 9, 12, 13)
-        )
-        nothing = ir.Constant(emit.vector, [0.0] * LANES_F64)
-        lanes = [emit.many(beyond, emit.number(LANES_F64 * v), 1)[0] for v in range(n)]
-        scen = [emit.variable(nothing) for _ in range(n)]
-        sums = [emit.variable(nothing) for _ in range(n)]
+        one, stride = emit.number(1), LANES_F64 * (n + m)
+        lanes = emit.many(beyond, emit.number(0), n)
+        scen = [emit.variable(emit.nothing) for _ in range(n)]
+        sums = [emit.variable(emit.nothing) for _ in range(n)]
         parts = _Parts(emit, form, m, pair, True)
-        at, held = emit.variable(emit.number(0)), emit.variable(begin)
-        record = emit.variable(first_join)
-        before = emit.variable(builder.mul(emit.widened(edges, low_row), emit.number(BITS)))
-        stride, width = LANES_F64 * (n + m), LANES_F64 * (1 + m)
+        k_now, before = emit.variable(first_row), emit.variable(emit.number(0))
 
-        def held_of(k: Any, number: Any, ended: Any) -> Any:
-            """Return the quantity of a row: of the holdings, or the exposure of its record."""
-            unit = builder.add(builder.load(held), emit.widened(moves, k))
-            builder.store(unit, held)
-            r = builder.load(record)
-            builder.store(builder.add(r, builder.zext(ended, _I64)), record)
-            exposure = builder.mul(emit.widened(joined, r), emit.number(block))
-            there = builder.gep(made, [builder.add(exposure, lane_low)])
-            is_way = builder.icmp_unsigned(">=", number, first_way)
-            source = builder.select(is_way, there, builder.gep(units, [unit]))
-            return emit.splat(builder.load(source))
+        def add_row() -> tuple[Any, Any]:
+            """Add the row at hand; return its code and the level of the next one."""
+            k = builder.load(k_now)
+            number = emit.widened(code, k)
+            here, after, level_after = emit.ahead(edges, before, k)
+            weight = emit.splat_at(units, builder.add(base, emit.widened(moves, k)))
+            at = builder.mul(number, emit.number(stride))
+            for v, (place, lane) in enumerate(zip(scen, emit.many(data, at, n))):
+                builder.store(emit.fma(weight, lane, builder.load(place)), place)
+            rows = emit.many(data, builder.add(at, emit.number(LANES_F64 * n)), m)
+            parts.add(weight, rows, masks, here, after)
+            builder.store(builder.add(k, one), k_now)
+            return number, level_after
 
-        def turned(v: int, x: Any, own: Any, running: Any) -> Any:
-            change = emit.fma(own[1][v], emit.lane(running[worth // 8], worth % 8), x)
-            loss = builder.fneg(emit.size(change))
-            if not (plain_bits | spread_bits) >> v & 1:
-                return loss
-            return builder.select(builder.fcmp_ordered("!=", lanes[v], nothing), loss, change)
-
-        def discounted(values: list[Any], own: Any, factor: Any, here: Any, after: Any,
-                       running: Any, totals: Any) -> Any:  # fmt: skip
-            same, ends = emit.bits(masks, here, SAME_RECORD), emit.bits(masks, after, ENDED)
-            out = []
-            for v, (place, value) in enumerate(zip(sums, values)):
-                above = builder.select(builder.fcmp_ordered(">", value, nothing), value, nothing)
+        def close_segment(number: Any, own: Any) -> None:
+            """Count the segment at hand under the static discount."""
+            factor = emit.splat_at(figures, number)
+            turning = emit.many(weigh, builder.add(own, emit.number(LANES_F64 * n)), n)
+            for v, (place, total) in enumerate(zip(scen, sums)):
+                value = builder.load(place)
+                above = builder.select(
+                    builder.fcmp_ordered(">", value, emit.nothing), value, emit.nothing
+                )
                 x = emit.fma(factor, above, value)
                 if flag_bits >> v & 1:
-                    x = turned(v, x, own, running)
-                total = emit.onto(same, builder.load(place), emit.only(ends, x))
-                builder.store(total, place)
-                out.append(total)
-            worth_now = emit.lane(totals[worth // 8], worth % 8)
-            one = [x for v, x in enumerate(out) if plain_bits >> v & 1]
-            many = [
-                emit.fma(own[0][v], worth_now, x) if spread_bits >> v & 1 else x
+                    change = emit.fma(turning[v], parts.running(worth), x)
+                    loss = builder.fneg(emit.size(change))
+                    turns = builder.fcmp_ordered("!=", lanes[v], emit.nothing)
+                    mixed = (plain_bits | spread_bits) >> v & 1
+                    x = builder.select(turns, loss, change) if mixed else loss
+                builder.store(builder.fadd(builder.load(total), x), total)
+                builder.store(emit.nothing, place)
+
+        def worst(own: Any) -> Any:
+            """Return the smallest scenario lanes of the record at hand."""
+            if kind == 0:
+                return emit.lowest([builder.load(place) for place in scen])
+            out = [builder.load(place) for place in sums]
+            now = emit.lane(parts.totals()[worth // LANES_F64], worth % LANES_F64)
+            less = emit.many(weigh, own, n)
+            kept = [
+                emit.fma(less[v], now, x) if spread_bits >> v & 1 else x
                 for v, x in enumerate(out)
                 if not plain_bits >> v & 1
             ]
-            if one:
-                many.append(builder.fsub(emit.lowest(one), worth_now))
-            return emit.lowest(many)
+            alike = [x for v, x in enumerate(out) if plain_bits >> v & 1]
+            if alike:
+                kept.append(builder.fsub(emit.lowest(alike), now))
+            return emit.lowest(kept)
 
-        with cgutils.for_range_slice(builder, low_row, high, emit.number(1)) as (k, _):
-            number = emit.widened(code, k)
-            here, after, ended = _levels(emit, edges, before, k)
-            weight = held_of(k, number, ended)
-            row = builder.mul(number, emit.number(stride))
-            goes_on = emit.bits(masks, here, GOES_ON)
-            values = []
-            for place, lane in zip(scen, emit.many(data, row, n)):
-                x = emit.fma(weight, lane, emit.only(goes_on, builder.load(place)))
-                builder.store(x, place)
-                values.append(x)
-            rows = emit.many(data, builder.add(row, emit.number(LANES_F64 * n)), m)
-            running, totals = parts.add(weight, rows, masks, here, after)
-            factor = emit.splat_at(figures, number)
-            if kind == 0:
-                lowest = emit.lowest(
-                    [
-                        emit.fma(factor, lanes[v], x) if tail_bits >> v & 1 else x
-                        for v, x in enumerate(values)
-                    ]
-                )
-            else:
-                own_at = builder.mul(emit.widened(groups, number), emit.number(16 * n))
-                own = (
-                    emit.many(weigh, own_at, n),
-                    emit.many(weigh, builder.add(own_at, emit.number(LANES_F64 * n)), n),
-                )
-                lowest = discounted(values, own, factor, here, after, running, totals)
-            here_at = builder.load(at)
-            builder.store(lowest, emit.place(target, here_at, 0), align=8)
-            for v, total in enumerate(totals):
-                builder.store(total, emit.place(target, here_at, 1 + v), align=8)
-            _move_on(emit, at, ended, width)
-        return context.get_dummy_value()
-
-    return types.void(*kinds), codegen
-
-
-def _emit_join_record(
-    typingctx: Any, records: Any, at: Any, found: Any, found_at: Any, need: Any, nm: Any, na: Any
-) -> Any:
-    """Add what a scan record found to its record, and set its requirement.
-
-    ``need[j]`` is -1 (as bits) in the lanes of a record that take the requirement: the size of the
-    smallest lane found, with its sign turned.
-    """
-    element = _element(records, found)
-    m, n = _count(nm), _count(na)
-    kinds = (records, at, found, found_at, need, nm, na)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = _Rows(context, builder, element, m)
-        target, more, takes = (emit.data(kinds[i], args[i]) for i in (0, 2, 4))
-        place, source = emit.word(at, args[1]), emit.word(found_at, args[3])
-        vectors = emit.many(more, source, 1 + n)
-        worst = emit.splat(builder.fneg(emit.least(vectors[:1])))
-        out = []
-        for v, value in enumerate(emit.many(target, place, m)):
-            total = builder.fadd(value, vectors[1 + v]) if v < n else value
-            mask = emit.bits(takes, emit.number(0), v)
-            out.append(builder.select(mask, worst, total))
-        emit.store(out, target, place)
+        with cgutils.for_range_slice(builder, begin, end, one) as (j, _):
+            k = builder.load(k_now)
+            at = builder.mul(emit.widened(joined, j), emit.number(LANES_F64 * wide))
+            group = builder.zext(
+                builder.load(builder.gep(groups, [emit.widened(code, k)])), _I64
+            )
+            exposure = emit.splat_at(target, builder.add(at, exposed))
+            path = emit.many(way, builder.mul(group, emit.number(LANES_F64 * n)), n)
+            spare = emit.splat_at(figures, group) if kind == 0 else None
+            for v, (place, total) in enumerate(zip(scen, sums)):
+                start = builder.fmul(exposure, path[v])
+                if kind == 0:
+                    builder.store(emit.fma(spare, lanes[v], start), place)
+                else:
+                    builder.store(start, total)
+                    builder.store(emit.nothing, place)
+            parts.begin()
+            own = builder.mul(group, emit.number(2 * LANES_F64 * n))
+            again = builder.append_basic_block("row")
+            builder.branch(again)
+            builder.position_at_end(again)
+            number, ahead = add_row()
+            if kind != 0:
+                with builder.if_then(builder.icmp_unsigned(">=", ahead, emit.number(SEGMENT))):
+                    close_segment(number, own)
+            done = builder.append_basic_block("record")
+            builder.cbranch(builder.icmp_unsigned("<", ahead, emit.number(GROUP)), again, done)
+            builder.position_at_end(done)
+            loss = emit.splat(builder.fneg(emit.least([worst(own)])))
+            totals = parts.totals()
+            out = []
+            for v, value in enumerate(emit.many(target, at, wide)):
+                total = builder.fadd(value, totals[v]) if v < m else value
+                out.append(builder.select(emit.bits(takes, emit.number(0), v), loss, total))
+            emit.store(out, target, at)
         return context.get_dummy_value()
 
     return types.void(*kinds), codegen
@@ -349,5 +339,3 @@ _intrinsic = intrinsic(prefer_literal=True)
 tile_parts = cast("Callable[..., None]", _intrinsic(_emit_tile_parts))
 #: See :func:`_emit_tile_scan`.
 tile_scan = cast("Callable[..., None]", _intrinsic(_emit_tile_scan))
-#: See :func:`_emit_join_record`.
-join_record = cast("Callable[..., None]", _intrinsic(_emit_join_record))
