@@ -158,7 +158,9 @@ def _split(
                 here, before, m_first, n_first = level[a], -1, m, n
                 for k in range(a, b):
                     c = code[k]
-                    if role[c] == APART or (scans and tied[c] and _beside(code, role, ids, a, b, k)):
+                    if role[c] == APART or (
+                        scans and tied[c] and _beside(code, role, ids, a, b, k)
+                    ):
                         rows[n] = k
                         n += 1
                         continue
@@ -199,9 +201,7 @@ def _split(
                     scan_code[place] = c
                     scan_offset[place] = rows[k] - base
                     begins = k == firsts[one]
-                    scan_level[place] = (
-                        ACCOUNT if begins else _change(ids, code[rows[k - 1]], c)
-                    )
+                    scan_level[place] = ACCOUNT if begins else _change(ids, code[rows[k - 1]], c)
                     place += 1
         s += n
         j += found

@@ -20,6 +20,7 @@ from crossmargin.margin.fused._expression import (
     sum_accounts,
 )
 from crossmargin.margin.fused._kernel import LANES, _aligned
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels._vector_batch import tile_parts, tile_scan
 
 
@@ -46,6 +47,7 @@ def block_kernel(shape_of: BatchShape) -> Callable[..., None]:
     low = shape_of.lows[0]
 
     @numba.njit(nogil=True, cache=True, boundscheck=False)
+    @named_after(shape_of)
     def kernel(
         block: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any, records: Any,
     ) -> None:  # fmt: skip
@@ -99,6 +101,7 @@ def batch_kernel(shape_of: BatchShape, texts: str, limit: int) -> Callable[..., 
     low = ",".join(str(lane) for lane in lows)
 
     @numba.njit(nogil=True, cache=True)
+    @named_after(shape_of, texts, limit)
     def run(
         first: int, last: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any,
         kinds: Any, keeps: Any, out: Any, over: Any, parts: Any, factors: Any, sums: Any,

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 from crossmargin.margin.fused._layout import ACCOUNT
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels._vector_lanes import tile_rows, tile_worst
 
 LANES = 8
@@ -98,6 +99,7 @@ def record_kernel(shape_of: Shape) -> Callable[..., int]:
     other = LANES * na
 
     @numba.njit(nogil=True, cache=True, boundscheck=False)
+    @named_after(shape_of)
     def kernel(
         first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
         records: Any,

@@ -31,6 +31,7 @@ from crossmargin.margin.fused._kernel import (
 )
 from crossmargin.margin.fused._layout import ACCOUNT, POT
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
+from crossmargin.margin.kernels._named import named_after
 
 Floats = NDArray[np.float64]
 
@@ -177,6 +178,7 @@ def _range_kernel(shape: Shape) -> Callable[..., None]:
     width = record_width(shape.na)
 
     @numba.njit(nogil=True)
+    @named_after(shape)
     def run(
         first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
         columns: Any, im_steps: Any, mm_steps: Any, depth: int, group_pot: Any, pot_usd: Any,

@@ -296,9 +296,7 @@ def _emit_tile_scan(
         with cgutils.for_range_slice(builder, begin, end, one) as (j, _):
             k = builder.load(k_now)
             at = builder.mul(emit.widened(joined, j), emit.number(LANES_F64 * wide))
-            group = builder.zext(
-                builder.load(builder.gep(groups, [emit.widened(code, k)])), _I64
-            )
+            group = builder.zext(builder.load(builder.gep(groups, [emit.widened(code, k)])), _I64)
             exposure = emit.splat_at(target, builder.add(at, exposed))
             path = emit.many(way, builder.mul(group, emit.number(LANES_F64 * n)), n)
             spare = emit.splat_at(figures, group) if kind == 0 else None

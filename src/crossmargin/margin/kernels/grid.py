@@ -27,6 +27,7 @@ from crossmargin.margin.kernels._layout import (
     jit,
     run_in_threads,
 )
+from crossmargin.margin.kernels._named import named_after
 
 __all__ = [
     "CheckedRows",
@@ -64,7 +65,7 @@ def _kernel(vectors: int, lanes: int) -> Callable[..., None]:
                 if here < out[account]:
                     out[account] = here
 
-    return jit(worst)
+    return jit(named_after(vectors, lanes)(worst))
 
 
 def worst_of_grid(

@@ -35,6 +35,7 @@ from crossmargin.margin.kernels._layout import (
     jit,
     run_in_threads,
 )
+from crossmargin.margin.kernels._named import named_after
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -234,7 +235,7 @@ def _kernel(vectors: int, lanes: int) -> Callable[..., None]:
                     if block == 0 or here < out[low + account]:
                         out[low + account] = here
 
-    return jit(worst)
+    return jit(named_after(vectors, lanes)(worst))
 
 
 def worst_of_grid_collapsed(

@@ -55,6 +55,7 @@ from crossmargin.margin.kernels._layout import (
     jit,
     run_in_threads,
 )
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels.grid import _kernel as _worst_kernel
 from crossmargin.margin.kernels.grid import worst_of_grid
 
@@ -199,7 +200,7 @@ def _decide(vectors: int, lanes: int) -> Callable[..., int]:
                         out[account] = True
         return doubtful
 
-    return jit(decide)
+    return jit(named_after(vectors, lanes)(decide))
 
 
 def breaches(

@@ -40,6 +40,7 @@ from crossmargin.margin.kernels._layout import (
     jit,
     run_in_threads,
 )
+from crossmargin.margin.kernels._named import named_after
 
 Floats = NDArray[np.float64]
 
@@ -185,7 +186,7 @@ def _kernel(vectors: int, lanes: int, scenarios: int) -> Callable[..., None]:
             out, n, top, values, stride, column, codes, quantity, low, high, final
         )
 
-    everything = jit(everything)
+    everything = jit(named_after(vectors, lanes, scenarios)(everything))
 
     def tails(
         values: Any, stride: int, plane: int, start: Any, codes: Any, quantity: Any, mass: float,
@@ -248,7 +249,7 @@ def _kernel(vectors: int, lanes: int, scenarios: int) -> Callable[..., None]:
                 n = scenarios
             _finish(whole, below, n, known, mass, worst, account, begin, mean)
 
-    return jit(tails)
+    return jit(named_after(vectors, lanes, scenarios)(tails))
 
 
 def tail_means(

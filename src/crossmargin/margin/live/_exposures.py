@@ -315,7 +315,13 @@ def set_triggers(
                     used = 1.0
             if state[p] & FAILED:
                 low, high = -np.inf, np.inf
-            elif not state[p] & OPEN and left > 0.0 and side[e] == needed and used < 1.0 and room > 0.0:
+            elif (
+                not state[p] & OPEN
+                and left > 0.0
+                and side[e] == needed
+                and used < 1.0
+                and room > 0.0
+            ):
                 weight = max(max(figures[e, FALL], figures[e, RISE]), 0.0) * rho * pace[d]
                 budget = left * (weight / total) if total > 0.0 else left
                 reach_low = rho - max(range_end(rho, reaches[level[e], 0]), floor[d])

@@ -9,6 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.live._gate_kernel import (
     ABSURD,
     BEYOND,
@@ -118,6 +119,7 @@ def decide_kernel(
     refresh = refresh_kernel(nv)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv, absolute, buckets, paired, orders)
     def touched_records(
         market_at: int, work_at: int, resting_at: int, added: bool, runs: int, filled: bool,
         first: int, save: int,
@@ -137,6 +139,7 @@ def decide_kernel(
         return (1 if over else 0) + (2 if mixed else 0)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv, absolute, buckets, paired, orders)
     def bounds(
         market_at: int, work_at: int, runs: int, held: int, first: int, touched: int
     ) -> None:
@@ -161,6 +164,7 @@ def decide_kernel(
             at += 1
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv, absolute, buckets, paired, orders)
     def decide(
         market_at: int, work_at: int, account: int, code: Any, quantity: Any, price: Any,
         span: Any, group: Any, alternatives: int, removed: Any, removals: int, no_debt: bool,
@@ -437,6 +441,7 @@ def check_kernel(
     decide = decide_kernel(nv, absolute, buckets, paired, orders)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv, absolute, buckets, paired, orders)
     def check(
         market_at: int, work_at: int, account: int, code: int, quantity: float, price: float,
         no_debt: bool,
@@ -467,6 +472,7 @@ def check_many_kernel(
     decide = decide_kernel(nv, absolute, buckets, paired, orders)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv, absolute, buckets, paired, orders)
     def check(
         market_at: int, work_at: int, account: int, packed: Any, alternatives: int,
         removals: int, no_debt: bool,
@@ -508,6 +514,7 @@ def edit_kernel(nv: int) -> Callable[..., None]:
     wide = LANES * nv
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv)
     def edit(market_at: int, work_at: int, account: int, order: int, sign: float) -> None:
         market, work = market_of(market_at), work_of(work_at)
         resting_at = work[3][work[0][4 * account + 2]]

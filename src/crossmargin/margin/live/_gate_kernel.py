@@ -20,6 +20,7 @@ import numpy as np
 
 from crossmargin.margin.fused._combine import run_steps
 from crossmargin.margin.fused._holdings import _change as level_between
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels._vector import (
     block_add,
     block_fma,
@@ -104,6 +105,7 @@ def record_kernel(
     has_scan = nv > 0
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv, absolute, buckets, paired, orders)
     def record(
         market_at: int, work_at: int, resting_at: int, added: bool, first: int, last: int,
         filled: bool, place: int, save: int,
@@ -236,6 +238,7 @@ def bound_kernel(nv: int) -> Callable[..., None]:
     scenarios = max(nv, 1)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv)
     def bound(market_at: int, work_at: int, first: int, last: int, place: int) -> None:
         market, work = market_of(market_at), work_of(work_at)
         segment_of, kind, terms = market[7], market[12], market[13]

@@ -14,6 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.live._address import f8_at, i4_at, i8_at, u1_at
 from crossmargin.margin.live._gate_tables import (
     EPOCH,
@@ -98,6 +99,7 @@ def loss_kernel(nv: int) -> Callable[..., bool]:
     stride = LANES * (nv + 3)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv)
     def loss(
         market_at: int, code: Any, quantity: Any, price: Any, first: int, last: int,
         segment: int, out: Any,
@@ -158,6 +160,7 @@ def change_kernel(nv: int) -> Callable[..., int]:
     loss = loss_kernel(nv)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv)
     def change(
         market_at: int, work_at: int, resting_at: int, own: bool, code: Any, quantity: Any,
         price: Any, first: int, last: int, group: int, sign: float, n: int,
@@ -241,6 +244,7 @@ def refresh_kernel(nv: int) -> Callable[..., None]:
     change = change_kernel(nv)
 
     @numba.njit(cache=True, boundscheck=False)
+    @named_after(nv)
     def refresh(market_at: int, work_at: int, resting_at: int) -> None:
         market, resting = market_of(market_at), resting_of(resting_at)
         vector = floats(opened(work_at, 40), 13)

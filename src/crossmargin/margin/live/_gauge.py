@@ -27,6 +27,7 @@ from crossmargin.margin.fused._kernel import (
 )
 from crossmargin.margin.fused._layout import ACCOUNT, SEGMENT
 from crossmargin.margin.fused._program import Program
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels._vector import fma_rows, prefetch
 from crossmargin.margin.live import _exposures as ex
 from crossmargin.margin.live._exposures import Exposures
@@ -48,6 +49,7 @@ def _either_way(turned: int, wide: int) -> Callable[..., None]:
     k = turned
 
     @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
+    @named_after(turned, wide)
     def either_way(
         first: int, last: int, code: Any, quantity: Any, level: Any, apart: Any, group_of: Any,
         segment_of: Any, terms: Any, high_terms: Any, weight: Any, lanes: Any, v: Any, out: Any,
@@ -98,6 +100,7 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
     k = turned
 
     @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
+    @named_after(shape, turned)
     def run(
         exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
         here: Any, loose: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,

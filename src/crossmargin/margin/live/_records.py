@@ -16,6 +16,7 @@ from crossmargin.margin.fused._combine import run_steps
 from crossmargin.margin.fused._kernel import Shape, _aligned, record_kernel, record_width
 from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._program import EQUITY_IM, EQUITY_MM, Program
+from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.live._kernels import (
     count_rows,
     gather_rows,
@@ -46,6 +47,7 @@ def _part_kernel(shape: Shape) -> Callable[..., int]:
     width = record_width(shape.na)
 
     @numba.njit(nogil=True)
+    @named_after(shape)
     def run(
         first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, slot: Any,
         tables: Any, columns: Any, im_steps: Any, mm_steps: Any, depth: int, limits: Any,
