@@ -1,4 +1,4 @@
-"""No account crosses its line without having been due: prices, volatilities and time as they come."""
+"""No account crosses its line without having been due, whatever moves."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ against tables that the rule-set's own engine fills at other prices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 

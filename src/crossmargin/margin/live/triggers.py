@@ -369,8 +369,10 @@ class Triggers:
         e = self.pots
         ex.set_triggers(
             pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
-            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor, self._ceiling, e.version,
-            self._past.now, e.more, self._past.down, self._past.up, self._past.passed, self._offset, self.lower, self.upper, self._block_lower, self._block_upper,
+            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor,
+            self._ceiling, e.version, self._past.now, e.more, self._past.down, self._past.up,
+            self._past.passed, self._offset, self.lower, self.upper, self._block_lower,
+            self._block_upper,
         )  # fmt: skip
 
     def _measure(self, driver: int, exposures: Ints) -> None:
@@ -428,7 +430,7 @@ class Triggers:
             e.more[exposures, 4], e.more[exposures, 5] = rates[:, 0], rates[:, 2]
 
     def _ends(self, driver: int, rho: float, level: int) -> tuple[float, float]:
-        """Ends of a range about a price."""
+        """Return the ends of a range about a price."""
         low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
         high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
         # At the end of what is known there is nothing to bound, but a line needs two points.

@@ -160,7 +160,7 @@ def longs(leverages: list[float]) -> tuple[Program, Holdings, float]:
 
 
 def test_delay_costs_nothing_at_first_and_never_less_later():
-    """−0.1 % a step: MM covers one step and the fee, so closing at once leaves no bad debt (B05)."""
+    """−0.1 % a step: MM covers one step and the fee, so closing at once leaves no debt (B05)."""
     program, holdings, price = longs([2.0, 3.0, 4.0, 5.0, 6.0, 8.0])
     path = {"BTC": price * 0.999 ** np.arange(1, 600)}
     found = replay(program, holdings, path)
