@@ -72,14 +72,14 @@ def describe_options(program: Program, code: Ints, vol: Floats | None = None) ->
     deviation = np.concatenate([deviation] + [(vol * root)[:, None]] * len(moves), axis=1)
     inverse = terms.inverse[item]
     usd = view.asset_usd[terms.settlement[item]]
+    rates = frame.rate[item] if program.ruleset.data.discounting == "rate" else np.zeros(item.size)
     unit = terms.contract_size[item] * frame.discount[item] * usd / np.where(inverse, forward, 1.0)
     return Options(
         code=code, forward=forward, strike=strike, years=years, vol=vol, call=terms.is_call[item],
         unit=unit, growth=np.array(growth + [1.0 + m for m in moves]), deviation=deviation,
         today=len(growth),
         turned=turned, turn_slope=turn[0], turn_cap=turn[1], turn_base=turn[2], turn_even=turn[3],
-        turn_drift=turn[4], rest=rest, power=power,
-        rate=frame.rate[item] if program.ruleset.data.discounting == "rate" else np.zeros(item.size),
+        turn_drift=turn[4], rest=rest, power=power, rate=rates,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Pots and exposures of a book: who depends on which price, and between which prices nothing is due.
+"""Pots and exposures of a book: who depends on which price, and when nothing is due.
 
 A *pot* is one pool of one account: what must not fall below the maintenance line. An *exposure*
 is what one pot has in one driver: the rows of a group, and coins that stand beside them. The
@@ -264,9 +264,9 @@ def range_end(rho: float, reach: float) -> float:
 @numba.njit(nogil=True, cache=True)
 def set_triggers(
     pots: Any, count: int, pot_first: Any, driver: Any, state: Any, sums: Any, figures: Any,
-    level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any, floor: Any,
-    ceiling: Any, version: Any, market: int, more: Any, down: Any, up: Any, passed: Any, offset: Any,
-    lower: Any, upper: Any, block_lower: Any, block_upper: Any,
+    level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any,
+    floor: Any, ceiling: Any, version: Any, market: int, more: Any, down: Any, up: Any,
+    passed: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
 ) -> None:  # fmt: skip
     """Share what is left of each pot among its exposures, and write their trigger prices.
 

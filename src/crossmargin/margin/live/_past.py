@@ -1,4 +1,4 @@
-"""Volatilities and time: how far they have moved since each account was looked at, and their bounds."""
+"""Volatilities and time: how far they have moved since each visit, and what that can do."""
 
 from __future__ import annotations
 

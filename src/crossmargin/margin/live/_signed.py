@@ -234,7 +234,7 @@ def _joined(op: int, a: float | None, b: float | None, moving: bool) -> float | 
 
 
 def signed_table(program: Program, signed: Signed) -> Floats:
-    """Lay a program's table out for longs and shorts apart, in US dollars; turned lanes as they are.
+    """Lay a program's table out for longs and shorts apart, in US dollars.
 
     Returns
     -------

@@ -31,7 +31,7 @@ BELOW, ABOVE = 0, 1
 @numba.njit(nogil=True, cache=True)
 def fill_lines(rows: Any, first: int, fixed: Any, rate: Any, rho: float, far: float, limit: int,
                turned: Any, whole: bool, table: Any, apart: Any) -> None:  # fmt: skip
-    """Write straight lines from lane `first` on; the two lanes from `limit` on are read at `far`."""
+    """Write straight lines from lane `first` on; those of a limit are read at `far`."""
     k = turned.size
     for r in rows:
         for j in range(first, table.shape[1]):
@@ -285,13 +285,14 @@ class Filler:
         lanes = self.prices.options[driver]
         if lanes is None or anchor is None:
             return
-        end_of = self._range(driver, lanes, anchor, end)
-        self._options(table, lanes, anchor, *end_of, at - rho, end - rho, side)
+        other, twisted, tilt, lo, hi = self._range(driver, lanes, anchor, end)
+        self._options(table, lanes, anchor, other, twisted, tilt, lo, hi, at - rho, end - rho,
+                      side)  # fmt: skip
 
     def _range(
         self, driver: int, lanes: OptionLanes, anchor: Anchor, end: float
     ) -> tuple[Floats, ...]:
-        """What bounds curves between the anchor and the end of a range; kept with the anchor."""
+        """Return what bounds curves between the anchor and the end of a range; it is kept."""
         found = anchor.ranges.get(end)
         if found is not None:
             return found
@@ -352,7 +353,7 @@ class Filler:
         return found
 
     def _turned(self, o: Options, anchor: Anchor, end: float) -> tuple[Floats, Floats]:
-        """Turned curves at the end of a range at the anchor's volatility, and their tilts."""
+        """Value turned curves at the end of a range, at the volatility of the anchor; tilts."""
         k = o.turned.size
         value, slope = np.empty((o.size, k)), np.empty((o.size, k))
         tilt = np.empty((o.size, k))

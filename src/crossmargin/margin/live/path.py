@@ -100,7 +100,7 @@ def replay(
         With a sentence, where the rule-set or the market has a term without a bound;
         :func:`replay_every_step` then serves.
     InputError
-        ``INP-060`` for a path that is not one.
+        ``INP-082`` for a path that is not one.
     """
     table = price_table(program) if prices is None else prices
     steps, moves = _checked(program, table.drivers, path)
@@ -180,7 +180,7 @@ def _checked(
             why = "moves nothing of the book" if good else "is not a row of prices above 0"
             raise InputError(
                 f"the path of {name} {why}",
-                code="INP-060",
+                code="INP-082",
                 field=f"path.{name}",
                 hint="give prices in US dollars, as many for every asset, of assets that are held",
             )

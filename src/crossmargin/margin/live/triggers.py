@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._program import Program
@@ -143,6 +143,7 @@ class Triggers:
                             holdings.level)  # fmt: skip
         self._lay_out()
         self._below = np.zeros(holdings.size, dtype=np.int32)
+        self._edited = _NONE
         self._visit(np.arange(self.pots.pot_account.size), everything=True)
 
     # ---- questions ---------------------------------------------------------------------------
@@ -154,7 +155,10 @@ class Triggers:
 
     @property
     def uncovered(self) -> Ints:
-        """Accounts that are not watched: they hold what cannot be valued, or what has no bound."""
+        """Accounts that are not watched.
+
+        They hold what cannot be valued or what has no bound, or were edited.
+        """
         failed = (self.pots.state & ex.FAILED) != 0
         return np.unique(self.pots.pot_account[failed]).astype(np.int64)
 
@@ -186,9 +190,30 @@ class Triggers:
         return out
 
     def due(self, asset: str, price: float) -> Ints:
-        """Return the accounts that a price of an asset makes due; nothing is computed."""
+        """Return the accounts that a price of an asset makes due; nothing is computed.
+
+        Accounts that were edited are among them, whatever they hold.
+        """
         d = self._driver(asset)
-        return np.unique(self.pots.pot_account[self._due_pots(d, price / self.base[d])])
+        due = self.pots.pot_account[self._due_pots(d, price / self.base[d])]
+        return np.union1d(due, self._edited).astype(np.int64)
+
+    def edited(self, accounts: ArrayLike) -> None:
+        """Stop watching accounts whose holdings have changed: from now on they are always due.
+
+        They count as above their line here; who keeps their holdings computes them.
+
+        Parameters
+        ----------
+        accounts : int[...]
+            Numbers of accounts.
+        """
+        chosen = np.unique(np.asarray(accounts, dtype=np.int64))
+        self._edited = np.union1d(self._edited, chosen)
+        mine = np.flatnonzero(np.isin(self.pots.pot_account, chosen))
+        self.pots.state[mine] = ex.FAILED
+        self._below[chosen] = 0
+        self._write(mine)
 
     def _driver(self, asset: str) -> int:
         if asset in self.assets:
@@ -344,8 +369,10 @@ class Triggers:
         e = self.pots
         ex.set_triggers(
             pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
-            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor, self._ceiling, e.version,
-            self._past.now, e.more, self._past.down, self._past.up, self._past.passed, self._offset, self.lower, self.upper, self._block_lower, self._block_upper,
+            e.wish, e.place, self.pace, self._heading, self.reaches, self._floor,
+            self._ceiling, e.version, self._past.now, e.more, self._past.down, self._past.up,
+            self._past.passed, self._offset, self.lower, self.upper, self._block_lower,
+            self._block_upper,
         )  # fmt: skip
 
     def _measure(self, driver: int, exposures: Ints) -> None:
@@ -403,7 +430,7 @@ class Triggers:
             e.more[exposures, 4], e.more[exposures, 5] = rates[:, 0], rates[:, 2]
 
     def _ends(self, driver: int, rho: float, level: int) -> tuple[float, float]:
-        """Ends of a range about a price."""
+        """Return the ends of a range about a price."""
         low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
         high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
         # At the end of what is known there is nothing to bound, but a line needs two points.
