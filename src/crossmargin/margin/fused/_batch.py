@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._batch_tables import APART, Roles
+from crossmargin.margin.fused._directions import APART, Roles
 from crossmargin.margin.fused._expression import CLOSES, FRESH, KIND, OPENS
 from crossmargin.margin.fused._holdings import Holdings, _change, level_table
 from crossmargin.margin.fused._layout import ACCOUNT, GROUP, POT, SEGMENT
@@ -124,7 +124,8 @@ def split_rows(holdings: Holdings, program: Program, roles: Roles) -> Batch:
         empty=np.flatnonzero(np.diff(holdings.start) == 0),
         blocks=blocks,
     )
-    _split(*args, blocks, tops, *out.columns(), False)
+    fill: Any = _split
+    fill(*args, blocks, tops, *out.columns(), False)
     return out
 
 
@@ -158,7 +159,9 @@ def _split(
                 here, before, m_first, n_first = level[a], -1, m, n
                 for k in range(a, b):
                     c = code[k]
-                    if role[c] == APART or (scans and tied[c] and _beside(code, role, ids, a, b, k)):
+                    if role[c] == APART or (
+                        scans and tied[c] and _beside(code, role, ids, a, b, k)
+                    ):
                         rows[n] = k
                         n += 1
                         continue
@@ -199,9 +202,7 @@ def _split(
                     scan_code[place] = c
                     scan_offset[place] = rows[k] - base
                     begins = k == firsts[one]
-                    scan_level[place] = (
-                        ACCOUNT if begins else _change(ids, code[rows[k - 1]], c)
-                    )
+                    scan_level[place] = ACCOUNT if begins else _change(ids, code[rows[k - 1]], c)
                     place += 1
         s += n
         j += found

@@ -250,7 +250,7 @@ def _emit_tile_scan(
             here, after, level_after = emit.ahead(edges, before, k)
             weight = emit.splat_at(units, builder.add(base, emit.widened(moves, k)))
             at = builder.mul(number, emit.number(stride))
-            for v, (place, lane) in enumerate(zip(scen, emit.many(data, at, n))):
+            for place, lane in zip(scen, emit.many(data, at, n)):
                 builder.store(emit.fma(weight, lane, builder.load(place)), place)
             rows = emit.many(data, builder.add(at, emit.number(LANES_F64 * n)), m)
             parts.add(weight, rows, masks, here, after)
@@ -296,9 +296,7 @@ def _emit_tile_scan(
         with cgutils.for_range_slice(builder, begin, end, one) as (j, _):
             k = builder.load(k_now)
             at = builder.mul(emit.widened(joined, j), emit.number(LANES_F64 * wide))
-            group = builder.zext(
-                builder.load(builder.gep(groups, [emit.widened(code, k)])), _I64
-            )
+            group = builder.zext(builder.load(builder.gep(groups, [emit.widened(code, k)])), _I64)
             exposure = emit.splat_at(target, builder.add(at, exposed))
             path = emit.many(way, builder.mul(group, emit.number(LANES_F64 * n)), n)
             spare = emit.splat_at(figures, group) if kind == 0 else None
