@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.margin.fused._batch_tables import APART, Roles
+from crossmargin.margin.fused._directions import APART, Roles
 from crossmargin.margin.fused._expression import CLOSES, FRESH, KIND, OPENS
 from crossmargin.margin.fused._holdings import Holdings, _change, level_table
 from crossmargin.margin.fused._layout import ACCOUNT, GROUP, POT, SEGMENT
@@ -124,7 +124,8 @@ def split_rows(holdings: Holdings, program: Program, roles: Roles) -> Batch:
         empty=np.flatnonzero(np.diff(holdings.start) == 0),
         blocks=blocks,
     )
-    _split(*args, blocks, tops, *out.columns(), False)
+    fill: Any = _split
+    fill(*args, blocks, tops, *out.columns(), False)
     return out
 
 

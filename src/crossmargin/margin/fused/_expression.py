@@ -98,7 +98,8 @@ class _Record:
 
     def worked_out(self, text: str) -> Any:
         """Return the value of steps."""
-        builder, stack = self._builder, cast("list[Any]", [])
+        builder = self._builder
+        stack: list[Any] = []
         plain = {ADD: builder.fadd, SUB: builder.fsub, MUL: builder.fmul, DIV: builder.fdiv}
         for step in text.split(";"):
             words = step.split(",")
@@ -222,7 +223,8 @@ def _emit_least_health(
 ) -> Any:  # fmt: skip
     """Write the smallest of ``ratios[0:]`` over the records ``first:last`` of each account.
 
-    A ratio that is not a number makes its account's one. Parameters as of `sum_accounts`.
+    It is no number where equity or maintenance margin of the account are not finite. Parameters as
+    of `sum_accounts`, which is to be called before.
     """
     kinds_of = (ratios, first, last, owner, mark, account, keeps, out)
 
@@ -240,13 +242,20 @@ def _emit_least_health(
             keep = emit.bits(masks, builder.and_(word, emit.number(7)), 0)
             before = builder.select(keep, builder.load(least), endless)
             ratio = emit.splat_at(data, builder.sub(k, begin))
-            # A NaN stays: no comparison with it holds.
-            stays = builder.fcmp_ordered(">=", ratio, before)
-            now = builder.select(stays, before, ratio)
+            now = emit.minimum(ratio, before)
             builder.store(now, least)
             place = builder.mul(builder.add(base, emit.widened(places, k)), emit.number(OUT))
-            line = builder.gep(target, [builder.add(place, emit.number(4))])
-            builder.store(builder.extract_element(now, ir.Constant(_I32, 7)), line)
+            # The least of numbers passes over one that is none; the account's sums do not.
+            sums = [
+                builder.load(builder.gep(target, [builder.add(place, emit.number(x))]))
+                for x in (0, 3)
+            ]
+            nothing = builder.fmul(builder.fadd(*sums), ir.Constant(_F64, 0.0))
+            health = builder.extract_element(now, ir.Constant(_I32, 7))
+            builder.store(
+                builder.fadd(health, nothing),
+                builder.gep(target, [builder.add(place, emit.number(4))]),
+            )
         return context.get_dummy_value()
 
     return types.void(*kinds_of), codegen

@@ -250,7 +250,7 @@ def _emit_tile_scan(
             here, after, level_after = emit.ahead(edges, before, k)
             weight = emit.splat_at(units, builder.add(base, emit.widened(moves, k)))
             at = builder.mul(number, emit.number(stride))
-            for v, (place, lane) in enumerate(zip(scen, emit.many(data, at, n))):
+            for place, lane in zip(scen, emit.many(data, at, n)):
                 builder.store(emit.fma(weight, lane, builder.load(place)), place)
             rows = emit.many(data, builder.add(at, emit.number(LANES_F64 * n)), m)
             parts.add(weight, rows, masks, here, after)
