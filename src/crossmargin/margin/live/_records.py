@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 #: Records in work at a time: they stay in the second cache.
 BLOCK = 256
 #: Records or accounts that a thread takes at a time.
-CHUNK = 8_192
+CHUNK = 2_048
 #: Work below which threads cost more than they bring, in records.
 ALONE = 32_768
 
