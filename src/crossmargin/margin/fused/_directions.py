@@ -34,7 +34,7 @@ STILL, ALONG, APART = 0, 1, 2
 
 #: How far a row may be off its direction, relative to its largest number. Rows of one direction
 #: come from the same prices by different roads and differ by roundings: a few 1e-16 each.
-COLLINEAR = 4e-15
+COLLINEAR = 1e-14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,9 @@ _BITS = ir.VectorType(ir.IntType(1), LANES_F64)
 #: The level of :mod:`crossmargin.margin.fused._layout` at which a segment begins.
 SEGMENT = 3
 
+#: Quantities asked for ahead of the row at hand: memory answers within the time of so many rows.
+AHEAD = 96
+
 #: Bytes of a level in a table of bits: whether a record goes on, then by vector the lanes that go
 #: on, and those that have ended.
 BITS = 8
@@ -78,6 +81,14 @@ class _Rows(_Tile):
         """Load an unsigned number as an index."""
         value = self.builder.load(self.builder.gep(data, [at]))
         return value if value.type == _I64 else self.builder.zext(value, _I64)
+
+    def ask(self, data: Any, at: Any) -> None:
+        """Ask for the cache line of an element, which may lie anywhere."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        call = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        here = self.builder.bitcast(self.builder.gep(data, [at]), byte)
+        self.builder.call(call, [here, *(ir.Constant(_I32, x) for x in (0, 3, 1))])
 
     def splat_at(self, data: Any, at: Any) -> Any:
         """Load a number into every lane."""
@@ -182,6 +193,7 @@ def _emit_tile_parts(
             unit = builder.add(builder.load(held), emit.widened(moves, k))
             builder.store(unit, held)
             weight = emit.splat_at(units, unit)
+            emit.ask(units, builder.add(unit, emit.number(AHEAD)))
             rows = emit.many(data, builder.mul(number, emit.number(width)), m)
             same = emit.bits(masks, here, SAME_RECORD)
             parts.add(weight, rows, masks, here, after, same)

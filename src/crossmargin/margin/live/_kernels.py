@@ -111,7 +111,7 @@ def patch_parts(
     Parameters
     ----------
     count, records, width, columns
-        See :func:`crossmargin.margin.fused._run.reduce_records`.
+        See :func:`crossmargin.margin.fused._records.reduce_records`.
     im, mm : float64[n]
         Requirement of each record.
     slot : int32[...]
