@@ -100,9 +100,7 @@ def one(name: str, scale: Scale) -> list[Measure]:
             "bare": lambda: bare_kernel(table, held, out=out),
             "full": lambda: run_program(program, holdings, into=memory[0]),
             "full, two threads": lambda: run_program(program, holdings, threads=2, into=memory[1]),
-            "record by record": lambda: run_program(
-                program, holdings, batch=False, into=memory[0]
-            ),
+            "record by record": lambda: run_program(program, holdings, batch=False, into=memory[0]),
         },
         scale,
     )
@@ -124,9 +122,10 @@ def one(name: str, scale: Scale) -> list[Measure]:
             ratio.median,
             f"{n:,} accounts, {per}, {LANES * program.nv} lanes of scenarios, float64, one thread; "
             f"full {number(times['full'].median * each)} ns/account, bare kernel "
-            f"{number(times['bare'].median * each)} over the same position rows and scenario lanes; "
-            f"record by record {number(times['record by record'].median * each)}; largest difference from the stages of the "
-            f"engine {off:.1e} of the account; laid out and compiled beforehand",
+            f"{number(times['bare'].median * each)} over the same position rows and scenario "
+            "lanes; "
+            f"record by record {number(times['record by record'].median * each)}; largest "
+            f"difference from the stages of the engine {off:.1e} of the account; laid out and compiled beforehand",
             low=ratio.low,
             high=ratio.high,
             steady=times["full"].steady and times["bare"].steady,
