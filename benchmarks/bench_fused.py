@@ -125,7 +125,8 @@ def one(name: str, scale: Scale) -> list[Measure]:
             f"{number(times['bare'].median * each)} over the same position rows and scenario "
             "lanes; "
             f"record by record {number(times['record by record'].median * each)}; largest "
-            f"difference from the stages of the engine {off:.1e} of the account; laid out and compiled beforehand",
+            f"difference from the stages of the engine {off:.1e} of the account; laid out and "
+            "compiled beforehand",
             low=ratio.low,
             high=ratio.high,
             steady=times["full"].steady and times["bare"].steady,
