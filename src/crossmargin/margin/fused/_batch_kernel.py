@@ -105,6 +105,7 @@ def batch_kernel(shape_of: BatchShape, texts: str, limit: int) -> Callable[..., 
     def run(
         first: int, last: int, start: Any, quantity: Any, rows: Any, blocks: Any, tables: Any,
         kinds: Any, keeps: Any, out: Any, over: Any, parts: Any, factors: Any, sums: Any,
+        chunk: int,
     ) -> None:  # fmt: skip
         most = 0
         for block in range(first, last):
@@ -124,7 +125,7 @@ def batch_kernel(shape_of: BatchShape, texts: str, limit: int) -> Callable[..., 
             if parts.shape[0] > 0:
                 _add_parts(
                     a, b, owner, mark, account, records, width, lows, kinds, many, out, over,
-                    parts, factors, sums,
+                    parts, factors, sums[owner // chunk],
                 )  # fmt: skip
 
     return run

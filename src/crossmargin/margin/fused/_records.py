@@ -144,7 +144,7 @@ def range_kernel(shape: Shape) -> Callable[..., None]:
         first: int, last: int, start: Any, code: Any, quantity: Any, level: Any, tables: Any,
         columns: Any, im_steps: Any, mm_steps: Any, depth: int, group_pot: Any, pot_usd: Any,
         in_group: Any, limits: Any, places: Any, out: Any, over: Any, parts: Any, factors: Any,
-        usd: Any, sums: Any,
+        usd: Any, sums: Any, chunk: int,
     ) -> None:  # fmt: skip
         rows = 0
         for block in range(first, last, BLOCK):
@@ -167,7 +167,7 @@ def range_kernel(shape: Shape) -> Callable[..., None]:
             if parts.shape[0] > 0:
                 _add_up(
                     count, records, width, columns, parts, factors, usd, in_group, out, over,
-                    sums,
+                    sums[block // chunk],
                 )  # fmt: skip
 
     return run

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.margin._ranges import in_ranges
 from crossmargin.margin.fused._batch import BLOCK, Batch, split_rows
 from crossmargin.margin.fused._batch_kernel import batch_kernel
 from crossmargin.margin.fused._batch_tables import BatchTables, batch_tables
@@ -22,9 +22,12 @@ from crossmargin.margin.fused._records import range_kernel
 
 Floats = NDArray[np.float64]
 
-#: Accounts that a thread takes at a time; also those over which components are added up, so
-#: that totals do not depend on the number of threads.
-CHUNK = 8_192
+#: Accounts over which components are added up, so that totals do not depend on the number of
+#: threads; what a thread takes begins at a multiple.
+CHUNK = 1_024
+
+#: Accounts that a thread takes at a time at most.
+LONGEST = 65_536
 
 #: Columns of an account without rows: nothing there, nothing required, endless health.
 _NOTHING = (0.0, 0.0, 0.0, 0.0, np.inf)
@@ -77,7 +80,7 @@ def run_program(
     holdings : Holdings
         Laid out for the program.
     threads : int
-        Chunks in work at a time; no bit of the outcome depends on it.
+        Threads that compute; no bit of the outcome depends on it.
     totals : bool
         Whether components are added up over accounts.
     progress : callable, optional
@@ -96,10 +99,7 @@ def run_program(
     else:
         out, over = np.empty((size, 5)), np.zeros(size, dtype=bool)
     job = Job(program, holdings, out, over, totals=totals, batch=batch)
-    chunks = range(0, size, CHUNK)
-    done = 0
-    for finished in run_chunks(job.run, chunks, threads):
-        done = min(size, finished + CHUNK)
+    for done in in_ranges(job.run, size, CHUNK, threads, most=LONGEST):
         if progress is not None:
             progress(done, size)
     return Results(
@@ -112,24 +112,6 @@ def run_program(
         parts=job.parts(),
         columns=out,
     )
-
-
-def run_chunks(work: Callable[[int], None], chunks: range, threads: int) -> Any:
-    """Do work chunk by chunk on some threads; yield each chunk once it is done, in order."""
-    if threads <= 1 or len(chunks) <= 1:
-        for chunk in chunks:
-            work(chunk)
-            yield chunk
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = [pool.submit(work, chunk) for chunk in chunks]
-        try:
-            for chunk, one in zip(chunks, waiting):
-                one.result()
-                yield chunk
-        finally:
-            for one in waiting:
-                one.cancel()
 
 
 class Job:
@@ -220,14 +202,11 @@ class Job:
             out, over, parts, factors, program.pot_usd[layout.group_pot],
         )  # fmt: skip
 
-    def run(self, first: int) -> None:
-        """Compute the chunk that begins at an account."""
-        last = min(first + CHUNK, self._size)
+    def run(self, first: int, last: int) -> None:
+        """Compute some accounts; the first is the first of a chunk."""
         if self._batch:
             first, last = first // BLOCK, -(-last // BLOCK)
-            self._kernel(first, last, *self._args, self._sums[first * BLOCK // CHUNK])
-        else:
-            self._kernel(first, last, *self._args, self._sums[first // CHUNK])
+        self._kernel(first, last, *self._args, self._sums, CHUNK)
 
     def parts(self) -> dict[str, tuple[Floats, Floats]]:
         """Return the sums of each component by chunk, IM and MM."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -12,6 +11,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import InputError
+from crossmargin.margin._ranges import in_ranges
 from crossmargin.margin.kernels._vector import aligned_empty, lanes_of
 
 Floats = NDArray[np.float64]
@@ -258,18 +258,10 @@ def run_in_threads(work: Callable[[int, int], None], accounts: int, threads: int
     threads : int
         Threads to use, at least 1; with 1, everything runs in the caller.
     run : int
-        Accounts of a run at most; shorter runs are made when threads would stand idle.
+        Accounts of a run at most; the last runs are shorter, so that no thread stands idle.
     """
     if threads < 1:
         raise InputError(f"{threads} threads cannot compute", code="INP-004", field="threads")
-    if threads > 1:
-        # Four runs a thread: the last one to finish keeps the others waiting an eighth at most.
-        run = min(run, -(-accounts // (4 * threads)))
     run = max(run, 1)
-    firsts = range(0, accounts, run)
-    if threads == 1 or len(firsts) < 2:
-        for first in firsts:
-            work(first, min(first + run, accounts))
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda first: work(first, min(first + run, accounts)), firsts))
+    for _ in in_ranges(work, accounts, min(run, 256), threads, most=run):
+        pass
