@@ -24,6 +24,8 @@ from crossmargin.analytics.efficiency import (
     expected_shortfall,
     tail_cost,
 )
+from crossmargin.analytics.frontier import Factor, liquidation_frontier, parse_factor
+from crossmargin.analytics.frontier_types import Axis, Frontier, FrontierPoint, Ray, Runway
 from crossmargin.analytics.infer import (
     Inference,
     Inferred,
@@ -65,6 +67,7 @@ from crossmargin.analytics.ruleset_impact import (
 __all__ = [
     "MISS_CLASSES",
     "AccountRow",
+    "Axis",
     "BookImpact",
     "BookSummary",
     "CaseResult",
@@ -73,7 +76,10 @@ __all__ = [
     "ComparisonRow",
     "Concentration",
     "ExpiryCliff",
+    "Factor",
     "FailureRow",
+    "Frontier",
+    "FrontierPoint",
     "Inference",
     "Inferred",
     "InferredTable",
@@ -82,8 +88,10 @@ __all__ = [
     "Matrix",
     "OwnCase",
     "PriceProfile",
+    "Ray",
     "Reconciliation",
     "RulesetDiff",
+    "Runway",
     "TailCost",
     "TailModel",
     "Unknown",
@@ -94,6 +102,8 @@ __all__ = [
     "expected_shortfall",
     "expiry_cliff",
     "infer",
+    "liquidation_frontier",
+    "parse_factor",
     "price_profile",
     "profiles",
     "read_cases",

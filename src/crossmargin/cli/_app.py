@@ -440,4 +440,5 @@ def snapshot(
 # Commands of their own modules register themselves with the application above.
 from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _diff as _diff  # noqa: E402
+from crossmargin.cli import _frontier as _frontier  # noqa: E402
 from crossmargin.cli import _inverse as _inverse  # noqa: E402

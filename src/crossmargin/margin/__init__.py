@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossmargin.margin._crossing import close_in, outward
 from crossmargin.margin._explain import (
     Standalone,
     component_lines,
@@ -30,6 +31,7 @@ from crossmargin.margin.book_states import (
     below_line,
     states_by_numbers,
 )
+from crossmargin.margin.carried import EVERY, CarriedAccount, FundingFlow
 from crossmargin.margin.engine import (
     Equity,
     Requirement,
@@ -156,12 +158,14 @@ from crossmargin.margin.watch import (
 __all__ = [
     "ACCOUNT_STATES",
     "CHANGE_FORMAT",
+    "EVERY",
     "ArrayCommodity",
     "ArrayContract",
     "BookColumns",
     "BookResult",
     "BookWatcher",
     "Breaches",
+    "CarriedAccount",
     "Change",
     "ChangeRecord",
     "ChangedParameter",
@@ -172,6 +176,7 @@ __all__ = [
     "Evaluation",
     "ExpiryDetail",
     "Frame",
+    "FundingFlow",
     "HaircutPoint",
     "HaircutSchedule",
     "HaircutSpec",
@@ -201,6 +206,7 @@ __all__ = [
     "changes_path",
     "check_changes",
     "check_order",
+    "close_in",
     "collateral_from_haircuts",
     "component_lines",
     "decode_statement",
@@ -234,6 +240,7 @@ __all__ = [
     "model_haircut",
     "moving_underlyings",
     "next_jumps",
+    "outward",
     "parameter_changes",
     "pot_lines",
     "protect_haircut",

@@ -98,17 +98,28 @@ def excess_at(frame: Frame, moves: NDArray[np.bool_], fences: Floats, ratio: flo
     ratio : float
         Positive.
     """
-    factor = np.where(moves, ratio, 1.0)
-    there = frame.shocked(factor)
-    data = frame.ruleset.data
-    orders = "mm" in data.orders.levels and bool(frame.book.leg_order.size)
+    return excess_in(frame.shocked(np.where(moves, ratio, 1.0)), fences)
+
+
+def excess_in(there: Frame, fences: Floats) -> Floats:
+    """Return equity less the liquidation line of every pot, in US dollars, in some market.
+
+    Parameters
+    ----------
+    there : Frame
+        Account and rules in the market it is carried to.
+    fences : float64[N]
+        Margin pledged to positions when it was pledged.
+    """
+    data = there.ruleset.data
+    orders = "mm" in data.orders.levels and bool(there.book.leg_order.size)
     need = requirement(there, orders=orders, levels=("mm",))
     have = equity(there, need, fences)
-    factor_mm, amount = frame.ruleset.liquidation_line
+    factor_mm, amount = there.ruleset.liquidation_line
     excess = (have.mm - factor_mm * need.mm) * there.pot_usd - amount
-    if frame.ruleset.data.pools.by == "position":
+    if data.pools.by == "position":
         # Where every position is fenced, the wallet holds none and cannot be liquidated.
-        excess = np.where(frame.arrangement.pot_position < 0, np.inf, excess)
+        excess = np.where(there.arrangement.pot_position < 0, np.inf, excess)
     return np.asarray(excess, dtype=np.float64)
 
 

@@ -49,6 +49,14 @@ def badge(state: str, venue: str = "") -> Safe:
     )
 
 
+def heading(kicker: str, title: str, facts: Sequence[str], warnings: Sequence[str] = ()) -> Safe:
+    said = join([Safe(f"<p>{esc(fact)}</p>") for fact in facts])
+    warned = join([Safe(f"<p><strong>{esc(warning)}</strong></p>") for warning in warnings])
+    return Safe(
+        f'<header><p class="kicker">{esc(kicker)}</p><h1>{esc(title)}</h1>{said}{warned}</header>'
+    )
+
+
 def header(made: Statement, title: str) -> Safe:
     """Write the head: who, when, by which rules, and how complete those are."""
     rules = made.ruleset

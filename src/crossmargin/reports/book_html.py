@@ -12,7 +12,7 @@ from crossmargin.analytics import (
     FailureRow,
     RulesetDiff,
 )
-from crossmargin.reports._sections import badge
+from crossmargin.reports._sections import badge, heading
 from crossmargin.reports._table import Column, table
 from crossmargin.reports._text import (
     DASH,
@@ -66,7 +66,7 @@ def render_book(made: BookSummary, *, version: str) -> str:
         + (f", valued at {moment(made.at)}" if made.at != made.as_of else ""),
     ]
     body = [
-        _header("Book", f"{made.accounts:,} accounts under {rules.id}", facts, made.warnings),
+        heading("Book", f"{made.accounts:,} accounts under {rules.id}", facts, made.warnings),
         _section("states", "Accounts by state", _state_table(made)),
         _section("totals", "Totals of the accounts computed, USD", _total_table(made)),
         _section(
@@ -127,7 +127,7 @@ def render_diff(made: RulesetDiff, *, version: str) -> str:
     ]
     changes = table("Parameters that differ", columns, rows) if rows else Safe("<p>None.</p>")
     body: list[str] = [
-        _header("Change of rules", f"{a.id} to {b.id}", facts, ()),
+        heading("Change of rules", f"{a.id} to {b.id}", facts, ()),
         _section("changes", f"{len(rows):,} parameters differ", changes),
     ]
     if made.impact is not None:
@@ -137,14 +137,6 @@ def render_diff(made: RulesetDiff, *, version: str) -> str:
         body,
         version=version,
         skip=("#changes", "Skip to the parameters"),
-    )
-
-
-def _header(kicker: str, title: str, facts: Sequence[str], warnings: Sequence[str]) -> Safe:
-    said = join([Safe(f"<p>{esc(fact)}</p>") for fact in facts])
-    warned = join([Safe(f"<p><strong>{esc(warning)}</strong></p>") for warning in warnings])
-    return Safe(
-        f'<header><p class="kicker">{esc(kicker)}</p><h1>{esc(title)}</h1>{said}{warned}</header>'
     )
 
 
