@@ -188,7 +188,7 @@ def others(desk: Desk, scale: Scale) -> list[Measure]:
                 for first in range(0, calls, every):
                     gate.swap(tick[first // every % len(tick)])
                     size = min(every, calls - first)
-                    parts.append(timed(size, lambda k, f=first: question(f + k))[0])
+                    parts.append(timed(size, lambda k, f=first, ask=question: ask(f + k))[0])
                 rounds.append(np.concatenate(parts))
             else:
                 rounds.append(timed(calls, question)[0])
@@ -235,9 +235,7 @@ def maker(desk: Desk, scale: Scale) -> Measure:
         for begin in range(0, calls, 500):
             gate.swap(tick[begin // 500 % len(tick)])
             size = min(500, calls - begin)
-            times, _ = timed(
-                size, lambda k, f=begin: gate.check_quotes(account, [changes[f + k]])
-            )
+            times, _ = timed(size, lambda k, f=begin: gate.check_quotes(account, [changes[f + k]]))
             first.append(float(times[0]))
             parts.append(times)
         rounds.append(np.concatenate(parts))

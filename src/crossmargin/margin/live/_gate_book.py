@@ -21,7 +21,7 @@ from crossmargin.margin.fused._lanes import LANES
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.kernels._vector import aligned_empty
 from crossmargin.margin.live._address import block_of
-from crossmargin.margin.live._gate_orders import CELLS, WORK
+from crossmargin.margin.live._gate_blocks import CELLS, WORK
 from crossmargin.margin.live._gate_tables import cost_codes
 
 Floats = NDArray[np.float64]
@@ -93,16 +93,18 @@ class Rows:
         segments, groups = int(layout.segment[-1]) + 1, layout.group_asset.size
         buckets, pots = int(layout.bucket[-1]) + 1, layout.pot_asset.size
         records, columns = 6 * groups + 8, program.lanes.columns.shape[0]
+        # With prices, steps may come that were left out: each part at most once more.
+        depth = steps.depth + len(program.ruleset.data.components) + 2
         self._empty = Resting(program)
         self.slot_address = np.zeros(16, dtype=np.int64)
         self.slot_address[0] = self._empty.address
-        sizes = {
+        sizes: dict[int, NDArray[Any]] = {
             4: np.zeros(codes, np.uint32), 5: np.zeros(codes, np.uint8),
             6: np.zeros(codes), 7: np.zeros(codes), 8: np.zeros(codes),
             9: aligned_empty(segments * wide + LANES), 10: aligned_empty(wide + 2 * LANES),
             11: aligned_empty(wide + 2 * LANES), 12: aligned_empty(wide + 2 * LANES),
             13: aligned_empty(wide + LANES), 14: aligned_empty(4 * LANES),
-            15: np.zeros(columns * records), 16: np.zeros(max(steps.depth, 1) * records),
+            15: np.zeros(columns * records), 16: np.zeros(depth * records),
             17: np.zeros(records), 18: np.zeros(4 * groups + 4, np.int64),
             19: np.zeros(segments * wide + 1), 20: np.zeros(buckets + 1),
             21: np.zeros(buckets + 1), 22: np.zeros(groups + 1), 23: np.zeros(groups + 1),
@@ -112,10 +114,10 @@ class Rows:
             32: np.zeros(2 * MOST_LEGS, np.int64), 33: np.zeros(2 * MOST_LEGS, np.int64),
             34: np.zeros(MOST_LEGS, np.int64), 35: np.zeros(MOST_LEGS, np.int64),
             36: np.zeros(2 * MOST_LEGS), 37: np.zeros(2 * MOST_LEGS),
-            38: aligned_empty(segments * wide + LANES), 39: aligned_empty(segments * wide + LANES),
+            30: aligned_empty(segments * wide + LANES), 31: aligned_empty(segments * wide + LANES),
         }  # fmt: skip
-        self._arrays: dict[int, NDArray[Any]] = sizes
-        self._shape = (records, columns, max(steps.depth, 1))
+        self._arrays = sizes
+        self._shape = (records, columns, depth)
         self.block = np.zeros(2 * WORK + 4, dtype=np.int64)
         self.repoint()
 

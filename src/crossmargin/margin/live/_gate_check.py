@@ -9,8 +9,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.margin.fused._lanes import LANES
-from crossmargin.margin.live._gate_kernel import (
+from crossmargin.margin.live._address import figures_at, floats
+from crossmargin.margin.live._gate_blocks import (
     BEYOND,
     DECIDED,
     EDITS,
@@ -19,23 +19,12 @@ from crossmargin.margin.live._gate_kernel import (
     REFUSED,
     UNIT,
     asked_of,
-    bound_kernel,
-    fill,
-    is_over,
-    merge,
-    record_kernel,
-    require,
+    market_of,
+    resting_of,
     work_of,
 )
-from crossmargin.margin.live._gate_orders import (
-    WORK,
-    change_kernel,
-    floats,
-    market_of,
-    opened,
-    refresh_kernel,
-    resting_of,
-)
+from crossmargin.margin.live._gate_kernel import bound_kernel, is_over, record_kernel, require
+from crossmargin.margin.live._gate_orders import change_kernel, refresh_kernel
 from crossmargin.margin.live._gate_pots import (
     EQUITY_FILLED,
     IM_FILLED,
@@ -54,7 +43,33 @@ from crossmargin.margin.live._gate_pots import (
     totals,
     verdict,
 )
+from crossmargin.margin.live._gate_rows import fill, merge
 from crossmargin.margin.live._gate_tables import EPOCH, IDLE, WORST_FILL
+from crossmargin.margin.live._kept import compiled
+
+#: Types of a check's arguments: a call with others finds no function, instead of compiling one.
+DECIDE = "(int64, int64, int64, int64, int64, float64, float64, int64, int64, boolean)"
+
+
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
+def unpack(work_at: int, asked_at: int, alternatives: int, removals: int) -> None:
+    """Write what is asked to scratch."""
+    codes, amounts, prices, span, group, removed = asked_of(work_at)
+    figures = figures_at(asked_at)
+    at = leg = 0
+    for k in range(alternatives):
+        legs = int(figures[at])
+        group[k] = int(figures[at + 1])
+        at += 2
+        span[2 * k] = leg
+        for _ in range(legs):
+            codes[leg] = int(figures[at])
+            amounts[leg], prices[leg] = figures[at + 1], figures[at + 2]
+            at += 3
+            leg += 1
+        span[2 * k + 1] = leg
+    for k in range(removals):
+        removed[k] = int(figures[at + k])
 
 
 @functools.cache
@@ -72,7 +87,7 @@ def touched_kernels(
     record = record_kernel(nv, na, mode, paired, value, orders)
     bound = bound_kernel(nv, mode)
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def records(
         market_at: int, work_at: int, resting_at: int, added: bool, runs: int, filled: bool,
         first: int, save: int,
@@ -90,7 +105,7 @@ def touched_kernels(
                 at += 1
         return (1 if over else 0) + (2 if mixed else 0)
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def bounds(
         market_at: int, work_at: int, runs: int, held: int, first: int, touched: int
     ) -> None:
@@ -128,7 +143,7 @@ def filled_kernels(
     records, bounds = touched_kernels(*shape)
     change = change_kernel(nv, na, mode, value)
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def whole(
         market_at: int, work_at: int, base_at: int, sizes: Any, first: int, last: int, more: bool,
         linear: bool, rounding: float, live: bool,
@@ -153,7 +168,7 @@ def filled_kernels(
         certain = judge_whole(market_at, work_at, rounding, mixed, live) and linear
         return found & 1 != 0, certain, debt
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def rests(
         market_at: int, work_at: int, base_at: int, slot_at: int, sizes: Any, first: int,
         last: int, share: float, group: int, cells: int,
@@ -177,7 +192,7 @@ def filled_kernels(
         sum_touched(market_at, work_at, runs, count, 1, -1, IM_HIGH)
         return cells
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def shares(
         market_at: int, work_at: int, base_at: int, slot_at: int, sizes: Any, first: int,
         last: int, more: bool, group: int, cells: int, rounding: float,
@@ -193,9 +208,7 @@ def filled_kernels(
             if not 0.0 < share < 1.0:
                 continue
             looks += 1
-            owed = fill(
-                market_at, work_at, runs, extras, code, quantity, price, first, last, share
-            )
+            owed = fill(market_at, work_at, runs, extras, code, quantity, price, first, last, share)
             debt = max(debt, owed)
             found = records(market_at, work_at, base_at, more, runs, True, count, 0)
             over = over or found & 1 != 0
@@ -217,11 +230,13 @@ def filled_kernels(
 def decide_kernel(
     nv: int, na: int, mode: int, paired: bool, value: int, orders: bool
 ) -> Callable[..., Any]:
-    """Return the compiled decision on the order in a book's scratch.
+    """Return the compiled check of an order or a change of quotes, called from Python.
 
-    ``decide(market, work, account, alternatives, removals, no_debt)``: alternative k is legs
-    ``span[2k]:span[2k + 1]``, an order of its own in quote group ``group[k]``; `removals` resting
-    orders go. See :func:`crossmargin.margin.live._gate_kernel.asked_of`.
+    ``decide(market, work, account, asked, code, quantity, price, alternatives, removals,
+    no_debt)``, the first two as addresses of blocks. With `asked` 0 the question is one order of
+    one leg; else it is the address of float64 figures: for each alternative its number of legs,
+    its quote group, and code, quantity and price of each leg, then the resting orders that go.
+    Each alternative is an order of its own, filled while the others rest.
 
     Returns ``(status, rule, im before, im after, equity, excess, rounding, debt, pot, shares)``.
     """
@@ -232,7 +247,7 @@ def decide_kernel(
     change = change_kernel(nv, na, mode, value)
     refresh = refresh_kernel(nv, na, mode, value)
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def change_all(
         market_at: int, work_at: int, slot_at: int, alternatives: int, removals: int
     ) -> int:
@@ -253,7 +268,7 @@ def decide_kernel(
             )  # fmt: skip
         return cells
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, paired, value, orders)
     def stands(market_at: int, work_at: int, base_at: int, runs: int) -> Any:
         """Record the account as it stands; return the touched runs, and whether one is over."""
         run = work_of(work_at)[18]
@@ -266,18 +281,23 @@ def decide_kernel(
             over = is_over(market_at, work_at, base_at, False, run[4 * r], r) or over
         return touched, over
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(*shape, signature=DECIDE)
     def decide(
-        market_at: int, work_at: int, account: int, alternatives: int, removals: int,
-        no_debt: bool,
+        market_at: int, work_at: int, account: int, asked_at: int, one: int, amount: float,
+        at_price: float, alternatives: int, removals: int, no_debt: bool,
     ) -> Any:  # fmt: skip
         facts = market_of(market_at)[29]
         work = work_of(work_at)
         header, slots = work[0], work[3]
         code, quantity, price, span, group, _ = asked_of(work_at)
         nothing = (NOT_HERE, REFUSED, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
-        if not 0 <= 4 * account < header.size or header[4 * account + 2] < 0:
+        if not 0 <= account < header.size // 4 or header[4 * account + 2] < 0:
             return nothing
+        if asked_at != 0:
+            unpack(work_at, asked_at, alternatives, removals)
+        else:
+            code[0], quantity[0], price[0] = one, amount, at_price
+            span[0], span[1], group[0] = 0, 1, -1
         slot_at = slots[header[4 * account + 2]]
         head = resting_of(slot_at)[0]
         added = orders and facts[WORST_FILL] != 0
@@ -343,7 +363,7 @@ def decide_kernel(
                                last, group[k], 1.0, cells)  # fmt: skip
         if added:
             for k in range(19, 24):
-                floats(opened(work_at, WORK), k)[:] = 0.0
+                floats(work_at, k)[:] = 0.0
         rule, least, poor = verdict(market_at, work_at, rounding, owed, no_debt)
         status = BEYOND if over else DECIDED
         if not np.isfinite(least):
@@ -354,133 +374,3 @@ def decide_kernel(
         )  # fmt: skip
 
     return decide
-
-
-@functools.cache
-def check_kernel(
-    nv: int, na: int, mode: int, paired: bool, value: int, orders: bool
-) -> Callable[..., Any]:
-    """Return the compiled check of one order of one leg, called from Python.
-
-    ``check(market, work, account, code, quantity, price, no_debt)``, the first two as addresses.
-    """
-    decide = decide_kernel(nv, na, mode, paired, value, orders)
-
-    @numba.njit(cache=True, boundscheck=False)
-    def check(
-        market_at: int, work_at: int, account: int, code: int, quantity: float, price: float,
-        no_debt: bool,
-    ) -> Any:  # fmt: skip
-        codes, amounts, prices, span, group, _ = asked_of(work_at)
-        codes[0], amounts[0], prices[0] = code, quantity, price
-        span[0], span[1], group[0] = 0, 1, -1
-        return decide(market_at, work_at, account, 1, 0, no_debt)
-
-    return check
-
-
-@functools.cache
-def check_many_kernel(
-    nv: int, na: int, mode: int, paired: bool, value: int, orders: bool
-) -> Callable[..., Any]:
-    """Return the compiled check of an order of several legs, or of a change of quotes.
-
-    ``check(market, work, account, packed, alternatives, removals, no_debt)``; `packed` is bytes:
-    for each alternative its number of legs, its quote group and code, quantity and price of each
-    leg, then the resting orders that go, all as float64.
-    """
-    decide = decide_kernel(nv, na, mode, paired, value, orders)
-
-    @numba.njit(cache=True, boundscheck=False)
-    def check(
-        market_at: int, work_at: int, account: int, packed: Any, alternatives: int,
-        removals: int, no_debt: bool,
-    ) -> Any:  # fmt: skip
-        codes, amounts, prices, span, group, removed = asked_of(work_at)
-        figures = np.frombuffer(packed, np.float64)
-        at = leg = 0
-        for k in range(alternatives):
-            legs = int(figures[at])
-            group[k] = int(figures[at + 1])
-            at += 2
-            span[2 * k] = leg
-            for _ in range(legs):
-                codes[leg] = int(figures[at])
-                amounts[leg], prices[leg] = figures[at + 1], figures[at + 2]
-                at += 3
-                leg += 1
-            span[2 * k + 1] = leg
-        for k in range(removals):
-            removed[k] = int(figures[at + k])
-        return decide(market_at, work_at, account, alternatives, removals, no_debt)
-
-    return check
-
-
-@functools.cache
-def edit_kernels(
-    nv: int, na: int, mode: int, value: int
-) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Return the compiled changes of an account's resting orders.
-
-    ``edit(market, work, account, order, sign)`` lets a stored order rest (1) or be gone (-1);
-    ``amend(market, work, account, order, quantity, price)`` changes one of one leg. Each is one
-    step for whoever checks meanwhile. Sums that belong to another market are left to be made
-    afresh.
-    """
-    change = change_kernel(nv, na, mode, value)
-    wide = LANES * nv
-
-    @numba.njit(cache=True, boundscheck=False)
-    def edit(market_at: int, work_at: int, account: int, order: int, sign: int) -> None:
-        market, work = market_of(market_at), work_of(work_at)
-        resting_at = work[3][work[0][4 * account + 2]]
-        resting = resting_of(resting_at)
-        head, unit, cells, cell_of = resting[0], market[3], work[24], work[25]
-        facts = market[29]
-        first, last = resting[1][2 * order], resting[1][2 * order + 1]
-        resting[3][order] = 1 if sign > 0 else 0
-        head[2] += sign * (last - first)
-        if head[1] != facts[EPOCH] or facts[WORST_FILL] == 0:
-            return
-        used = change(
-            market_at, work_at, resting_at, True, resting[4], resting[5], resting[6], first, last,
-            resting[2][order], float(sign), 0,
-        )  # fmt: skip
-        for cell in range(used):
-            for j in range(wide):
-                resting[13][cell_of[cell] * wide + j] = cells[cell * wide + j]
-        for leg in range(first, last):
-            resting[15][0] += sign * abs(resting[5][leg]) * unit[8 * resting[4][leg] + 5]
-        head[3] += 1
-
-    @numba.njit(cache=True, boundscheck=False)
-    def amend(
-        market_at: int, work_at: int, account: int, order: int, quantity: float, price: float
-    ) -> None:
-        work = work_of(work_at)
-        resting = resting_of(work[3][work[0][4 * account + 2]])
-        edit(market_at, work_at, account, order, -1)
-        leg = resting[1][2 * order]
-        resting[5][leg], resting[6][leg] = quantity, price
-        edit(market_at, work_at, account, order, 1)
-
-    return edit, amend
-
-
-@functools.cache
-def freshen_kernel(nv: int, na: int, mode: int, value: int) -> Callable[..., None]:
-    """Return the compiled sum of an account's resting orders: ``freshen(market, work, account)``."""
-    refresh = refresh_kernel(nv, na, mode, value)
-
-    @numba.njit(cache=True, boundscheck=False)
-    def freshen(market_at: int, work_at: int, account: int) -> None:
-        facts = market_of(market_at)[29]
-        work = work_of(work_at)
-        resting_at = work[3][work[0][4 * account + 2]]
-        if facts[WORST_FILL] == 0 or resting_of(resting_at)[0][1] == facts[EPOCH]:
-            return
-        if orders_valued(market_at, resting_at):
-            refresh(market_at, work_at, resting_at)
-
-    return freshen

@@ -16,75 +16,15 @@ import numpy as np
 
 from crossmargin.margin.fused._kernel import DISCOUNT
 from crossmargin.margin.fused._lanes import LANES
-from crossmargin.margin.live._address import carray, f8_at, i4_at, i8_at, u1_at
+from crossmargin.margin.live._address import floats, ints
+from crossmargin.margin.live._gate_blocks import market_of, resting_of
 from crossmargin.margin.live._gate_tables import (
     EPOCH,
     LIMITED,
     ROLL,
     SEGMENTS,
 )
-
-#: Most cells (quote group, segment) that one change of quotes may touch.
-CELLS = 64
-
-
-@numba.njit(cache=True, inline="always")
-def floats(block: Any, k: int) -> Any:
-    """Array k of a block, float64."""
-    return carray(f8_at(block[2 * k]), block[2 * k + 1])
-
-
-@numba.njit(cache=True, inline="always")
-def ints(block: Any, k: int) -> Any:
-    """Array k of a block, int64."""
-    return carray(i8_at(block[2 * k]), block[2 * k + 1])
-
-
-@numba.njit(cache=True, inline="always")
-def words(block: Any, k: int) -> Any:
-    """Array k of a block, int32."""
-    return carray(i4_at(block[2 * k]), block[2 * k + 1])
-
-
-@numba.njit(cache=True, inline="always")
-def flags(block: Any, k: int) -> Any:
-    """Array k of a block, uint8."""
-    return carray(u1_at(block[2 * k]), block[2 * k + 1])
-
-
-@numba.njit(cache=True, inline="always")
-def opened(address: int, size: int) -> Any:
-    """A block at an address."""
-    return carray(i8_at(address), 2 * size)
-
-
-#: Arrays of a book's block, before the shapes of its records.
-WORK = 40
-
-
-@numba.njit(cache=True, inline="always")
-def market_of(address: int) -> Any:
-    """Open :attr:`crossmargin.margin.live._gate_tables.Tables.block`."""
-    b = opened(address, 31)
-    return (
-        floats(b, 0), floats(b, 1), floats(b, 2), floats(b, 3), words(b, 4), flags(b, 5),
-        words(b, 6), words(b, 7), words(b, 8), words(b, 9), flags(b, 10), flags(b, 11),
-        ints(b, 12), floats(b, 13), floats(b, 14), floats(b, 15), floats(b, 16), ints(b, 17),
-        floats(b, 18), floats(b, 19), floats(b, 20), ints(b, 21), ints(b, 22), ints(b, 23),
-        floats(b, 24), floats(b, 25), floats(b, 26), words(b, 27), words(b, 28), ints(b, 29),
-        words(b, 30),
-    )  # fmt: skip
-
-
-@numba.njit(cache=True, inline="always")
-def resting_of(address: int) -> Any:
-    """Open the block of an account's resting orders (`_gate_book.Resting`)."""
-    b = opened(address, 16)
-    return (
-        ints(b, 0), ints(b, 1), ints(b, 2), flags(b, 3), ints(b, 4), floats(b, 5), floats(b, 6),
-        floats(b, 7), floats(b, 8), floats(b, 9), floats(b, 10), floats(b, 11), floats(b, 12),
-        floats(b, 13), ints(b, 14), floats(b, 15),
-    )  # fmt: skip
+from crossmargin.margin.live._kept import compiled
 
 
 @functools.cache
@@ -98,7 +38,7 @@ def loss_kernel(nv: int, na: int, mode: int, value: int) -> Callable[..., None]:
     stride = LANES * (nv + na)
     discounts = mode == DISCOUNT
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, value)
     def loss(
         market_at: int, code: Any, quantity: Any, price: Any, first: int, last: int,
         segment: int, out: Any,
@@ -159,14 +99,14 @@ def change_kernel(nv: int, na: int, mode: int, value: int) -> Callable[..., int]
     stride = LANES * (nv + na)
     loss = loss_kernel(nv, na, mode, value)
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, value)
     def change(
         market_at: int, work_at: int, resting_at: int, own: bool, code: Any, quantity: Any,
         price: Any, first: int, last: int, group: int, sign: float, n: int,
     ) -> int:  # fmt: skip
-        market, resting, work = market_of(market_at), resting_of(resting_at), opened(work_at, 40)
+        market, resting, work = market_of(market_at), resting_of(resting_at), work_at
         cells, cell_of, vector = floats(work, 24), ints(work, 25), floats(work, 13)
-        from_block = opened(resting_at, 16) if own else work
+        from_block = resting_at if own else work
         shift = 7 if own else 19
         losses, up, down, more, less = (
             floats(from_block, shift), floats(from_block, shift + 1),
@@ -243,10 +183,10 @@ def refresh_kernel(nv: int, na: int, mode: int, value: int) -> Callable[..., Non
     loss = loss_kernel(nv, na, mode, value)
     change = change_kernel(nv, na, mode, value)
 
-    @numba.njit(cache=True, boundscheck=False)
+    @compiled(nv, na, mode, value)
     def refresh(market_at: int, work_at: int, resting_at: int) -> None:
         market, resting = market_of(market_at), resting_of(resting_at)
-        vector = floats(opened(work_at, 40), 13)
+        vector = floats(work_at, 13)
         unit, segment_of, pot_usd, facts = market[3], market[7], market[25], market[29]
         pot_of_segment = market[30]
         head, span, group, live, code, quantity, price = resting[:7]
@@ -292,7 +232,7 @@ def refresh_kernel(nv: int, na: int, mode: int, value: int) -> Callable[..., Non
     return refresh
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def _deltas(
     market_at: int, resting_at: int, code: Any, quantity: Any, first: int, last: int, wide: int,
     stride: int,

@@ -7,19 +7,19 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.margin.live._gate_kernel import (
+from crossmargin.margin.live._gate_blocks import (
     ABSURD,
     DEBT,
     PARTS,
     REDUCING,
     REFUSED,
     ROOM,
-    add_extra,
     asked_of,
-    place_of,
+    market_of,
+    resting_of,
     work_of,
 )
-from crossmargin.margin.live._gate_orders import market_of, resting_of
+from crossmargin.margin.live._gate_rows import add_extra, place_of
 from crossmargin.margin.live._gate_tables import CERTAIN, POTS
 
 #: Figures by pot in scratch.
@@ -28,7 +28,7 @@ from crossmargin.margin.live._gate_tables import CERTAIN, POTS
 WIDTH = 13
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def sum_before(market_at: int, work_at: int, runs: int) -> None:
     """Add the records of the account as it stands up by pot, and what the order leaves alone."""
     market, work = market_of(market_at), work_of(work_at)
@@ -48,7 +48,7 @@ def sum_before(market_at: int, work_at: int, runs: int) -> None:
             pots[p + IM_REST] += need
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def sum_touched(
     market_at: int, work_at: int, runs: int, first: int, step: int, eq: int, to: int
 ) -> None:
@@ -78,7 +78,7 @@ def sum_touched(
         at += step
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def list_extras(market_at: int, work_at: int, resting_at: int, legs: int, removals: int) -> int:
     """List the codes that an order moves or leaves; -1 where it is not to be judged here."""
     market, resting = market_of(market_at), resting_of(resting_at)
@@ -102,7 +102,7 @@ def list_extras(market_at: int, work_at: int, resting_at: int, legs: int, remova
     return count
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def orders_valued(market_at: int, resting_at: int) -> bool:
     """Whether everything that an account has ordered can be valued here."""
     stop, resting = market_of(market_at)[5], resting_of(resting_at)
@@ -114,7 +114,7 @@ def orders_valued(market_at: int, resting_at: int) -> bool:
     return True
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def open_pots(market_at: int, work_at: int, legs: int) -> Any:
     """Clear the pots and mark those that the order touches.
 
@@ -138,7 +138,7 @@ def open_pots(market_at: int, work_at: int, legs: int) -> Any:
     return gross, linear
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def totals(market_at: int, work_at: int, added: bool, live: bool) -> Any:
     """Equity, and initial margin as it stands and with the order resting, over touched pots."""
     pots = work_of(work_at)[27]
@@ -158,10 +158,8 @@ def totals(market_at: int, work_at: int, added: bool, live: bool) -> Any:
     return equity, before, after
 
 
-@numba.njit(cache=True, boundscheck=False)
-def judge_whole(
-    market_at: int, work_at: int, rounding: float, mixed: bool, live: bool
-) -> bool:
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
+def judge_whole(market_at: int, work_at: int, rounding: float, mixed: bool, live: bool) -> bool:
     """Judge the whole order; return whether its shares can be no worse.
 
     At every share the excess is at least, and the requirement at most, on the line between their
@@ -195,7 +193,7 @@ def judge_whole(
     return certain
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def judge_share(market_at: int, work_at: int, rounding: float) -> bool:
     """Judge a share of the order; return whether it matters how that share would rest."""
     pots = work_of(work_at)[27]
@@ -217,18 +215,19 @@ def judge_share(market_at: int, work_at: int, rounding: float) -> bool:
     return asked
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def judge_resting(market_at: int, work_at: int, rounding: float, column: int) -> None:
     """Refuse pots that a share harms and that have no room while it rests."""
     pots = work_of(work_at)[27]
     for p in range(market_of(market_at)[29][POTS]):
         at = WIDTH * p
-        if pots[at + TOUCHED] != 0.0 and not pots[at + WORST] <= rounding:
-            if not pots[at + EQUITY] - pots[at + column] >= -rounding:
-                pots[at + PASSES] = 0.0
+        if pots[at + TOUCHED] == 0.0 or pots[at + WORST] <= rounding:
+            continue
+        if not pots[at + EQUITY] - pots[at + column] >= -rounding:
+            pots[at + PASSES] = 0.0
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def share_of(work_at: int, extras: int, first: int, number: int) -> float:
     """Share `number` of an order: sixteenths, then those at which a leg makes a position flat."""
     if number < PARTS - 1:
@@ -239,7 +238,7 @@ def share_of(work_at: int, extras: int, first: int, number: int) -> float:
     return float(-work[6][place_of(work[26], extras, code[leg])] / quantity[leg])
 
 
-@numba.njit(cache=True, boundscheck=False)
+@numba.njit(cache=True, boundscheck=False, error_model="numpy")
 def verdict(market_at: int, work_at: int, rounding: float, owed: float, no_debt: bool) -> Any:
     """Return the rule that decides, the least excess, and the pot that has it."""
     pots = work_of(work_at)[27]

@@ -27,7 +27,7 @@ Change = tuple[str, float, float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowCheck:
-    """A decision of the reference engine; fields as in :class:`crossmargin.margin.live.gate.GateCheck`."""
+    """A decision of the reference engine; fields as in a gate's answer."""
 
     accepted: bool
     rule: str

@@ -32,7 +32,8 @@ from crossmargin.market import Snapshot
 Floats = NDArray[np.float64]
 
 #: Columns of `unit`: contract size, mark, 1 where a contract has value instead of profit, 1 where
-#: it is inverse, fee and gross notional of a unit (settlement asset, US dollars), 1 where money is linear in it.
+#: it is inverse, fee and gross notional of a unit (settlement asset, US dollars), 1 where money is
+#: linear in it.
 SIZE, MARK, VALUED, INVERSE, FEE, GROSS, LINEAR = range(7)
 
 #: Figures in `facts`.
@@ -159,8 +160,9 @@ def tables_of(program: Program, snapshot: Callable[[], Snapshot], epoch: int) ->
 
 
 #: Places in a block of what prices change: table, orders' rows, money, units, terms of segments,
-#: factors of steps, pots, facts.
-TABLE, ROW, CONV, UNIT_ROWS, TERMS, NUMBERS, POT_USD, FACTS = 0, 1, 2, 3, 13, 24, 25, 29
+#: steps of the requirement (operations, columns, factors), pots, facts.
+TABLE, ROW, CONV, UNIT_ROWS, TERMS, POT_USD, FACTS = 0, 1, 2, 3, 13, 25, 29
+OPS, COLUMNS, NUMBERS = 22, 23, 24
 
 
 def tables_at(
@@ -196,7 +198,10 @@ def tables_at(
     arrays[TABLE], arrays[FACTS] = program.table.reshape(-1), facts
     arrays[UNIT_ROWS] = _moved_units(old, program, value).reshape(-1)
     arrays[TERMS] = aligned(program.segment_terms).reshape(-1)
-    arrays[NUMBERS] = program.combine.im.number
+    # A factor that leaves 1, such as that of a peg, brings steps that were left out before.
+    steps = program.combine.im
+    arrays[OPS], arrays[COLUMNS], arrays[NUMBERS] = steps.op, steps.column, steps.number
+    facts[CERTAIN] = _convex(steps) and _concave(program)
     arrays[POT_USD] = program.pot_usd.astype(np.float64)
     block = block_of(arrays)
     return replace(
@@ -211,7 +216,7 @@ def tables_at(
 
 
 def _moved_units(old: Tables, program: Program, value: Floats | None) -> Floats:
-    """Marks, fees and notionals at other prices; the rest as it was."""
+    """Return marks, fees and notionals at other prices; the rest as it was."""
     layout, frame = program.layout, program.units.frame
     terms, usd = frame.terms, frame.asset_usd_or_one
     out = aligned(old.arrays[UNIT_ROWS]).reshape(-1, LANES)

@@ -248,9 +248,7 @@ def account(name="me", *, positions=(), orders=(), balances=(), quotes=(), pools
         format="crossmargin-account/1",
         account=name,
         balances=[BalanceEntry(asset=a, amount=x) for a, x in balances],
-        positions=[
-            PositionEntry(instrument=i, quantity=q, entry_price=p) for i, q, p in positions
-        ],
+        positions=[PositionEntry(instrument=i, quantity=q, entry_price=p) for i, q, p in positions],
         orders=list(orders),
         quote_groups=list(quotes),
         pools=list(pools),
