@@ -55,7 +55,7 @@ def merge(
             if near and at > header[4 * account]:
                 level[n] = keys[3 * at + 2] >> 32
             else:
-                level[n] = level_between(ids_of(ids), last_code, c) if n > 0 else 6
+                level[n] = level_between(ids_of(ids), int(last_code), int(c)) if n > 0 else 6
             if size > 0.0:
                 counted += 1
                 far = 1.0
@@ -69,7 +69,7 @@ def merge(
             at += 1
         else:
             entry[n] = np.nan
-            level[n] = level_between(ids_of(ids), last_code, c) if n > 0 else 6
+            level[n] = level_between(ids_of(ids), int(last_code), int(c)) if n > 0 else 6
         touched = 0
         if other == c:
             extra[2 * e + 1] = n

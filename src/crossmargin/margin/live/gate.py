@@ -97,7 +97,8 @@ class Gate(Desk):
             )  # fmt: skip
         except (KeyError, TypeError, OverflowError):
             # A name that is written in another way, or a value of a type that is none.
-            return self.check_order(account, [(instrument, quantity, price)], allow_debt=allow_debt)
+            leg: Any = (instrument, quantity, price)
+            return self.check_order(account, [leg], allow_debt=allow_debt)
         if found[0] != DECIDED or price != price:
             return self._otherwise(account, instrument, [(code, quantity, price)], [], allow_debt)
         rule = found[1]
