@@ -48,7 +48,7 @@ class Desk:
         refuse_unpublished(ruleset)
         self.ruleset, self.registry = ruleset, book.registry
         program = self._compile(book, snapshot)
-        self._market = GateMarket(program, snapshot, book.registry)
+        self._market = GateMarket(program, snapshot)
         self._tables = self._market.tables
         whole, ordered, self._irregular = with_orders(book)
         self.ids = whole.ids
@@ -69,9 +69,8 @@ class Desk:
                 self.quote(number, group)
 
     def _compile(self, book: CompactBook, snapshot: Snapshot) -> Program:
-        terms = self.registry.terms
         items = np.arange(len(self.registry))
-        assets = np.union1d(book.assets_used(), terms.settlement)
+        assets = np.union1d(book.assets_used(), self.registry.terms.settlement)
         try:
             program = compile_program(self.registry, snapshot, self.ruleset, items, assets)
             reason = orders_fused(program)
@@ -247,7 +246,10 @@ class Desk:
         self.swap(self.prepare(prices_usd))
 
     def revalue(self, snapshot: Snapshot) -> None:
-        """Put another market of the same instruments in use: every row anew."""
+        """Put another market of the same instruments in use: every row anew.
+
+        Who holds or orders what it has no price for is answered ``invalid``, with the reason.
+        """
         self.swap(self._market.anew(snapshot))
 
     def freshen(self, accounts: Iterable[int]) -> None:

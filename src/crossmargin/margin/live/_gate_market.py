@@ -24,10 +24,17 @@ from crossmargin.margin.live._gate_tables import Tables, tables_at, tables_of
 from crossmargin.margin.live._prices import Dependence, at_prices
 from crossmargin.margin.live._refresh import in_market
 from crossmargin.margin.live._world import World
-from crossmargin.market import MarketView, Snapshot
+from crossmargin.market import MarketView, Snapshot, missing_prices
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+#: Columns of a market by instrument.
+_COLUMNS = (
+    "price_fixed", "price_variable", "vol", "years", "funding_rate_8h", "settled", "rate",
+    "confidence",
+)  # fmt: skip
 
 
 class OrderRows(DirectRows):
@@ -79,12 +86,10 @@ class GateMarket:
         Compiled in the market of `snapshot`.
     snapshot : Snapshot
         Where it begins.
-    registry : Registry
-        Instruments.
     """
 
-    def __init__(self, program: Program, snapshot: Snapshot, registry: Registry) -> None:
-        self._registry, self._epochs = registry, count()
+    def __init__(self, program: Program, snapshot: Snapshot) -> None:
+        self._registry, self._epochs = program.registry, count()
         self._begin(program, snapshot)
         self.tables = tables_of(program, lambda: snapshot, next(self._epochs))
 
@@ -103,11 +108,30 @@ class GateMarket:
             self._known = False
 
     def anew(self, snapshot: Snapshot) -> Tables:
-        """Return tables in another market of the same instruments: every row anew."""
-        program = in_market(self._program, snapshot.view(self._registry))
+        """Return tables in another market of the same instruments: every row anew.
+
+        What it has no price for stays without one: who holds or orders it is not judged here.
+        """
+        view, missing = self._whole(snapshot)
+        program = in_market(self._program, view)
         self._begin(program, snapshot)
-        self.tables = tables_of(program, lambda: snapshot, next(self._epochs))
+        self.tables = tables_of(program, lambda: snapshot, next(self._epochs), missing)
         return self.tables
+
+    def _whole(self, snapshot: Snapshot) -> tuple[MarketView, tuple[Ints, Ints]]:
+        """Return a market's columns, what it lacks as it was, and what that is."""
+        view, missing = missing_prices(snapshot, self._registry, range(len(self._registry)))
+        old = self._view
+        items = np.array(sorted(missing), dtype=np.int64)
+        assets = np.flatnonzero(np.isnan(view.asset_usd) & ~np.isnan(old.asset_usd))
+        changed = {}
+        for name in _COLUMNS:
+            column = getattr(view, name).copy()
+            column[items] = getattr(old, name)[items]
+            changed[name] = column
+        usd = view.asset_usd.copy()
+        usd[assets] = old.asset_usd[assets]
+        return replace(view, asset_usd=usd, **changed), (items, assets)
 
     def at(self, prices_usd: Mapping[str, float]) -> Tables:
         """Return tables with some assets at other prices, the rest as they last were.
@@ -122,8 +146,9 @@ class GateMarket:
         prices = dict(world.prices_usd)
         snapshot = partial(_moved, self._snapshot, self._registry, prices)
         if not self._known:
-            program = in_market(self._program, snapshot().view(self._registry))
-            self.tables = tables_of(program, snapshot, next(self._epochs))
+            view, missing = self._whole(snapshot())
+            program = in_market(self._program, view)
+            self.tables = tables_of(program, snapshot, next(self._epochs), missing)
             return self.tables
         view = world.moved_view(self._view, self._registry.terms)
         moved = frozenset(self._registry.asset(name) for name in prices_usd)

@@ -7,7 +7,7 @@ unit of money lost in the fill itself counts there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from crossmargin.margin.live._address import block_of
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: Columns of `unit`: contract size, mark, 1 where a contract has value instead of profit, 1 where
 #: it is inverse, fee and gross notional of a unit (settlement asset, US dollars), 1 where money is
@@ -104,8 +105,19 @@ def orders_fused(program: Program) -> str:
     return ""
 
 
-def tables_of(program: Program, snapshot: Callable[[], Snapshot], epoch: int) -> Tables:
-    """Lay a program out for checks.
+def key_of(program: Program) -> tuple[int, int, int, bool, int, bool]:
+    """Return which compiled kernel fits a program; see :attr:`Tables.key`."""
+    lanes, worst = program.lanes, program.ruleset.data.orders.method == "worst-fill"
+    return program.nv, lanes.vectors, program.mode, lanes.paired, max(lanes.value, 0), worst
+
+
+def tables_of(
+    program: Program,
+    snapshot: Callable[[], Snapshot],
+    epoch: int,
+    missing: tuple[Sequence[int] | Ints, Sequence[int] | Ints] = ((), ()),
+) -> Tables:
+    """Lay a program out for checks; who holds a missing instrument or asset is not judged.
 
     Raises
     ------
@@ -130,6 +142,10 @@ def tables_of(program: Program, snapshot: Callable[[], Snapshot], epoch: int) ->
     facts[IDLE] = program.ruleset.data.collateral.stress_idle
     stop = program.apart | program.protected
     stop[list(program.bad)] = True
+    stop |= np.isnan(program.table).any(axis=1)
+    of_position = layout.what == POSITION
+    stop |= of_position & np.isin(layout.item, missing[0])
+    stop |= ~of_position & np.isin(layout.item, missing[1])
     in_group = program.in_group.astype(np.uint8)
     row, conv = order_rows(program)
     arrays: tuple[NDArray[Any], ...] = (
@@ -155,7 +171,7 @@ def tables_of(program: Program, snapshot: Callable[[], Snapshot], epoch: int) ->
         address=int(block.ctypes.data),
         arrays=arrays,
         pot_names=tuple("account" if a < 0 else names[a] for a in layout.pot_asset.tolist()),
-        key=(program.nv, lanes.vectors, program.mode, lanes.paired, max(lanes.value, 0), worst),
+        key=key_of(program),
     )
 
 
