@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import AccountFile, CompactBook, QuoteGroup
-from crossmargin.errors import InputError, MarginError
+from crossmargin.errors import CrossmarginError, InputError, MarginError
 from crossmargin.instruments import parse_instrument
-from crossmargin.margin._probe import filled_row, refuse_unpublished
+from crossmargin.margin._probe import refuse_unpublished
 from crossmargin.margin.fused._lanes import LANES
-from crossmargin.margin.fused._layout import COST
 from crossmargin.margin.fused._program import Program, compile_program
 from crossmargin.margin.fused._shapes import NotFusable
 from crossmargin.margin.live._gate_blocks import ABSURD
 from crossmargin.margin.live._gate_book import MOST_LEGS, Resting, Rows
 from crossmargin.margin.live._gate_edits import edit_kernels, freshen_kernel
 from crossmargin.margin.live._gate_file import account_entries
+from crossmargin.margin.live._gate_fills import Held, book_fill
 from crossmargin.margin.live._gate_market import GateMarket
 from crossmargin.margin.live._gate_rest import account_of, with_orders
 from crossmargin.margin.live._gate_tables import GROSS, MARK, UNIT_ROWS, Tables, orders_fused
@@ -58,15 +58,21 @@ class Desk:
         self._codes: dict[str | int, int] = {}
         self._name_codes(program)
         self._kernels()
+        for number, one in ordered.items():
+            try:
+                self._rest_all(number, account_of(one))
+            except CrossmarginError:
+                # Asked about, the reference engine says what is wrong with its orders.
+                self._irregular[number] = one
         for number in self._irregular:
             self._rows.header[number, 2] = -1
-        for number, one in ordered.items():
-            file = account_of(one)
-            for order in file.orders:
-                legs = [(x.instrument, float(x.quantity), _price(x.price)) for x in order.legs]
-                self._rest(number, order.id, legs, -1)
-            for group in file.quote_groups:
-                self.quote(number, group)
+
+    def _rest_all(self, number: int, file: AccountFile) -> None:
+        for order in file.orders:
+            legs = [(x.instrument, float(x.quantity), _price(x.price)) for x in order.legs]
+            self._rest(number, order.id, legs, -1)
+        for group in file.quote_groups:
+            self.quote(number, group)
 
     def _compile(self, book: CompactBook, snapshot: Snapshot) -> Program:
         items = np.arange(len(self.registry))
@@ -385,29 +391,13 @@ class Desk:
         """Book a fill: positions, what was paid for them, and cash; fees as the rules state."""
         self.number(account)
         self._regular(account)
-        tables = self._tables
-        layout, unit = tables.program.layout, tables.arrays[UNIT_ROWS].reshape(-1, LANES)
-        cash = tables.arrays[27].reshape(-1, 2)
-        held = _Held(*self._rows.of(account))
+        held = Held(*self._rows.of(account))
+        coded = []
         for instrument, quantity, price in legs:
             code = self.code(instrument)
             self._require_leg(account, code, quantity, price)
-            size, mark, valued, inverse, fee = unit[code, :5].tolist()
-            p = mark if price is None else price
-            paid = -abs(quantity) * fee
-            before, entry = held.rows.get(code, (0.0, NAN))
-            if valued:
-                paid -= quantity * p * size
-                held.rows[code] = (before + quantity, NAN)
-            else:
-                after, then, gain = filled_row(before, entry, quantity, p, inverse=bool(inverse))
-                held.rows[code] = (after, then)
-                paid += gain * size
-            held.add(int(cash[code, 0]), paid)
-        for cost in np.flatnonzero(layout.what == COST).tolist():
-            mine = [c for c in held.rows if cash[c, 1] == cost]
-            total = sum(_paid(unit[c], *held.rows[c]) for c in mine if held.rows[c][0])
-            held.rows[cost] = (total, NAN)
+            coded.append((code, float(quantity), price))
+        book_fill(self._tables, held, coded)
         self._rows.put(account, *held.sorted())
 
     def deposit(self, account: int, asset: str, amount: float) -> None:
@@ -428,7 +418,7 @@ class Desk:
                 code="INP-054", account=self.ids[account], field="balances",
                 hint="an asset that the book holds or settles in, and a finite amount",
             )  # fmt: skip
-        held = _Held(*self._rows.of(account))
+        held = Held(*self._rows.of(account))
         held.add(code, amount)
         self._rows.put(account, *held.sorted())
 
@@ -447,27 +437,3 @@ def _price(value: Any) -> float | None:
 
 def _number(value: object) -> bool:
     return isinstance(value, float | int | np.floating | np.integer) and math.isfinite(value)
-
-
-def _paid(unit: Any, quantity: float, entry: float) -> float:
-    """Return what a position cost, as its row counts it: of contracts with profit."""
-    return float(quantity * unit[0] / entry if unit[3] else -quantity * unit[0] * entry)
-
-
-class _Held:
-    """Rows of one account by code."""
-
-    def __init__(self, codes: Any, quantity: Any, entry: Any) -> None:
-        self.rows: dict[int, tuple[float, float]] = {
-            c: (q, e) for c, q, e in zip(codes.tolist(), quantity.tolist(), entry.tolist())
-        }
-
-    def add(self, code: int, amount: float) -> None:
-        self.rows[code] = (self.rows.get(code, (0.0, NAN))[0] + amount, NAN)
-
-    def sorted(self) -> tuple[Any, Any, Any]:
-        """Codes, quantities and entries in order, without what is nothing."""
-        codes = sorted(c for c, (q, _) in self.rows.items() if q != 0.0)
-        quantity = np.array([self.rows[c][0] for c in codes])
-        entry = np.array([self.rows[c][1] for c in codes])
-        return np.array(codes, dtype=np.int64), quantity, entry

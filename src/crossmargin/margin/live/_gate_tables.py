@@ -179,6 +179,8 @@ def tables_of(
 #: steps of the requirement (operations, columns, factors), pots, facts.
 TABLE, ROW, CONV, UNIT_ROWS, TERMS, POT_USD, FACTS = 0, 1, 2, 3, 13, 25, 29
 OPS, COLUMNS, NUMBERS = 22, 23, 24
+#: Codes of the balance and the cost that a fill moves.
+CASH = 27
 
 
 def tables_at(

@@ -24,7 +24,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: What the kept functions are made of, from the folder of this room.
 _MADE_OF = (
-    ("live", "_gate_*.py"), ("live", "_address.py"), ("kernels", "_vector*.py"),
+    ("live", "_address.py"), ("live", "_gate_blocks.py"), ("live", "_gate_check.py"),
+    ("live", "_gate_edits.py"), ("live", "_gate_kernel.py"), ("live", "_gate_orders.py"),
+    ("live", "_gate_pots.py"), ("live", "_gate_rows.py"), ("live", "_gate_tables.py"),
+    ("kernels", "_vector*.py"),
     ("fused", "_holdings.py"), ("fused", "_combine.py"), ("fused", "_layout.py"),
 )  # fmt: skip
 
