@@ -78,6 +78,8 @@ class Desk:
         items = np.arange(len(self.registry))
         assets = np.union1d(book.assets_used(), self.registry.terms.settlement)
         try:
+            if self.ruleset.by_owner:
+                raise NotFusable("an owner is charged for all accounts together")
             program = compile_program(self.registry, snapshot, self.ruleset, items, assets)
             reason = orders_fused(program)
         except NotFusable as error:
@@ -85,7 +87,7 @@ class Desk:
         if reason:
             raise MarginError(
                 f"rule-set {self.ruleset.id!r} has no fast pre-trade check here: {reason}",
-                code="MRG-040",
+                code="MRG-030",
                 hint="use margin.pretrade.check_order, account by account",
             )
         return program
@@ -226,8 +228,8 @@ class Desk:
         """Lay out the market with some assets at other prices; nothing changes yet.
 
         Forwards, futures, perpetuals and spot of an asset move in proportion, volatilities stay
-        with their strikes (:class:`crossmargin.market.moved.MovedMarket`). Takes about a
-        millisecond; may run in another thread, one at a time. What is returned may be put in use,
+        with their strikes (:class:`crossmargin.market.moved.MovedMarket`). Takes a
+        millisecond or two; may run in another thread, one at a time. What is returned may be put in use,
         taken out and put in again.
 
         Parameters
@@ -412,7 +414,7 @@ class Desk:
         self._regular(account)
         layout, names = self._tables.program.layout, self.registry.assets
         code = int(layout.of_stressed[names.index(asset)]) if asset in names else -1
-        if code < 0 or not math.isfinite(amount):
+        if code < 0 or not _number(amount):
             raise InputError(
                 f"{amount!r} of {asset!r} cannot be paid in",
                 code="INP-054", account=self.ids[account], field="balances",

@@ -9,6 +9,7 @@ again, and is not found once any of them has changed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
@@ -29,6 +30,7 @@ _MADE_OF = (
     ("live", "_gate_pots.py"), ("live", "_gate_rows.py"), ("live", "_gate_tables.py"),
     ("kernels", "_vector*.py"),
     ("fused", "_holdings.py"), ("fused", "_combine.py"), ("fused", "_layout.py"),
+    ("fused", "_kernel.py"), ("fused", "_lanes.py"),
 )  # fmt: skip
 
 
@@ -68,7 +70,9 @@ def compiled(*constants: object, signature: str | None = None) -> Callable[[F], 
         dispatcher: Any = jit(named_after(*constants)(function))
         if signature is not None:
             kept: Any = _Kept
-            dispatcher._cache = kept(dispatcher.py_func)
+            # Without a place to write in, it is compiled in every process.
+            with contextlib.suppress(RuntimeError):
+                dispatcher._cache = kept(dispatcher.py_func)
             dispatcher.compile(signature)
             dispatcher.disable_compile()
         return cast("F", dispatcher)

@@ -57,7 +57,7 @@ class Gate(Desk):
     RulesetError
         ``RUL-032`` when the rule-set's open-order margin is not published.
     MarginError
-        ``MRG-040`` when the rule-set cannot be computed in one pass.
+        ``MRG-030`` when the rule-set cannot be computed in one pass.
     """
 
     def __init__(self, book: CompactBook, snapshot: Snapshot, ruleset: Ruleset) -> None:
