@@ -228,9 +228,9 @@ class Desk:
         """Lay out the market with some assets at other prices; nothing changes yet.
 
         Forwards, futures, perpetuals and spot of an asset move in proportion, volatilities stay
-        with their strikes (:class:`crossmargin.market.moved.MovedMarket`). Takes a
-        millisecond or two; may run in another thread, one at a time. What is returned may be put in use,
-        taken out and put in again.
+        with their strikes (:class:`crossmargin.market.moved.MovedMarket`). Takes a millisecond or
+        two; may run in another thread, one at a time. What is returned may be put in use, taken
+        out and put in again.
 
         Parameters
         ----------
