@@ -108,6 +108,10 @@ class MarginError(CrossmarginError):
     """A position that a margin model does not support, or a question without an answer."""
 
 
+class LiquidationError(CrossmarginError):
+    """A liquidation rule that is malformed, or a state of affairs that it cannot decide on."""
+
+
 class InvariantViolation(AssertionError):
     """A broken law of the code itself: never caught below the process boundary."""
 

@@ -1,0 +1,196 @@
+"""An account under any rule-set, asked by the margin engine at every size of its legs.
+
+The account is priced once; every question is the same frame with other numbers. Closing at the
+mark moves a position's profit and value into the balance of its settlement asset, where haircuts
+and debts see it; costs are taken from there too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.book import AccountFile, BalanceEntry, book_from_accounts
+from crossmargin.errors import LiquidationError
+from crossmargin.liquidation.account import Leg, Line, Standing
+from crossmargin.margin import Frame, Requirement, Ruleset, equity, frame_for, requirement
+from crossmargin.market import Snapshot
+
+Floats = NDArray[np.float64]
+
+
+class MarginedAccount:
+    """One pot of an account under a rule-set, as an :class:`Account`.
+
+    Parameters
+    ----------
+    account : AccountFile
+        What it holds.
+    snapshot : Snapshot
+        The market.
+    ruleset : Ruleset
+        The rules.
+    pool : str
+        Which pool is liquidated.
+    lots : mapping of str to float, optional
+        By instrument; where none is given any size may be closed.
+
+    Raises
+    ------
+    LiquidationError
+        ``LIQ-004`` a pot whose margin is fenced by position, or a pool that holds several pots.
+    """
+
+    def __init__(
+        self,
+        account: AccountFile,
+        snapshot: Snapshot,
+        ruleset: Ruleset,
+        *,
+        pool: str = "cross",
+        lots: Mapping[str, float] | None = None,
+    ) -> None:
+        plain = book_from_accounts([account])
+        assets = {
+            plain.registry[i].settlement
+            for i, p in zip(plain.position_instrument.tolist(), plain.position_pool.tolist())
+            if plain.pool_names[p] == pool
+        }
+        held = {
+            row.asset
+            for row in account.balances
+            if row.pool == pool and row.location is None and not row.pending
+        }
+        missing = sorted(assets - held)
+        rows = [BalanceEntry(asset=asset, amount=1.0, pool=pool) for asset in missing]
+        changed = msgspec.structs.replace(account, balances=[*account.balances, *rows])
+        self.frame = _empty_last(
+            frame_for(book_from_accounts([changed]), snapshot, ruleset), len(rows)
+        )
+        self.pot = self._pot(pool)
+        a = self.frame.arrangement
+        self.rows = np.flatnonzero(a.position_pot == self.pot)
+        self._lots = dict(lots or {})
+        profit, value = self.frame.position_values()
+        self._worth = profit + value
+        self._profit = profit
+        self._cash = np.array([self._cash_row(int(row), pool) for row in self.rows], dtype=np.int64)
+
+    def _pot(self, pool: str) -> int:
+        a, book = self.frame.arrangement, self.frame.book
+        if (a.pot_position >= 0).any():
+            raise LiquidationError(
+                f"rule-set {self.frame.ruleset.id!r} fences every position: its margin is its own",
+                code="LIQ-004",
+                account=book.account_ids[0],
+                hint="liquidate each position as a LinearAccount of its fenced margin",
+            )
+        mine = [p for p in range(a.pots) if book.pool_names[int(a.pot_pool[p])] == pool]
+        held = [p for p in mine if (a.position_pot == p).any()]
+        found = held or mine
+        if len(found) != 1:
+            what = "several pots" if found else "no pot"
+            raise LiquidationError(
+                f"the pool {pool!r} has {what} under rule-set {self.frame.ruleset.id!r}",
+                code="LIQ-004",
+                account=book.account_ids[0],
+                field="pool",
+                hint="liquidate the positions of one settlement coin at a time",
+            )
+        return found[0]
+
+    def _cash_row(self, row: int, pool: str) -> int:
+        """Find the balance at the venue that a position settles into."""
+        frame = self.frame
+        book = frame.book
+        name = book.registry[int(book.position_instrument[row])].settlement
+        asset = book.registry.asset(name)
+        same = (book.balance_asset == asset) & (frame.arrangement.balance_pot == self.pot)
+        here = same & (book.balance_location < 0) & ~book.balance_pending
+        return int(np.flatnonzero(here)[-1])
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether any order rests."""
+        return bool(self.frame.book.leg_order.size)
+
+    @property
+    def line(self) -> Line:
+        """Where the rule-set puts liquidation, in US dollars."""
+        factor, amount = self.frame.ruleset.liquidation_line
+        return Line(factor, amount)
+
+    @cached_property
+    def legs(self) -> tuple[Leg, ...]:
+        """Positions of the pot."""
+        frame, book = self.frame, self.frame.book
+        found = []
+        for row in self.rows.tolist():
+            index = int(book.position_instrument[row])
+            item = book.registry[index]
+            asset_usd = float(frame.position_rate[row] * frame.pot_usd[self.pot])
+            one = frame.notional(np.array([index]), np.ones(1))
+            underlying = int(frame.terms.underlying[index])
+            spot = float(frame.asset_usd_or_one[underlying])
+            valued = item.kind in ("option", "spot")
+            unit = float(frame.unit_value[index]) if valued else float(frame.view.price[index])
+            found.append(
+                Leg(
+                    name=item.id,
+                    underlying=book.registry.assets[int(frame.follow[underlying])],
+                    quantity=float(book.position_quantity[row]),
+                    mark=unit * asset_usd if item.kind == "option" else unit,
+                    unit_usd=float(one[0]) * asset_usd,
+                    delta_usd=float(frame.unit_delta[index]) * spot,
+                    point_usd=1.0 if item.kind == "option" else math.nan,
+                    lot=self._lots.get(item.id, 0.0),
+                    inverse=item.inverse and item.kind != "option",
+                    profit_usd=float(self._profit[row]) * asset_usd,
+                )
+            )
+        return tuple(found)
+
+    def standing(self, quantity: Floats, cost: Floats, *, orders: bool = False) -> Standing:
+        """Return equity and maintenance requirement of the pot; see :class:`Account`."""
+        frame, need = self.evaluated(quantity, cost, orders=orders)
+        usd = float(frame.pot_usd[self.pot])
+        have = equity(frame, need)
+        return Standing(float(have.mm[self.pot]) * usd, float(need.mm[self.pot]) * usd)
+
+    def evaluated(
+        self, quantity: Floats, cost: Floats, *, orders: bool = False
+    ) -> tuple[Frame, Requirement]:
+        """Return the frame at these sizes and its maintenance requirement."""
+        base = self.frame.book
+        held = base.position_quantity.copy()
+        amount = base.balance_amount.copy()
+        left = np.divide(
+            quantity, held[self.rows], where=held[self.rows] != 0, out=np.zeros_like(quantity)
+        )
+        released = self._worth[self.rows] * (1.0 - left)
+        usd = self.frame.position_rate[self.rows] * self.frame.pot_usd[self.pot]
+        np.add.at(amount, self._cash, released - cost / usd)
+        held[self.rows] = quantity
+        frame = self.frame.with_book(replace(base, position_quantity=held, balance_amount=amount))
+        counted = orders and self.has_orders and "mm" in frame.ruleset.data.orders.levels
+        return frame, requirement(frame, orders=counted, levels=("mm",))
+
+    def weights(self, quantity: Floats) -> Floats:
+        """Return what each leg adds to the requirement through netting; hedges weigh nothing."""
+        _, need = self.evaluated(quantity, np.zeros(quantity.size))
+        return np.maximum(need.share_mm[self.rows], 0.0)
+
+
+def _empty_last(frame: Frame, count: int) -> Frame:
+    """Set the balances that were added for cash to arrive in back to nothing."""
+    if not count:
+        return frame
+    amount = frame.book.balance_amount.copy()
+    amount[amount.size - count :] = 0.0
+    return frame.with_book(replace(frame.book, balance_amount=amount))
