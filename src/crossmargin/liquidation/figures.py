@@ -109,6 +109,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> LiquidationError:
     return LiquidationError(
         f"there is no {kind} called {name!r}",
         code="LIQ-003",
-        field=kind,
         hint="one of " + ", ".join(sorted(known)),
     )

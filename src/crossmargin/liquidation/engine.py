@@ -1,0 +1,408 @@
+"""The engine: what a venue's rules do with an account, step by step, each naming its rule.
+
+It decides and returns; it posts nothing, reads no clock and draws no number. The caller looks at
+the account again whenever marks move or a timer runs out, and passes the moment and, where a rule
+picks at random, the draw.
+
+Laws: an account above its line is left alone; the first look below it starts the liquidation;
+every later action waits for its rule's timer; no leg is turned round or made larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.errors import LiquidationError
+from crossmargin.liquidation.account import Account, Leg, Line, Standing
+from crossmargin.liquidation.costs import ClosingCost
+from crossmargin.liquidation.rules import LiquidationRules
+from crossmargin.liquidation.takeover import Takeover
+from crossmargin.units import NS_PER_SECOND
+
+Floats = NDArray[np.float64]
+
+State = Literal["healthy", "liquidating", "auction", "taken-over", "closed"]
+
+#: What a step of a trail says happened.
+Action = Literal[
+    "cancel-orders",
+    "net-pair",
+    "close",
+    "not-filled",
+    "wait",
+    "takeover",
+    "auction",
+    "restored",
+    "stuck",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailStep:
+    """One thing that was done, and the rule that it obeyed.
+
+    Attributes
+    ----------
+    time_ns : int
+        When, ns UTC.
+    action : Action
+        What.
+    rule : str
+        Rules and step: ``hyperliquid/market-orders``.
+    kind : str
+        Kind of the step: ``reduce-share``.
+    leg : str or None
+        What was closed.
+    units : float
+        How much, at least 0.
+    price : float or None
+        At which price; None where no price is paid.
+    fee : float
+        Of that, US dollars, to the fund.
+    cost : float
+        What the account paid: fee, slippage and impact less `from_fund`, US dollars; in a
+        takeover the equity that went with the leg.
+    from_fund : float
+        What a fund paid of the market's cost, US dollars.
+    before, after : Standing
+        Equity and requirement.
+    due_ns : int or None
+        Where it waits: until when.
+    reason : str
+        One sentence.
+    """
+
+    time_ns: int
+    action: Action
+    rule: str
+    kind: str
+    leg: str | None = None
+    units: float = 0.0
+    price: float | None = None
+    fee: float = 0.0
+    cost: float = 0.0
+    from_fund: float = 0.0
+    before: Standing
+    after: Standing
+    due_ns: int | None = None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a liquidation stands between two looks.
+
+    Attributes
+    ----------
+    state : State
+        Phase.
+    breached_ns : int or None
+        First look below the line; None while healthy.
+    last_ns : dict of str to int
+        By step, and by step and leg: when it acted last.
+    freed : float
+        Shortage freed since the breach, US dollars.
+    """
+
+    state: State = "healthy"
+    breached_ns: int | None = None
+    last_ns: dict[str, int]
+    freed: float = 0.0
+
+    def in_breach_ns(self, now_ns: int) -> int:
+        """Return how long it has been below its line, ns."""
+        return 0 if self.breached_ns is None else now_ns - self.breached_ns
+
+
+def begin() -> Progress:
+    """Return the progress of an account that was never below its line."""
+    return Progress(last_ns={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at an account decided.
+
+    Attributes
+    ----------
+    progress : Progress
+        To be passed to the next look.
+    trail : tuple of TrailStep
+        What to do now, in order.
+    quantity, cost : float64[n]
+        Units left and costs paid in this look, by leg.
+    orders : bool
+        Whether resting orders still stand.
+    standing : Standing
+        Afterwards.
+    takeover : Takeover or None
+        What a taker takes on.
+    """
+
+    progress: Progress
+    trail: tuple[TrailStep, ...]
+    quantity: Floats
+    cost: Floats
+    orders: bool
+    standing: Standing
+    takeover: Takeover | None
+
+
+class Round:
+    """One look at one account, as the handlers of steps see it."""
+
+    def __init__(
+        self,
+        account: Account,
+        rules: LiquidationRules,
+        progress: Progress,
+        now_ns: int,
+        costs: ClosingCost,
+        draw: int,
+    ) -> None:
+        self.account, self.rules, self.costs, self.draw = account, rules, costs, draw
+        self.progress, self.now_ns = progress, now_ns
+        self.quantity = np.array([leg.quantity for leg in account.legs], dtype=np.float64)
+        self.cost = np.zeros(self.quantity.size)
+        self.orders = account.has_orders
+        self.trail: list[TrailStep] = []
+        self.takeover: Takeover | None = None
+        self.standing = self.look()
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The account's legs."""
+        return self.account.legs
+
+    @property
+    def target(self) -> Line:
+        """Where liquidation ends."""
+        return self.rules.target
+
+    @property
+    def well(self) -> bool:
+        """Whether it may end now."""
+        return self.target.holds(self.standing)
+
+    def look(self) -> Standing:
+        """Return the standing as things are."""
+        return self.account.standing(self.quantity, self.cost, orders=self.orders)
+
+    def priced(self, step: Any) -> ClosingCost:
+        """Return costs with a step's own fee."""
+        return replace(self.costs, fee_rate=step.fee_rate or 0.0)
+
+    def due_ns(self, step: Any) -> int | None:
+        """Return the moment a step must wait for; None where it may act."""
+        last = self.progress.last_ns.get(step.name)
+        if last is None:
+            return None
+        due = last + round(step.interval_s * NS_PER_SECOND)
+        return due if due > self.now_ns else None
+
+    def acted(self, name: str) -> None:
+        """Write down that a step acted now."""
+        times = {**self.progress.last_ns, name: self.now_ns}
+        self.progress = replace(self.progress, last_ns=times)
+
+    def say(self, step: Any, action: Action, reason: str, **more: Any) -> None:
+        """Add to the trail; the standing after is the one now."""
+        before, self.standing = more.pop("before", self.standing), self.look()
+        self.trail.append(
+            TrailStep(
+                time_ns=self.now_ns,
+                action=action,
+                rule=f"{self.rules.id}/{step.name}",
+                kind=step.__struct_config__.tag,
+                before=before,
+                after=self.standing,
+                reason=reason,
+                **more,
+            )
+        )
+
+    def close(
+        self,
+        step: Any,
+        row: int,
+        units: float,
+        reason: str,
+        *,
+        fee: float | None = None,
+        from_fund: float = 0.0,
+    ) -> None:
+        """Close units of a leg in the market, and say so.
+
+        `fee` is in US dollars, by default by the step's rate; `from_fund` is what a fund pays of
+        the market's cost.
+        """
+        leg, held = self.legs[row], abs(float(self.quantity[row]))
+        units = min(units, held)
+        costs = self.priced(step)
+        charged = costs.fee(leg, units) if fee is None else fee
+        paid = replace(costs, fee_rate=0.0).paid(leg, units) + charged - from_fund
+        self.quantity[row] = np.sign(self.quantity[row]) * (held - units)
+        self.cost[row] += paid
+        self.acted(step.name)
+        self.say(
+            step,
+            "close",
+            reason,
+            leg=leg.name,
+            units=units,
+            price=costs.price(leg, units),
+            fee=charged,
+            cost=paid,
+            from_fund=from_fund,
+        )
+
+
+def advance(
+    account: Account,
+    rules: LiquidationRules,
+    progress: Progress,
+    now_ns: int,
+    *,
+    costs: ClosingCost | None = None,
+    draw: int = 0,
+) -> Look:
+    """Look at an account once, and decide what its rules do now.
+
+    Parameters
+    ----------
+    account : Account
+        As it stands: what earlier looks closed is closed, marks are today's.
+    rules : LiquidationRules
+        The venue's.
+    progress : Progress
+        From the look before, or :func:`begin`.
+    now_ns : int
+        The moment, ns UTC.
+    costs : ClosingCost, optional
+        What the book takes and at which price; its fee is replaced by that of the rules.
+    draw : int
+        A random number that the caller drew, for rules that pick.
+
+    Raises
+    ------
+    LiquidationError
+        ``LIQ-010`` a moment before the last, ``LIQ-011`` a figure that the rules lack.
+    """
+    from crossmargin.liquidation._steps import HANDLERS
+
+    if any(last > now_ns for last in progress.last_ns.values()):
+        raise LiquidationError(
+            "a look cannot be taken before the last one", code="LIQ-010", field="now_ns"
+        )
+    here = Round(account, rules, progress, now_ns, costs or ClosingCost(), draw)
+    if progress.state in ("taken-over", "auction", "closed"):
+        return _result(here)
+    if progress.state == "healthy":
+        if rules.line.holds(here.standing):
+            return _result(here)
+        here.progress = replace(progress, state="liquidating", breached_ns=now_ns, freed=0.0)
+    for step in rules.steps:
+        if here.well or here.progress.state != "liquidating":
+            break
+        handler: Callable[[Any, Round], None] = HANDLERS[type(step)]
+        handler(step, here)
+    if here.progress.state == "liquidating":
+        _finish(here)
+    return _result(here)
+
+
+def _finish(here: Round) -> None:
+    """End a liquidation that reached its target, or say that nothing is left to be done."""
+    last = here.rules.steps[-1]
+    if here.well:
+        here.say(last, "restored", "the account is at its target again")
+        here.progress = begin()
+    elif not here.quantity.any():
+        here.progress = replace(here.progress, state="closed")
+        here.say(last, "stuck", "nothing is held any more and equity does not cover what is owed")
+
+
+def _result(here: Round) -> Look:
+    return Look(
+        progress=here.progress,
+        trail=tuple(here.trail),
+        quantity=here.quantity,
+        cost=here.cost,
+        orders=here.orders,
+        standing=here.standing,
+        takeover=here.takeover,
+    )
+
+
+class Reduced:
+    """An account with part of it closed: what the next look in the same market sees."""
+
+    def __init__(self, account: Account, look: Look) -> None:
+        self._account, self._look = account, look
+        rows = zip(account.legs, look.quantity.tolist())
+        self._legs = tuple(replace(leg, quantity=q) for leg, q in rows)
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """Legs with what is left of them."""
+        return self._legs
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether orders still rest."""
+        return self._look.orders
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the account knows."""
+        return getattr(self._account, name)
+
+    def standing(self, quantity: Floats, cost: Floats, *, orders: bool = False) -> Standing:
+        """Return equity and requirement; costs paid before are paid."""
+        return self._account.standing(quantity, self._look.cost + cost, orders=orders)
+
+    def weights(self, quantity: Floats) -> Floats:
+        """Return each leg's share of the requirement."""
+        return self._account.weights(quantity)
+
+
+def liquidate(
+    account: Account,
+    rules: LiquidationRules,
+    times_ns: Iterable[int],
+    *,
+    costs: ClosingCost | None = None,
+    draws: Callable[[int], int] = lambda look: look,
+) -> list[Look]:
+    """Take looks at the given moments in one unmoved market, until it is over.
+
+    Parameters
+    ----------
+    account : Account
+        At the start.
+    rules : LiquidationRules
+        The venue's.
+    times_ns : iterable of int
+        Moments of looks, rising.
+    costs : ClosingCost, optional
+        What closing costs.
+    draws : callable
+        The draw of the n-th look; by default its number.
+
+    Returns
+    -------
+    list of Look
+        At least one unless there are no moments; the last says where it ended.
+    """
+    progress, looks = begin(), list[Look]()
+    for number, now_ns in enumerate(times_ns):
+        look = advance(account, rules, progress, now_ns, costs=costs, draw=draws(number))
+        looks.append(look)
+        if look.progress.state != "liquidating":
+            break
+        account, progress = Reduced(account, look), look.progress
+    return looks
