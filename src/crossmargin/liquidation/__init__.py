@@ -32,6 +32,12 @@ from crossmargin.liquidation.adl_scores import (
     lights,
     profit_leverage,
 )
+from crossmargin.liquidation.at_scale import (
+    BookReduction,
+    LinearBook,
+    linear_book,
+    reduce_book,
+)
 from crossmargin.liquidation.auction import (
     Auction,
     AuctionBid,
@@ -74,6 +80,7 @@ from crossmargin.liquidation.engine import (
     begin,
     liquidate,
 )
+from crossmargin.liquidation.gauges import GapLoss, Gauges, gap_loss, gauges
 from crossmargin.liquidation.hedges import AfterAdl, Exposure, after_adl
 from crossmargin.liquidation.margined import MarginedAccount
 from crossmargin.liquidation.policies import POLICIES, Policy, Reduction, Trial, reduce
@@ -116,6 +123,7 @@ __all__ = [
     "AuctionBid",
     "AuctionTerms",
     "BankruptLeg",
+    "BookReduction",
     "Borne",
     "Brackets",
     "Breaker",
@@ -127,10 +135,13 @@ __all__ = [
     "Exposure",
     "Filled",
     "Fund",
+    "GapLoss",
+    "Gauges",
     "Layer",
     "Leg",
     "Line",
     "LinearAccount",
+    "LinearBook",
     "LiquidationRules",
     "Look",
     "MarginedAccount",
@@ -167,6 +178,8 @@ __all__ = [
     "deleverage",
     "drawdown_excess",
     "fillable_price",
+    "gap_loss",
+    "gauges",
     "gini",
     "junior_ratio",
     "largest_fraction",
@@ -174,6 +187,7 @@ __all__ = [
     "layers_of",
     "lights",
     "linear_account",
+    "linear_book",
     "liquidate",
     "liquidation_rule_ids",
     "liquidation_rules",
@@ -185,6 +199,7 @@ __all__ = [
     "profit_leverage",
     "queue",
     "reduce",
+    "reduce_book",
     "review",
     "risk_slope",
     "rules_from_dict",
