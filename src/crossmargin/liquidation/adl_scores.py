@@ -96,6 +96,12 @@ class Candidates:
         q = np.array(self.contracts, dtype=np.float64) * self.unit
         return np.asarray(-q / price if self.inverse else q * price, dtype=np.float64)
 
+    def unit_value(self, price: Floats | float) -> Floats:
+        """Return the signed value of one contract at a price, also of holders of none."""
+        side = float(self.side or 1) * self.unit
+        each = np.broadcast_to(np.asarray(price, dtype=np.float64), (self.size,))
+        return np.asarray(-side / each if self.inverse else side * each, dtype=np.float64)
+
     def profit_at(self, price: float) -> Floats:
         """Return profit against entry at a price, settlement asset."""
         return self.value(price) - self.value(self.column("entry"))
@@ -115,7 +121,8 @@ def _profit_times_leverage(c: Candidates) -> Floats:
 
     A holder whose bankruptcy price is already passed has no leverage and comes first.
     """
-    mv, ev, bv = c.value(c.mark), c.value(c.column("entry")), c.value(c.column("bankruptcy"))
+    mv, ev = c.unit_value(c.mark), c.unit_value(c.column("entry"))
+    bv = c.unit_value(c.column("bankruptcy"))
     gain = (mv - ev) / np.abs(ev)
     with np.errstate(divide="ignore", invalid="ignore"):
         leverage = np.where(mv > bv, np.abs(mv) / (mv - bv), np.inf)
@@ -167,7 +174,7 @@ def _roi_by_margin_ratio(c: Candidates) -> Floats:
 
     Source: OKX by a third party (venues.md §2, secondary).
     """
-    mv, ev = c.value(c.mark), c.value(c.column("entry"))
+    mv, ev = c.unit_value(c.mark), c.unit_value(c.column("entry"))
     gain = (mv - ev) / np.abs(ev)
     equity = np.maximum(c.column("wallet") + c.column("profit"), FLOOR)
     ratio = equity / np.maximum(c.column("mm"), FLOOR)

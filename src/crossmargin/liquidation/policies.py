@@ -250,18 +250,45 @@ def _helpful(trial: Trial, closed: Floats) -> Iterator[tuple[int, float]]:
 
     A leg that hedges others helps nowhere, or only as far as it exceeds what it hedges.
     """
-    now, here = trial.at(closed), trial.excess(closed)
+    now, here = trial.at(closed).mm, trial.excess(closed)
     for row in np.flatnonzero(closed < trial.most).tolist():
-        way = closed.copy()
-        best, far = here, -1.0
-        for step in range(1, PARTS + 1):
-            way[row] = closed[row] + (trial.most[row] - closed[row]) * (step / PARTS)
+        low, room = float(closed[row]), float(trial.most[row] - closed[row])
+
+        def gain(units: float, row: int = row) -> float:
+            way = closed.copy()
+            way[row] = units
             there = trial.at(way)
-            excess = trial.line.excess(there)
-            if excess > best and there.mm <= now.mm:
-                best, far = excess, float(way[row])
-        if far >= 0.0:
+            return trial.line.excess(there) - here if there.mm <= now else -math.inf
+
+        points = [low + room * (step / PARTS) for step in range(PARTS + 1)]
+        gains = [0.0, *(gain(units) for units in points[1:])]
+        best = max(range(PARTS + 1), key=lambda k: gains[k])
+        far = points[best]
+        begins = best > 0 or gain(low + 1e-6 * room) > 0.0
+        if begins and best < PARTS and here + gains[best] < 0.0:
+            # Somewhere on the way help turns into harm: the leg exceeds its hedge no longer.
+            far = _top(gain, points[max(best - 1, 0)], points[best + 1], far)
+        if far > low and gain(far) > 0.0:
             yield row, far
+
+
+def _top(gain: Callable[[float], float], low: float, high: float, known: float) -> float:
+    """Close in on the top of a gain by golden section, and return the best point seen."""
+    golden = 0.5 * (math.sqrt(5.0) - 1.0)
+    best, f_best = known, gain(known)
+    a, b = high - golden * (high - low), low + golden * (high - low)
+    f_a, f_b = gain(a), gain(b)
+    for _ in range(32):
+        best, f_best = max((best, f_best), (a, f_a), (b, f_b), key=lambda x: x[1])
+        if f_a >= f_b:
+            high, b, f_b = b, a, f_a
+            a = high - golden * (high - low)
+            f_a = gain(a)
+        else:
+            low, a, f_a = a, b, f_b
+            b = low + golden * (high - low)
+            f_b = gain(b)
+    return best
 
 
 def _key(trial: Trial, policy: Policy, closed: Floats, row: int, far: float) -> float:
