@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from crossmargin.margin._crossing import close_in, outward
-from crossmargin.margin._crossing import close_in
 from crossmargin.margin._explain import (
     Standalone,
     component_lines,
