@@ -70,6 +70,7 @@ from crossmargin.liquidation.closing import (
     fillable_price,
     partial_size,
 )
+from crossmargin.liquidation.contagion import Contagion, contagion, shocked_linear
 from crossmargin.liquidation.costs import ClosingCost
 from crossmargin.liquidation.engine import (
     Look,
@@ -82,6 +83,7 @@ from crossmargin.liquidation.engine import (
 )
 from crossmargin.liquidation.gauges import GapLoss, Gauges, gap_loss, gauges
 from crossmargin.liquidation.hedges import AfterAdl, Exposure, after_adl
+from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss
 from crossmargin.liquidation.margined import MarginedAccount
 from crossmargin.liquidation.policies import POLICIES, Policy, Reduction, Trial, reduce
 from crossmargin.liquidation.rules import (
@@ -123,6 +125,7 @@ __all__ = [
     "AuctionBid",
     "AuctionTerms",
     "BankruptLeg",
+    "Bearers",
     "BookReduction",
     "Borne",
     "Brackets",
@@ -131,6 +134,7 @@ __all__ = [
     "BreakerState",
     "Candidates",
     "ClosingCost",
+    "Contagion",
     "Deleveraging",
     "Exposure",
     "Filled",
@@ -151,6 +155,7 @@ __all__ = [
     "Progress",
     "Reduced",
     "Reduction",
+    "Resolution",
     "Score",
     "SharedLoss",
     "Standing",
@@ -174,6 +179,7 @@ __all__ = [
     "breaker",
     "breaker_at_rest",
     "breakers_from_toml",
+    "contagion",
     "cover",
     "deleverage",
     "drawdown_excess",
@@ -200,11 +206,13 @@ __all__ = [
     "queue",
     "reduce",
     "reduce_book",
+    "resolve_loss",
     "review",
     "risk_slope",
     "rules_from_dict",
     "rules_from_toml",
     "share_loss",
+    "shocked_linear",
     "start_auction",
     "start_of",
     "take_over",

@@ -7,6 +7,7 @@ and debts see it; costs are taken from there too.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -77,9 +78,7 @@ class MarginedAccount:
         a = self.frame.arrangement
         self.rows = np.flatnonzero(a.position_pot == self.pot)
         self._lots = dict(lots or {})
-        profit, value = self.frame.position_values()
-        self._worth = profit + value
-        self._profit = profit
+        self._take(self.frame)
         self._cash = np.array([self._cash_row(int(row), pool) for row in self.rows], dtype=np.int64)
 
     def _pot(self, pool: str) -> int:
@@ -114,6 +113,39 @@ class MarginedAccount:
         same = (book.balance_asset == asset) & (frame.arrangement.balance_pot == self.pot)
         here = same & (book.balance_location < 0) & ~book.balance_pending
         return int(np.flatnonzero(here)[-1])
+
+    def shocked(self, asset: str, move: float) -> MarginedAccount:
+        """Return the account in a market where one asset has moved, with all that follows it.
+
+        Parameters
+        ----------
+        asset : str
+            Underlying or collateral coin.
+        move : float
+            Fraction of its price, above −1.
+
+        Raises
+        ------
+        LiquidationError
+            ``LIQ-001`` an asset that the account has nothing to do with.
+        """
+        names = self.frame.book.registry.assets
+        if asset not in names:
+            raise LiquidationError(
+                f"nothing in the account follows {asset!r}", code="LIQ-001", field="asset"
+            )
+        follow = self.frame.follow
+        ratio = np.where(follow == follow[names.index(asset)], 1.0 + move, 1.0)
+        other = copy.copy(self)
+        other.__dict__.pop("legs", None)
+        other._take(self.frame.shocked(ratio))
+        return other
+
+    def _take(self, frame: Frame) -> None:
+        """Stand in this frame: what positions are worth in it."""
+        self.frame = frame
+        profit, value = frame.position_values()
+        self._worth, self._profit = profit + value, profit
 
     @property
     def has_orders(self) -> bool:
