@@ -71,7 +71,15 @@ def _net_pairs(step: NetPairs, here: Round) -> None:
 
 
 def _trial(step: Any, here: Round, line: Line, most: Floats | None = None) -> Trial:
-    return Trial(here.account, line, here.priced(step), here.quantity.copy(), here.cost, most)
+    return Trial(
+        here.account,
+        line,
+        here.priced(step),
+        here.quantity.copy(),
+        here.cost,
+        most,
+        orders=here.orders,
+    )
 
 
 def _fillable(step: Any, here: Round) -> Floats:

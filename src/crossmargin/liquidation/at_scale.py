@@ -165,17 +165,26 @@ def _proportional(book: LinearBook, account: Ints, short: Floats, relief: Floats
 
 
 def _in_turn(book: LinearBook, account: Ints, short: Floats, relief: Floats) -> Floats:
-    helps = np.maximum(relief, 0.0)
-    order = np.lexsort((np.arange(account.size), -book.rate * book.notional, account))
+    share = np.zeros(account.size)
+    # Only accounts that lack something are put in order: that is most of the work.
+    lacking = short > 0.0
+    rows = np.flatnonzero(lacking[account])
+    if not rows.size:
+        return share
+    helps = np.maximum(relief, 0.0)[rows]
+    mine = account[rows]
+    order = np.lexsort((-(book.rate * book.notional)[rows], mine))
     freed = helps[order]
+    counts = np.diff(book.start)[lacking]
+    rank = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts)
     # What the legs before it in the same account have freed.
-    before = np.zeros(freed.size)
-    if freed.size:
-        steps = np.arange(freed.size) - book.start[account]
-        for rank in range(1, int(steps.max(initial=0)) + 1):
-            rows = np.flatnonzero(steps == rank)
-            before[rows] = before[rows - 1] + freed[rows - 1]
-    wanted = np.clip(short[account] - before, 0.0, freed)
-    share = np.zeros(freed.size)
-    share[order] = np.divide(wanted, freed, out=np.zeros(freed.size), where=freed > 0)
+    before = np.zeros(rows.size)
+    by_rank = np.argsort(rank, kind="stable")
+    ends = np.searchsorted(rank[by_rank], np.arange(1, int(counts.max()) + 1))
+    for first, last in zip(ends[:-1].tolist(), ends[1:].tolist()):
+        place = by_rank[first:last]
+        before[place] = before[place - 1] + freed[place - 1]
+    wanted = np.clip(short[mine] - before, 0.0, freed)
+    part = np.divide(wanted, freed, out=np.zeros(freed.size), where=freed > 0)
+    share[rows[order]] = part
     return share

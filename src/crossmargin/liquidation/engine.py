@@ -339,13 +339,19 @@ def _result(here: Round) -> Look:
     )
 
 
+def _left(leg: Leg, quantity: float) -> Leg:
+    """Return what is left of a leg: its profit falls with its size."""
+    part = quantity / leg.quantity if leg.quantity else 0.0
+    return replace(leg, quantity=quantity, profit_usd=leg.profit_usd * part)
+
+
 class Reduced:
     """An account with part of it closed: what the next look in the same market sees."""
 
     def __init__(self, account: Account, look: Look) -> None:
         self._account, self._look = account, look
         rows = zip(account.legs, look.quantity.tolist())
-        self._legs = tuple(replace(leg, quantity=q) for leg, q in rows)
+        self._legs = tuple(_left(leg, q) for leg, q in rows)
 
     @property
     def legs(self) -> tuple[Leg, ...]:

@@ -88,6 +88,8 @@ class Trial:
         Where it stands already; default as held, nothing paid.
     most : float64[n], optional
         The most that may be closed of each leg, units.
+    orders : bool
+        Whether resting orders still stand meanwhile.
     """
 
     def __init__(
@@ -98,8 +100,10 @@ class Trial:
         quantity: Floats | None = None,
         cost: Floats | None = None,
         most: Floats | None = None,
+        *,
+        orders: bool = False,
     ) -> None:
-        self.account, self.line, self.costs = account, line, costs
+        self.account, self.line, self.costs, self.orders = account, line, costs, orders
         held = start_of(account)
         self.start = held if quantity is None else quantity
         if ((self.start * held < 0) | (abs(self.start) > abs(held))).any():
@@ -127,7 +131,8 @@ class Trial:
 
     def at(self, closed: Floats) -> Standing:
         """Return the standing once that much has been closed."""
-        return self.account.standing(self.quantity(closed), self.cost(closed))
+        quantity, cost = self.quantity(closed), self.cost(closed)
+        return self.account.standing(quantity, cost, orders=self.orders)
 
     def excess(self, closed: Floats) -> float:
         """Return the excess over the line once that much has been closed."""

@@ -146,6 +146,25 @@ def test_slices_within_the_depth_of_the_book() -> None:
     assert looks[2].quantity[0] == pytest.approx(1 - 350 / 2_350)
 
 
+def test_bybit_reduces_to_ninety_percent() -> None:
+    """x = (MM/0.9 − E)/(m·P/0.9); orders alone that reach the target end it."""
+    look = advance(perpetual(), liquidation_rules("bybit-uta"), begin(), 0)
+    assert look.trail[0].units == pytest.approx((2_350 / 0.9 - 2_000) / (2_350 / 0.9))
+    assert look.standing.mm / look.standing.equity == pytest.approx(0.9)
+    # Above the line, below the target: nothing begins there.
+    assert advance(perpetual(2_400.0), liquidation_rules("bybit-uta"), begin(), 0).trail == ()
+
+
+def test_orders_that_nobody_cancels_count_to_the_end() -> None:
+    """Rules without a step that cancels: what orders bind must be made good by closing."""
+    plain = _plain("house")
+    plain["steps"] = [s for s in plain["steps"] if s["kind"] != "cancel-orders"]
+    look = advance(perpetual(2_400.0, orders_mm=100.0), rules_from_dict(plain), begin(), 0)
+    assert [s.action for s in look.trail] == ["close", "restored"] and look.orders
+    assert look.trail[0].units == pytest.approx(50 / 2_115)
+    assert look.standing.mm == pytest.approx(100 + 2_350 * (1 - 50 / 2_115))
+
+
 # ------------------------------------------------------------------------------- Hyperliquid
 
 
