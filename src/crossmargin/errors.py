@@ -108,6 +108,10 @@ class MarginError(CrossmarginError):
     """A position that a margin model does not support, or a question without an answer."""
 
 
+class LedgerError(CrossmarginError):
+    """An event that the ledger refuses: nothing has moved."""
+
+
 class InvariantViolation(AssertionError):
     """A broken law of the code itself: never caught below the process boundary."""
 
