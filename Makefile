@@ -9,7 +9,7 @@ DATE ?= $(shell date -u +%Y-%m-%d)
 ARGS ?=
 XDIST ?= -n 2
 
-.PHONY: demo test check bench docs fuzz clean setup format
+.PHONY: demo test check bench docs fuzz soak clean setup format
 
 setup: $(STAMP)
 
@@ -56,6 +56,10 @@ docs: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz.run
+
+# A million random events through the ledger, every law after each. make soak ARGS="--chapters 1"
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ from crossmargin.instruments import DOLLARS
 
 #: Decimals of prices, rates and contract sizes.
 PLACES = 18
-ONE = 10**PLACES
+ONE: int = 10**PLACES
 
 #: Decimals of an asset that nobody has defined: dollars, and everything else.
 DOLLAR_DECIMALS = 6

@@ -34,12 +34,13 @@ Move = tuple[Line, Line, int, str]
 class Ledger:
     """All lines, and the transfers of the event at hand."""
 
-    __slots__ = ("_lines", "_moves", "_undo", "by_asset")
+    __slots__ = ("_bounded", "_lines", "_moves", "_undo", "by_asset")
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], Line] = {}
         #: Lines of each asset, for audits.
         self.by_asset: dict[str, list[Line]] = {}
+        self._bounded: list[Line] = []
         self._moves: list[Move] = []
         self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
@@ -49,6 +50,8 @@ class Ledger:
         if found is None:
             found = self._lines[name, asset] = Line(name, asset, lowest_of(name))
             self.by_asset.setdefault(asset, []).append(found)
+            if found.lowest is not None:
+                self._bounded.append(found)
         return found
 
     def balance(self, name: str, asset: str) -> int:
@@ -64,7 +67,8 @@ class Ledger:
             return
         if debit is credit:
             return
-        invariant(debit.asset == credit.asset, f"{debit!r} and {credit!r} are of two assets")
+        if debit.asset != credit.asset:
+            invariant(False, f"{debit!r} and {credit!r} are of two assets")
         debit.balance -= amount
         credit.balance += amount
         self._moves.append((debit, credit, amount, code))
@@ -120,13 +124,12 @@ class Ledger:
             When a sum is not 0, or a line is below its bound: a fault of the code.
         """
         for asset, lines in self.by_asset.items():
-            total = 0
-            for line in lines:
-                total += line.balance
-            invariant(total == 0, f"{asset}: the lines sum to {total} quanta, not 0")
-        for (name, asset), line in self._lines.items():
-            if line.lowest is not None:
-                invariant(line.balance >= line.lowest, f"{name} holds {line.balance} of {asset}")
+            total = sum([line.balance for line in lines])
+            if total:
+                invariant(False, f"{asset}: the lines sum to {total} quanta, not 0")
+        for line in self._bounded:
+            if line.balance < line.lowest:  # type: ignore[operator]
+                invariant(False, f"{line!r} is below {line.lowest}")
 
     def lines_ending(self, ending: str, asset: str) -> list[Line]:
         """Return the lines of an asset that are not 0 and end like this, by name."""

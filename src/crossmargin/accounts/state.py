@@ -234,13 +234,16 @@ class State:
             for position in contract.holders.values():
                 held, paid = position.held.balance, position.cost.balance
                 cost += paid
-                invariant(held != 0 or paid == 0, f"{position.cost!r} of a flat position")
-                invariant(position.leg != "long" or held >= 0, f"{position.held!r} is a long leg")
-                invariant(position.leg != "short" or held <= 0, f"{position.held!r} is a short leg")
-            invariant(
-                cost + contract.realised == 0,
-                f"{contract.id}: cost {cost} and realised profit {contract.realised} do not cancel",
-            )
+                if held == 0 and paid:
+                    invariant(False, f"{position.cost!r} of a flat position")
+                if (held < 0 and position.leg == "long") or (held > 0 and position.leg == "short"):
+                    invariant(False, f"{position.held!r} has the sign of the other leg")
+            if cost + contract.realised:
+                invariant(
+                    False,
+                    f"{contract.id}: cost {cost} and realised profit {contract.realised} "
+                    "do not cancel",
+                )
 
     def canonical(self) -> Iterator[str]:
         """Yield the state line by line, in an order that does not depend on how it came about."""
