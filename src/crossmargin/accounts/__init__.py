@@ -21,6 +21,16 @@ from crossmargin.accounts.events import Event
 from crossmargin.accounts.interest import CashPool, Curve, burnt_for, growth, utilisation
 from crossmargin.accounts.ledger import Ledger, Transfer
 from crossmargin.accounts.pots import Account, Position, Pot
+from crossmargin.accounts.project import (
+    MarginGuard,
+    margin_guard,
+    margin_lines,
+    next_states,
+    order_allowed,
+    project_account,
+    project_book,
+    registry_of,
+)
 from crossmargin.accounts.replay import (
     Applied,
     BadLine,
@@ -35,12 +45,33 @@ from crossmargin.accounts.replay import (
     read_events,
     replay,
 )
+from crossmargin.accounts.standing import (
+    Money,
+    TreeNode,
+    account_tree,
+    average_entry,
+    money_of,
+    open_interest,
+    unrealised,
+    withdrawable,
+)
 from crossmargin.accounts.state import Pending, State
+from crossmargin.accounts.states import (
+    ALLOWS,
+    LADDER,
+    AccountState,
+    Ladder,
+    house_ladder,
+    timeline,
+)
 
 __all__ = [
+    "ALLOWS",
+    "LADDER",
     "ONE",
     "PLACES",
     "Account",
+    "AccountState",
     "Applied",
     "BadLine",
     "CashPool",
@@ -49,7 +80,10 @@ __all__ = [
     "Duplicate",
     "Event",
     "Guard",
+    "Ladder",
     "Ledger",
+    "MarginGuard",
+    "Money",
     "Outcome",
     "Pending",
     "Position",
@@ -58,7 +92,10 @@ __all__ = [
     "Scales",
     "State",
     "Transfer",
+    "TreeNode",
+    "account_tree",
     "apply",
+    "average_entry",
     "burnt_for",
     "ceil_div",
     "fingerprint",
@@ -66,14 +103,27 @@ __all__ = [
     "floor_div",
     "from_quanta",
     "growth",
+    "house_ladder",
+    "margin_guard",
+    "margin_lines",
+    "money_of",
     "nearest_div",
+    "next_states",
+    "open_interest",
+    "order_allowed",
     "parse_events",
     "payload",
+    "project_account",
+    "project_book",
     "read_events",
+    "registry_of",
     "replay",
     "scaled",
     "text_of",
+    "timeline",
     "to_quanta",
     "toward_zero_div",
+    "unrealised",
     "utilisation",
+    "withdrawable",
 ]

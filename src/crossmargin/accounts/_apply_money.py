@@ -37,18 +37,16 @@ from crossmargin.accounts.events import (
 from crossmargin.accounts.interest import growth, utilisation
 from crossmargin.accounts.pots import Pot
 from crossmargin.accounts.state import Pending, State
+from crossmargin.accounts.states import ALLOWS, Action, states_allowing
 from crossmargin.errors import LedgerError
 from crossmargin.units import parse_time
 
 Pots = tuple[Pot, ...]
 
-#: States in which money may leave a pot, and in which a withdrawal under way may still be posted.
-_MAY_LEAVE = ("healthy", "warning")
 _HOUSE = SYSTEM + ":"
-_MAY_POST = ("healthy", "warning", "reduce-only")
 
 
-def must_allow(pot: Pot, states: tuple[str, ...], what: str) -> None:
+def must_allow(pot: Pot, action: Action, what: str) -> None:
     """Refuse what the state of a pot does not allow.
 
     Raises
@@ -56,12 +54,12 @@ def must_allow(pot: Pot, states: tuple[str, ...], what: str) -> None:
     LedgerError
         ``LED-012``.
     """
-    if pot.state not in states:
+    if action not in ALLOWS[pot.state]:
         raise LedgerError(
             f"{what} is not allowed to {pot.name}, which is {pot.state}",
             code="LED-012",
             account=pot.account.id if pot.account else None,
-            hint=f"allowed when {' or '.join(states)}",
+            hint=f"allowed when {' or '.join(states_allowing(action))}",
         )
 
 
@@ -120,7 +118,7 @@ def withdrawal(state: State, event: Withdrawal) -> Pots:
     """Take money out, at once or by way of ``held``."""
     place = Place(account=event.account, pot=event.pot, location=event.location)
     pot = _place(state, place)
-    must_allow(pot, _MAY_LEAVE, "a withdrawal")
+    must_allow(pot, "withdraw", "a withdrawal")
     amount = state.amount(event.amount, event.asset)
     wallet = must_have(pot, event.asset, amount, event.location)
     world = state.ledger.line(WORLD, event.asset)
@@ -139,7 +137,7 @@ def move_money(state: State, event: MoveMoney) -> Pots:
         raise LedgerError(
             "a transfer from a place to itself", code="LED-008", account=event.source.account
         )
-    must_allow(source, _MAY_LEAVE, "a transfer out")
+    must_allow(source, "transfer-out", "a transfer out")
     amount = state.amount(event.amount, event.asset)
     wallet = must_have(source, event.asset, amount, event.source.location)
     end = target.line("wallet", event.asset, event.target.location)
@@ -154,7 +152,7 @@ def move_money(state: State, event: MoveMoney) -> Pots:
 def reserve(state: State, event: Reserve) -> Pots:
     """Hold money back for the venue."""
     pot = state.trader(event.account, event.pot)
-    must_allow(pot, _MAY_LEAVE, "a reservation")
+    must_allow(pot, "withdraw", "a reservation")
     amount = state.amount(event.amount, event.asset)
     wallet = must_have(pot, event.asset, amount)
     waiting, end = pot.line("held", event.asset), state.system[VENUE_POT].wallet(event.asset)
@@ -181,7 +179,7 @@ def post(state: State, event: Post) -> Pots:
     """Carry out what is pending; what is not posted goes back."""
     it = _pending(state, event.pending)
     if it.code == "withdrawal":
-        must_allow(it.pot, _MAY_POST, "a withdrawal")
+        must_allow(it.pot, "finish-withdrawal", "a withdrawal")
     amount = it.amount
     if event.amount is not None:
         amount = state.amount(event.amount, it.waiting.asset)
@@ -226,7 +224,7 @@ def fee(state: State, event: FeeCharge) -> Pots:
 def borrow(state: State, event: Borrow) -> Pots:
     """Take a loan: the wallet has more, the loan line less than nothing."""
     pot = state.trader(event.account, event.pot)
-    must_allow(pot, _MAY_LEAVE, "a loan")
+    must_allow(pot, "borrow", "a loan")
     amount = state.amount(event.amount, event.asset)
     loan = pot.line("loan", event.asset)
     state.ledger.pay(loan, pot.wallet(event.asset), amount, "borrow")

@@ -21,20 +21,21 @@ from crossmargin.accounts.contract import Contract
 from crossmargin.accounts.events import Block, Bust, Fill, MovePosition, SwitchMode, Trade
 from crossmargin.accounts.pots import Position, Pot
 from crossmargin.accounts.state import State
+from crossmargin.accounts.states import Action
 from crossmargin.errors import LedgerError
 
 Pots = tuple[Pot, ...]
 
-#: States in which a pot trades of its own will. What an order may do in ``reduce-only`` depends
-#: on its risk and is asked before it rests: :func:`crossmargin.accounts.standing.order_allowed`.
-_MAY_TRADE = ("healthy", "warning", "reduce-only")
-_MAY_TAKE_ON = ("healthy", "warning")
+#: A trade that has happened is booked in every state but those in which only a liquidator acts.
+#: What an order may do in ``reduce-only`` depends on its risk and is asked before it rests:
+#: :func:`crossmargin.accounts.project.order_allowed`.
+_TRADE: Action = "risk-cutting-order"
 
 
 def fill(state: State, event: Fill) -> Pots:
     """Book a trade of the order book; the margin was asked when the order was placed."""
     for pot in book_trade(state, event.trade):
-        must_allow(pot, _MAY_TRADE, "a trade")
+        must_allow(pot, _TRADE, "a trade")
     return ()
 
 
@@ -43,7 +44,7 @@ def block(state: State, event: Block) -> Pots:
     found: dict[str, Pot] = {}
     for trade in event.trades:
         for pot in book_trade(state, trade):
-            must_allow(pot, _MAY_TRADE, "a block trade")
+            must_allow(pot, _TRADE, "a block trade")
             found[pot.name] = pot
     return tuple(pot for pot in found.values() if pot.account is not None)
 
@@ -90,8 +91,8 @@ def move_position(state: State, event: MovePosition) -> Pots:
     contract = state.contract(event.instrument)
     source_pot = state.pot(event.source.account, event.source.pot)
     target_pot = state.pot(event.target.account, event.target.pot)
-    must_allow(source_pot, _MAY_TRADE, "a position transfer")
-    must_allow(target_pot, _MAY_TAKE_ON, "a position transfer")
+    must_allow(source_pot, _TRADE, "a position transfer")
+    must_allow(target_pot, "take-on-position", "a position transfer")
     source = find_position(state, contract, source_pot, event.source.leg)
     target = find_position(state, contract, target_pot, event.target.leg)
     quantity = quantity_of(contract, event.quantity)
@@ -112,7 +113,7 @@ def switch_mode(state: State, event: SwitchMode) -> Pots:
     source_pot = state.trader(event.account, event.source)
     target_pot = state.trader(event.account, event.target)
     for pot in (source_pot, target_pot):
-        must_allow(pot, _MAY_TAKE_ON, "a switch of mode")
+        must_allow(pot, "take-on-position", "a switch of mode")
     source = find_position(state, contract, source_pot, event.leg)
     target = find_position(state, contract, target_pot, event.leg)
     quantity = abs(source.held.balance)

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from crossmargin.accounts.pots import AccountState, Leg, LegMode, PotMode
+from crossmargin.accounts.pots import Leg, LegMode, PotMode
+from crossmargin.accounts.states import AccountState
 from crossmargin.instruments import Kind as InstrumentKind
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from crossmargin.accounts.chart import Line
+from crossmargin.accounts.states import AccountState
 
 if TYPE_CHECKING:
     from crossmargin.accounts.contract import Contract
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 Leg = Literal["net", "long", "short"]
 LegMode = Literal["net", "hedge"]
 PotMode = Literal["cross", "isolated", "sub_account"]
-AccountState = Literal["healthy", "warning", "reduce-only", "liquidating", "bankrupt"]
 
 
 class Position:
@@ -55,7 +55,7 @@ class Pot:
     mode : {"cross", "isolated", "sub_account"}
         As in the account file.
     state : str
-        Its state in the ladder of :mod:`crossmargin.accounts.standing`.
+        Its state in the ladder of :mod:`crossmargin.accounts.states`.
     positions : dict
         By instrument and leg.
     """
