@@ -108,6 +108,10 @@ class MarginError(CrossmarginError):
     """A position that a margin model does not support, or a question without an answer."""
 
 
+class StoreError(CrossmarginError):
+    """A ledger's file or database: not there, held by another writer, damaged, full."""
+
+
 class InvariantViolation(AssertionError):
     """A broken law of the code itself: never caught below the process boundary."""
 
