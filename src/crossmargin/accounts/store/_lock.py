@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossmargin.errors import StoreError
 from crossmargin.units import format_time
 
 
@@ -38,6 +39,16 @@ class Holder:
         """Return who, where and since when, in words."""
         since = format_time(self.since_ns - self.since_ns % 1_000_000_000)
         return f"{self.name!r} (process {self.pid} on {self.host}, since {since})"
+
+
+def held(where: str, holder: Holder | None) -> StoreError:
+    """Return the refusal of a second writer."""
+    who = str(holder) if holder else "another process, which has not said who it is"
+    return StoreError(
+        f"{where} is being written by {who}",
+        code="STO-005",
+        hint="one writer at a time: stop that one, or open it for reading",
+    )
 
 
 class FileLock:

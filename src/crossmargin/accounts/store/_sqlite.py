@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from crossmargin.accounts.store._backend import EntryRow, Known, TransferLine
-from crossmargin.accounts.store._lock import FileLock, Holder
+from crossmargin.accounts.store._lock import FileLock, Holder, held
 from crossmargin.accounts.store._migrate import check_revision, upgrade
 from crossmargin.accounts.store._witness import Witness, read_witness
 from crossmargin.accounts.store.entries import GENESIS, Head
@@ -365,16 +365,6 @@ class SqliteBackend:
             if isinstance(inner, sqlite3.Error):
                 raise translated(inner, self.where, doing) from None
             raise
-
-
-def held(where: str, holder: Holder | None) -> StoreError:
-    """Return the refusal of a second writer."""
-    who = str(holder) if holder else "another process, which has not said who it is"
-    return StoreError(
-        f"{where} is being written by {who}",
-        code="STO-005",
-        hint="one writer at a time: stop that one, or open it for reading",
-    )
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

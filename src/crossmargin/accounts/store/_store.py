@@ -30,6 +30,8 @@ from crossmargin.errors import StoreError, invariant
 
 #: Entries that are looked at when a writer opens a log.
 _TAIL = 100
+#: Between two tries for the lock, seconds.
+_AGAIN_S = 0.02
 
 
 def open_store(
@@ -37,6 +39,7 @@ def open_store(
     *,
     writer: str | None = None,
     create: bool = False,
+    wait_s: float = 0.0,
     clock: Callable[[], int] = time.time_ns,
 ) -> Store:
     """Open a ledger.
@@ -50,6 +53,9 @@ def open_store(
         which nobody hinders and which hinders nobody.
     create : bool
         Make the ledger where there is none; for a writer only.
+    wait_s : float
+        How long to wait for another writer to leave, seconds. A server may take a moment to
+        notice that its client has died; a dead process's lock on a file is gone at once.
     clock : callable
         Nanoseconds since 1970, only for telling others since when this writer holds the ledger.
 
@@ -67,16 +73,27 @@ def open_store(
             field="writer",
             hint="give 1 to 100 signs that can be printed",
         )
-    holder = (
-        None if writer is None else Holder(writer, os.getpid(), socket.gethostname(), clock())
-    )
-    store = Store(connect(place, holder, create=create), writing=holder is not None)
+    holder = None if writer is None else Holder(writer, os.getpid(), socket.gethostname(), clock())
+    store = Store(_connect_waiting(place, holder, create, wait_s), writing=holder is not None)
     try:
         store._start()
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _connect_waiting(
+    place: str | Path, holder: Holder | None, create: bool, wait_s: float
+) -> Backend:
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            return connect(place, holder, create=create)
+        except StoreError as error:
+            if error.code != "STO-005" or time.monotonic() >= end:
+                raise
+        time.sleep(_AGAIN_S)
 
 
 def create_store(place: str | Path, *, clock: Callable[[], int] = time.time_ns) -> None:
@@ -263,7 +280,7 @@ class Store:
         given: Sequence[Entry],
         checked: Sequence[tuple[str, str, tuple[tuple[str, str, str, str, str], ...]]],
     ) -> tuple[list[Appended], list[EntryRow], list[TransferLine]]:
-        """Number and chain what is new; the log must still end where this writer left it."""
+        """Give what is new its numbers and links; the log must end where this writer left it."""
         self._must_end_here(backend)
         there = backend.known([row[0] for row in checked])
         out: list[Appended] = []

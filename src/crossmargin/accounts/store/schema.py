@@ -72,8 +72,11 @@ snapshots = sa.Table(
 
 def statements() -> dict[str, sa.sql.ClauseElement]:
     """Return the statements that both databases run, by name; values are bound in order."""
-    low, high, name = sa.bindparam("low"), sa.bindparam("high"), sa.bindparam("called")
-    zero, one = sa.literal_column("0"), sa.literal_column("1")
+    low: sa.BindParameter[int] = sa.bindparam("low")
+    high: sa.BindParameter[int] = sa.bindparam("high")
+    name: sa.BindParameter[str] = sa.bindparam("called")
+    zero: sa.ColumnElement[int] = sa.literal_column("0")
+    one: sa.ColumnElement[int] = sa.literal_column("1")
     last = sa.select(sa.func.coalesce(sa.func.max(entries.c.seq), zero)).scalar_subquery()
     e, t, s = entries.c, transfers.c, snapshots.c
     return {
@@ -106,7 +109,7 @@ def compiled(dialect: Dialect) -> dict[str, str]:
     if dialect == "sqlite":
         made = sqlite.dialect(paramstyle="qmark")
     else:
-        made = postgresql.dialect(paramstyle="format")
+        made = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
     out = {}
     for name, statement in statements().items():
         out[name] = " ".join(str(statement.compile(dialect=made)).split())

@@ -205,7 +205,9 @@ class _Walk:
         if self._next >= seq:
             return
         first, end = self._next, seq - 1
-        what = f"entry {first} is missing" if first == end else f"entries {first} to {end} are missing"
+        what = (
+            f"entry {first} is missing" if first == end else f"entries {first} to {end} are missing"
+        )
         self.add(first, "missing", what)
         self._before, self._next = None, seq
 
@@ -246,7 +248,9 @@ class _Walk:
             "hash": f"the hash of {name} is not what was written; its content is",
             "content": f"the content of {name} is not what was written: its hash does not fit it, "
             "and fits the entries after it",
-        }.get(field, f"{name} does not fit the chain: its content or its hash is not what was written")
+        }.get(
+            field, f"{name} does not fit the chain: its content or its hash is not what was written"
+        )
         self.add(seq, field, what)
 
     def _culprit(self, seq: int, made: bytes) -> str:
@@ -268,7 +272,9 @@ class _Walk:
         if head.seq == 0:
             return
         if head.seq > last:
-            gone = f"entry {last + 1}" if head.seq == last + 1 else f"entries {last + 1} to {head.seq}"
+            gone = (
+                f"entry {last + 1}" if head.seq == last + 1 else f"entries {last + 1} to {head.seq}"
+            )
             self.add(last + 1, "tail", f"{gone} of the end are missing: entry {head.seq} {who}")
         elif self.guarded(lambda: self._backend.hash_at(head.seq), head.hash) != head.hash:
             self.add(head.seq, "chain", f"entry {head.seq} is not the one that {who}")
