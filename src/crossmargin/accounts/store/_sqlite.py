@@ -79,8 +79,8 @@ class SqliteBackend:
             check_revision(self._revision(), where=self.where, writing=False)
 
     def _open_writing(self, holder: Holder, create: bool) -> None:
-        if not create:
-            self._must_be_there()
+        if self._path.exists() or not create:
+            self._look_first()
         self._take_lock()
         if not self._path.exists():
             self._make()
@@ -108,6 +108,13 @@ class SqliteBackend:
             code="STO-001",
             hint="check the path; crossmargin ledger init makes a ledger",
         )
+
+    def _look_first(self) -> None:
+        """Look what a file is before anything is written to it or laid beside it."""
+        self._open_reading(lenient=True)
+        check_revision(self._revision(), where=self.where, writing=True)
+        self._db.close()
+        self._connection = None
 
     def _take_lock(self) -> None:
         try:
