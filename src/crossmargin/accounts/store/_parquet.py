@@ -62,16 +62,29 @@ def export_parquet(store: Store, folder: str | Path) -> tuple[int, int]:
         made = None
         return count
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(
-            f"cannot export to {str(folder)!r}: {why}",
-            code="STO-015",
-            hint="check that the folder above it exists, may be written and has room",
-        ) from None
+        raise _cannot_export(folder, error.strerror or str(error)) from None
+    except _polars_error() as error:
+        # polars wraps what the operating system says.
+        raise _cannot_export(folder, str(error)) from None
     finally:
         if made is not None:
             with contextlib.suppress(OSError):
                 shutil.rmtree(made)
+
+
+def _cannot_export(folder: str | Path, why: str) -> StoreError:
+    words = " ".join(why.split())
+    return StoreError(
+        f"cannot export to {str(folder)!r}: {words[:1].lower()}{words[1:]}",
+        code="STO-015",
+        hint="check that the folder above it exists, may be written and has room",
+    )
+
+
+def _polars_error() -> type[Exception]:
+    from polars.exceptions import PolarsError
+
+    return PolarsError
 
 
 def _write(store: Store, folder: Path) -> tuple[int, int]:
@@ -81,9 +94,12 @@ def _write(store: Store, folder: Path) -> tuple[int, int]:
     entries = transfers = 0
     for part, piece in enumerate(_pieces(records), 1):
         name = f"{part:05d}.parquet"
-        _entries_frame(piece).write_parquet(folder / "entries" / name)
         lines = _transfers_frame(piece)
-        lines.write_parquet(folder / "transfers" / name)
+        for kind, frame in (("entries", _entries_frame(piece)), ("transfers", lines)):
+            path = folder / kind / name
+            frame.write_parquet(path)
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
         entries, transfers = entries + len(piece), transfers + lines.height
     return entries, transfers
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from crossmargin.accounts.store._backend import Backend, EntryRow, TransferLine
+from crossmargin.errors import StoreError
 
 #: Entries read at once: no reader holds a transaction open while its caller thinks.
 CHUNK = 2_000
@@ -19,12 +20,25 @@ def bundles(
     mutex: AbstractContextManager[Any] | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[tuple[EntryRow, list[TransferLine]]]:
-    """Give each entry that is there with the transfers of its number."""
+    """Give each entry that is there with the transfers of its number.
+
+    Where a piece cannot be read it is read entry by entry, up to the one that is damaged.
+
+    Raises
+    ------
+    StoreError
+        At the first entry that cannot be read.
+    """
     for start in range(first, last + 1, chunk):
         end = min(start + chunk - 1, last)
-        with mutex or nullcontext():
-            rows = backend.entries(start, end)
-            lines = backend.transfers(start, end)
+        try:
+            with mutex or nullcontext():
+                rows, lines = _piece(backend, start, end)
+        except StoreError:
+            if start == end:
+                raise
+            yield from bundles(backend, start, end, mutex, 1)
+            continue
         place, many = 0, len(lines)
         for row in rows:
             seq = row[0]
@@ -34,3 +48,18 @@ def bundles(
             while place < many and lines[place][0] == seq:
                 place += 1
             yield row, lines[begin:place]
+
+
+def _piece(backend: Backend, start: int, end: int) -> tuple[list[EntryRow], list[TransferLine]]:
+    """Read rows; a damaged tree may answer with others than were asked for."""
+    rows, lines = backend.entries(start, end), backend.transfers(start, end)
+    last = start - 1
+    for row in rows:
+        if not last < row[0] <= end:
+            raise StoreError(
+                f"{backend.where} gives entry {row[0]} where {start} to {end} were asked for",
+                code="STO-012",
+                hint="crossmargin ledger verify says what is damaged",
+            )
+        last = row[0]
+    return rows, lines

@@ -32,6 +32,8 @@ _CHECKPOINT_PAGES = 4_000
 _IDS = 500
 #: Messages that an integrity check may give.
 _MESSAGES = 20
+#: Signs of a driver's message that are shown.
+_WORDS_MAX = 160
 
 _SQL = compiled("sqlite")
 
@@ -474,6 +476,13 @@ def translated(error: Exception, where: str, doing: str) -> StoreError:
     number = getattr(error, "sqlite_errorcode", None)
     code, words, hint = _WORDS.get(
         -1 if number is None else number & 0xFF,
-        ("STO-012", str(error), "crossmargin ledger verify says what is damaged"),
+        ("STO-012", _brief(error), "crossmargin ledger verify says what is damaged"),
     )
     return StoreError(f"cannot {doing} {where}: {words}", code=code, hint=hint)
+
+
+def _brief(error: Exception) -> str:
+    """Return a driver's words on one line: of a damaged file it may print whole pages."""
+    text = " ".join(str(error).split())
+    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return shown if len(shown) <= _WORDS_MAX else shown[:_WORDS_MAX] + " …"

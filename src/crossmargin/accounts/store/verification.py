@@ -240,6 +240,9 @@ class _Walk:
             if not isinstance(value, kind):
                 self.add(seq, field, f"the {field} of {name} is not of its kind")
                 return
+        if len(row[6]) != 32:
+            self.add(seq, "hash", f"what is written as the hash of {name} is none")
+            return
         if not _in_order(lines):
             self.add(seq, "transfers", f"the transfers of {name} are not numbered 0, 1, 2 …")
             return
