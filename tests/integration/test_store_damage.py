@@ -152,6 +152,20 @@ def test_an_edit_is_found_and_placed(statement, first_bad, field, words, whole, 
         assert caught.value.code == "STO-012"
 
 
+def test_a_number_far_beyond_the_end_is_not_walked_to(whole, tmp_path) -> None:
+    path = copy(whole, tmp_path / "copy")
+    edit(path, f"UPDATE ledger_entries SET seq = {2**60} WHERE seq = 33")
+    found = verify_store(path)
+    assert found.first_bad == 33 and found.entries == 32
+    assert [p.what for p in found.problems][:2] == [
+        "entry 33 is missing",
+        f"entries 61 to {2**60 - 1} are missing",
+    ]
+    with open_store(path) as store, pytest.raises(StoreError) as caught:
+        list(store.read())
+    assert caught.value.code == "STO-012"
+
+
 def test_faults_are_told_apart_and_what_follows_is_good(whole, tmp_path) -> None:
     path = copy(whole, tmp_path / "copy")
     edit(

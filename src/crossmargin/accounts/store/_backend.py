@@ -36,8 +36,11 @@ class Backend(Protocol):
     def transfers(self, first: int, last: int) -> list[TransferLine]:
         """Return the transfers of entries, in their order."""
 
-    def stray(self) -> tuple[int, int, int]:
-        """Return the least entry number, and the transfers below and above the entries."""
+    def next_entry(self, seq: int) -> int | None:
+        """Return the least number of an entry from `seq` on; None where there is none."""
+
+    def stray(self) -> tuple[int, int]:
+        """Return how many transfers lie below and above the entries."""
 
     def acknowledged(self) -> Head | str | None:
         """Return what a witness outside the database saw last, or why it cannot be asked."""

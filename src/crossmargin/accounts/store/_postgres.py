@@ -195,13 +195,18 @@ class PostgresBackend:
         with self._said("read"):
             return self._rows(_SQL["transfers"], (first, last))
 
-    def stray(self) -> tuple[int, int, int]:
-        """Return the least entry number, and the transfers below and above the entries."""
+    def next_entry(self, seq: int) -> int | None:
+        """Return the least number of an entry from `seq` on."""
         with self._said("read"):
-            first = self._rows(_SQL["first_entry"])[0][0]
+            (found,) = self._rows(_SQL["next_entry"], (seq,))[0]
+        return found if isinstance(found, int) else None
+
+    def stray(self) -> tuple[int, int]:
+        """Return how many transfers lie below and above the entries."""
+        with self._said("read"):
             below = self._rows(_SQL["transfers_below"])[0][0]
             above = self._rows(_SQL["transfers_above"])[0][0]
-        return (1 if first is None else first, below, above)
+        return below, above
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return the entries that are there already."""

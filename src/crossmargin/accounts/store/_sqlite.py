@@ -230,6 +230,9 @@ class SqliteBackend:
         """Return number and hash of the last entry."""
         with self._said("read"):
             rows = self._rows(_SQL["head"])
+        if rows and not (isinstance(rows[0][0], int) and isinstance(rows[0][1], bytes)):
+            raise translated(ValueError("its last entry has no number or no hash"), self.where,
+                             "read")  # fmt: skip
         return rows[0] if rows else None
 
     def hash_at(self, seq: int) -> bytes | None:
@@ -248,13 +251,18 @@ class SqliteBackend:
         with self._said("read"):
             return self._rows(_SQL["transfers"], (first, last))
 
-    def stray(self) -> tuple[int, int, int]:
-        """Return the least entry number, and the transfers below and above the entries."""
+    def next_entry(self, seq: int) -> int | None:
+        """Return the least number of an entry from `seq` on."""
         with self._said("read"):
-            first = self._rows(_SQL["first_entry"])[0][0]
+            (found,) = self._rows(_SQL["next_entry"], (seq,))[0]
+        return found if isinstance(found, int) else None
+
+    def stray(self) -> tuple[int, int]:
+        """Return how many transfers lie below and above the entries."""
+        with self._said("read"):
             below = self._rows(_SQL["transfers_below"])[0][0]
             above = self._rows(_SQL["transfers_above"])[0][0]
-        return (1 if first is None else first, below, above)
+        return below, above
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return the entries that are there already."""

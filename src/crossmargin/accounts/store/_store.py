@@ -356,7 +356,7 @@ class Store:
         if start > end:
             return
         before = self._hash_before(start)
-        for bundle in bundles(self._open, start, end, self._mutex):
+        for bundle in bundles(self._open, start, end, self._mutex, dense=True):
             row, lines = bundle
             moved = tuple(line[2:] for line in lines)
             before = link(before, canonical(*row[:5], moved))

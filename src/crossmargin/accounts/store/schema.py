@@ -84,7 +84,7 @@ def statements() -> dict[str, sa.sql.ClauseElement]:
         "hash_at": sa.select(e.hash).where(e.seq == low),
         "entries": sa.select(*e).where(e.seq.between(low, high)).order_by(e.seq),
         "transfers": sa.select(*t).where(t.seq.between(low, high)).order_by(t.seq, t.line),
-        "first_entry": sa.select(sa.func.min(e.seq)),
+        "next_entry": sa.select(sa.func.min(e.seq)).where(e.seq >= low),
         "transfers_below": sa.select(sa.func.count()).where(t.seq < one),
         "transfers_above": sa.select(sa.func.count()).where(t.seq > last),
         "add_entry": sa.insert(entries),

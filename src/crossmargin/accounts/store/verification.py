@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,8 @@ class _Walk:
 
     def entries(self, last: int, progress: Callable[[int, int], None] | None) -> None:
         """Hold every entry to the chain; where a piece cannot be read, go entry by entry."""
-        for start in range(1, last + 1, CHUNK):
+        start = 1
+        while start <= last:
             end = min(start + CHUNK - 1, last)
             try:
                 found = list(bundles(self._backend, start, end))
@@ -184,9 +186,13 @@ class _Walk:
             else:
                 for row, lines in found:
                     self._entry(row, lines)
-            self._gap(end + 1)
+            start = end + 1
+            if found == []:
+                # A damaged number may be any: what is not there is not walked along.
+                start = self.guarded(partial(self._backend.next_entry, start), None) or last + 1
             if progress is not None:
-                progress(end, last)
+                progress(min(start - 1, last), last)
+        self._gap(last + 1)
 
     def _one_by_one(self, start: int, end: int) -> None:
         unread = 0
@@ -284,9 +290,10 @@ class _Walk:
 
     def strays(self) -> None:
         """Look for rows that belong to no entry."""
-        first, below, above = self.guarded(self._backend.stray, (1, 0, 0))
-        if first < 1:
+        first = self.guarded(partial(self._backend.next_entry, -(2**63)), None)
+        if first is not None and first < 1:
             self.add(None, "seq", f"there is an entry of number {first}, before the first")
+        below, above = self.guarded(self._backend.stray, (0, 0))
         if below or above:
             self.add(None, "transfers", f"{below + above} transfers belong to no entry")
 
