@@ -112,6 +112,10 @@ class LedgerError(CrossmarginError):
     """An event that the ledger refuses: nothing has moved."""
 
 
+class StoreError(CrossmarginError):
+    """A ledger's file or database: not there, held by another writer, damaged, full."""
+
+
 class InvariantViolation(AssertionError):
     """A broken law of the code itself: never caught below the process boundary."""
 

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from crossmargin import __version__
 from crossmargin.cli import _account, _brackets, _haircut
 from crossmargin.cli import _io as io
+from crossmargin.cli._ledger import ledger_app
 from crossmargin.cli._prices import prices
 from crossmargin.cli._reconcile import reconcile_app
 
@@ -43,6 +44,7 @@ app.command(prices)
 app.command(_account.account)
 app.command(_brackets.brackets)
 app.command(reconcile_app)
+app.command(ledger_app)
 app.command(
     "crossmargin.cli._infer:infer",
     help="""Fit unknown figures of a rule-set to a venue's statements.
