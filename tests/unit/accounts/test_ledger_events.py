@@ -7,12 +7,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from tests.helpers import PERP
+from tests.ledgers import INVERSE, Venue
 
 from crossmargin.accounts import Applied, average_entry, money_of, replay, unrealised
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.events import Side
-from tests.helpers import PERP
-from tests.ledgers import INVERSE, Venue
 
 D = Decimal
 CALL = "BTC_USDC-27MAR26-50000-C"
@@ -328,7 +328,9 @@ class TestCorrectionsAndTerms:
         terms = {"underlying": "BTC", "quote": "USDC", "settlement": "USDC"}
         v.refused("LED-003", ev.ListContract, instrument="F", type="future", **terms)
         v.refused("LED-003", ev.ListContract, instrument="P", type="perpetual", strike="1", **terms)
-        v.refused("LED-003", ev.ListContract, instrument="P", type="perpetual", right="put", **terms)
+        v.refused(
+            "LED-003", ev.ListContract, instrument="P", type="perpetual", right="put", **terms
+        )
         v.refused("LED-004", ev.ListContract, instrument=PERP, type="perpetual", **terms)
 
 
