@@ -299,9 +299,6 @@ class TestCorrectionsAndTerms:
         assert before == (D("103975"), D("96005"))
         assert v.line("sys:fees") == 0
         v.refused("LED-014", ev.Bust, fill=busted)
-        other = ev.Fill(id=busted.id, time=busted.time, trade=v.trade(
-            PERP, "2", "50000", Side(account="a"), Side(account="b")))  # fmt: skip
-        v.refused("LED-014", ev.Bust, fill=other)
 
     def test_redenomination_keeps_every_value(self, v: Venue) -> None:
         v.fill("a", "b", "1.5", "50000")
