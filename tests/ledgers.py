@@ -87,9 +87,7 @@ class Venue:
         ]
         return self.do(ev.Fill, trade=self.trade(instrument, quantity, price, *sides))
 
-    def trade(
-        self, instrument: str, quantity: str, price: str, *sides: ev.Side | None
-    ) -> ev.Trade:
+    def trade(self, instrument: str, quantity: str, price: str, *sides: ev.Side | None) -> ev.Trade:
         return ev.Trade(
             instrument=instrument,
             quantity=quantity,

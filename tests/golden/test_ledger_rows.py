@@ -7,6 +7,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from tests.helpers import (
+    ETH_PERP,
+    PERP,
+    account,
+    component,
+    fixture_g,
+    flat_rate,
+    market,
+    rules,
+)
+from tests.ledgers import INVERSE, TIME, Venue
 
 from crossmargin.accounts import (
     LADDER,
@@ -32,17 +43,6 @@ from crossmargin.accounts import events as ev
 from crossmargin.book import OrderEntry, OrderLeg, book_from_accounts
 from crossmargin.margin import evaluate, evaluate_book, frame_for, liquidation_prices, load_ruleset
 from crossmargin.market import funding_rate, funding_rule
-from tests.helpers import (
-    ETH_PERP,
-    PERP,
-    account,
-    component,
-    fixture_g,
-    flat_rate,
-    market,
-    rules,
-)
-from tests.ledgers import INVERSE, TIME, Venue
 
 D = Decimal
 
@@ -86,7 +86,9 @@ class TestA22MarginAccounting:
             venue.again(event)
 
     def test_same_id_other_content_is_refused(self, venue: Venue) -> None:
-        told = venue.refused("LED-007", ev.FeeCharge, id="e3", account="a", asset="USDC", amount="1")
+        told = venue.refused(
+            "LED-007", ev.FeeCharge, id="e3", account="a", asset="USDC", amount="1"
+        )
         assert "other content" in told
 
 

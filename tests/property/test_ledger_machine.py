@@ -12,11 +12,11 @@ from fractions import Fraction
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.helpers import PERP
+from tests.ledgers import INVERSE, TIME
 
 from crossmargin.accounts import Applied, Duplicate, Refused, State, apply, money_of, replay
 from crossmargin.accounts import events as ev
-from tests.helpers import PERP
-from tests.ledgers import INVERSE, TIME
 
 SESSION = "ETH_USDC-PERPETUAL"
 LEVEL = {PERP: 50_000, INVERSE: 50_000, SESSION: 3_000}
@@ -252,7 +252,5 @@ class LedgerMachine(RuleBasedStateMachine):
         assert again.digest() == self.state.digest()
 
 
-LedgerMachine.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None
-)
+LedgerMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestLedgerMachine = LedgerMachine.TestCase

@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from tests.helpers import PERP
+from tests.ledgers import INVERSE, Venue
 
 from crossmargin.accounts import average_entry, project_account
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.events import Side
-from tests.helpers import PERP
-from tests.ledgers import INVERSE, Venue
 
 D = Decimal
 QUANTUM = D("0.000001")

@@ -7,12 +7,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from tests.helpers import PERP
+from tests.ledgers import INVERSE, Venue
 
 from crossmargin.accounts import Applied, average_entry, money_of, replay, unrealised
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.events import Side
-from tests.helpers import PERP
-from tests.ledgers import INVERSE, Venue
 
 D = Decimal
 CALL = "BTC_USDC-27MAR26-50000-C"
@@ -64,8 +64,8 @@ class TestFills:
     def test_against_a_slow_book_of_every_lot(self, v: Venue) -> None:
         """Average cost in exact fractions, on random fills: profit to within a quantum each."""
         rng = random.Random(5)
-        held, cost, made, trades = Fraction(0), Fraction(0), Fraction(0), 0
-        for _ in range(400):
+        held, cost, made = Fraction(0), Fraction(0), Fraction(0)
+        for trades in range(1, 401):
             quantity = Fraction(rng.randrange(1, 300), 1000)
             price = Fraction(rng.randrange(400_000, 600_000), 10)
             sign = rng.choice((1, -1))
@@ -81,7 +81,6 @@ class TestFills:
             else:
                 cost += change * price
             held += change
-            trades += 1
             line = v.state.pot("a").wallet("USDC").balance - 100_000 * 10**6
             assert abs(Fraction(line, 10**6) - made) <= Fraction(trades, 10**6)
         assert v.position("a") == D(str(float(held)))
@@ -325,7 +324,9 @@ class TestCorrectionsAndTerms:
         terms = {"underlying": "BTC", "quote": "USDC", "settlement": "USDC"}
         v.refused("LED-003", ev.ListContract, instrument="F", type="future", **terms)
         v.refused("LED-003", ev.ListContract, instrument="P", type="perpetual", strike="1", **terms)
-        v.refused("LED-003", ev.ListContract, instrument="P", type="perpetual", right="put", **terms)
+        v.refused(
+            "LED-003", ev.ListContract, instrument="P", type="perpetual", right="put", **terms
+        )
         v.refused("LED-004", ev.ListContract, instrument=PERP, type="perpetual", **terms)
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.ledgers import TIME, Venue
 
-from crossmargin.accounts import BadLine, Duplicate, State, apply, parse_events, payload, read_events
+from crossmargin.accounts import (
+    BadLine,
+    Duplicate,
+    State,
+    apply,
+    parse_events,
+    payload,
+    read_events,
+)
 from crossmargin.accounts import events as ev
 from crossmargin.errors import CrossmarginError
-from tests.ledgers import TIME, Venue
 
 GOOD = (
     b'{"kind":"deposit","id":"1","time":"2026-02-25T08:00:00Z","account":"a","asset":"USDC",'
