@@ -20,6 +20,7 @@ from crossmargin.accounts.contract import Contract
 from crossmargin.accounts.events import Event
 from crossmargin.accounts.interest import CashPool, Curve, burnt_for, growth, utilisation
 from crossmargin.accounts.ledger import Ledger, Transfer
+from crossmargin.accounts.pnl import CAUSES, Attribution, begin
 from crossmargin.accounts.pots import Account, Position, Pot
 from crossmargin.accounts.project import (
     MarginGuard,
@@ -45,6 +46,7 @@ from crossmargin.accounts.replay import (
     read_events,
     replay,
 )
+from crossmargin.accounts.snapshot import restore, snapshot
 from crossmargin.accounts.standing import (
     Money,
     TreeNode,
@@ -67,12 +69,14 @@ from crossmargin.accounts.states import (
 
 __all__ = [
     "ALLOWS",
+    "CAUSES",
     "LADDER",
     "ONE",
     "PLACES",
     "Account",
     "AccountState",
     "Applied",
+    "Attribution",
     "BadLine",
     "CashPool",
     "Contract",
@@ -96,6 +100,7 @@ __all__ = [
     "account_tree",
     "apply",
     "average_entry",
+    "begin",
     "burnt_for",
     "ceil_div",
     "fingerprint",
@@ -118,7 +123,9 @@ __all__ = [
     "read_events",
     "registry_of",
     "replay",
+    "restore",
     "scaled",
+    "snapshot",
     "text_of",
     "timeline",
     "to_quanta",
