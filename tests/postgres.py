@@ -56,7 +56,7 @@ class PostgresServer:
             shutil.rmtree(self.data, ignore_errors=True)
             try:
                 self._run("initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8",
-                          "--no-locale", "--no-sync")  # fmt: skip
+                          "--no-locale", "--no-sync", "-k")  # fmt: skip
                 self.start()
                 return
             except (OSError, NoServerError) as error:

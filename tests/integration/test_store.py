@@ -398,6 +398,64 @@ def test_two_ledgers_in_schemas_of_one_database(server) -> None:
         refused("STO-005", open_store, one, writer="c")
 
 
+def sample(server: PostgresServer, name: str) -> str:
+    url = server.database(name)
+    with open_store(url, writer="a", create=True) as store:
+        for start in range(1, 2000, 100):
+            store.append(made_entries(start, start + 99))
+    return url
+
+
+@pytest.mark.parametrize(
+    ("sql", "first_bad", "words"),
+    [
+        ("UPDATE ledger_entries SET payload = '' WHERE seq = 7", 7, "the content of entry 7"),
+        ("UPDATE ledger_entries SET hash = '' WHERE seq = 7", 7, "the hash of entry 7"),
+        ("DELETE FROM ledger_entries WHERE seq BETWEEN 7 AND 9", 7, "entries 7 to 9 are missing"),
+        ("DELETE FROM ledger_transfers WHERE line = 0", 1, "entry 1 "),
+    ],
+)
+def test_an_edit_on_the_server_is_found(sql, first_bad, words, server) -> None:
+    """The owner of the tables can switch the triggers off; the chain sees it."""
+    import psycopg
+
+    url = sample(server, "edited")
+    with psycopg.connect(url) as connection:
+        for table in ("ledger_entries", "ledger_transfers"):
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        connection.execute(sql)
+        connection.execute("ALTER TABLE ledger_transfers ENABLE TRIGGER USER")
+    found = verify_store(url)
+    assert not found.ok and found.first_bad == first_bad and words in found.what
+    assert found.entries == first_bad - 1
+    told = [p.what for p in found.problems]
+    assert "trigger ledger_entries_no_change is switched off" in told
+    assert "trigger ledger_transfers_no_change is switched off" not in told
+
+
+def test_a_damaged_page_on_the_server_is_placed(server) -> None:
+    """A page of the table of entries is garbled while the server is down."""
+    import psycopg
+
+    url = sample(server, "garbled")
+    with psycopg.connect(url, autocommit=True) as connection:
+        (name,) = connection.execute("SELECT pg_relation_filepath('ledger_entries')").fetchone()
+        connection.execute("CHECKPOINT")
+    server.stop()
+    path = server.data / name
+    raw = bytearray(path.read_bytes())
+    assert len(raw) > 20 * 8192
+    raw[10 * 8192 + 4000] ^= 4
+    path.write_bytes(raw)
+    server.start()
+    found = verify_store(url)
+    assert not found.ok and found.first_bad is not None and found.entries == found.first_bad - 1
+    assert 100 < found.entries < 1900 and "cannot be read" in found.what
+    with open_store(url) as store:
+        good = [content(r) for r in store.read(1, found.entries)]
+    assert good == [wanted(i) for i in range(1, found.entries + 1)]
+
+
 # ------------------------------------------------------------------------------ revisions
 
 

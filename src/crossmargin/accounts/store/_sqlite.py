@@ -138,15 +138,14 @@ class SqliteBackend:
         return None
 
     def _make(self) -> None:
-        """Make the tables in a file beside the place and move it there: whole, or not there."""
-        temporary = ""
+        """Make the tables in a file beside the place and move it there: whole, or not there.
+
+        Who holds the lock may use one fixed name, so that a kill leaves at most one such file.
+        """
+        made = self._path.with_name(f".{self._path.name[:200]}.making")
         try:
-            handle, temporary = tempfile.mkstemp(
-                prefix=f".{self._path.name[:40]}.", dir=self._path.parent
-            )
-            os.close(handle)
-            os.chmod(temporary, 0o644)
-            made = Path(temporary)
+            _remove(made)
+            made.touch(0o644)
             with self._said("make"):
                 upgrade("sqlite", lambda: _connect(made, "rw"), "BEGIN IMMEDIATE")
                 connection = _connect(made, "rw")
@@ -158,9 +157,7 @@ class SqliteBackend:
         except OSError as error:
             raise _cannot_write(self._path, error) from None
         finally:
-            for end in ("", "-wal", "-shm", "-journal"):
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary + end)
+            _remove(made)
 
     def _revision(self) -> str | None:
         try:
@@ -394,8 +391,12 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         url, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA trusted_schema=OFF")
-    connection.execute("PRAGMA cell_size_check=ON")
+    try:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA cell_size_check=ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -409,6 +410,12 @@ def _durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA checkpoint_fullfsync=ON")
     connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
     connection.execute("PRAGMA cache_size=-65536")
+
+
+def _remove(path: Path) -> None:
+    for end in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{path}{end}")
 
 
 def _sync(path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from crossmargin.accounts.store.entries import Head
 
+_TRIES = 3
 _SIZE = 20 + 1 + 64 + 1 + 8 + 1
 
 
@@ -26,11 +27,21 @@ def _text(head: Head) -> bytes:
 def read_witness(path: Path) -> Head | str | None:
     """Return the head that was acknowledged last, None without a file, or why it is not readable.
 
+    A writer may be writing it: what is not whole is read again before it is called unreadable.
+
     Returns
     -------
     Head or str or None
         A string is a sentence about a file that is not what was written.
     """
+    for _ in range(_TRIES):
+        found = _read_once(path)
+        if not isinstance(found, str):
+            break
+    return found
+
+
+def _read_once(path: Path) -> Head | str | None:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

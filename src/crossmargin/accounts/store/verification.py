@@ -18,8 +18,12 @@ from crossmargin.accounts.store._rows import CHUNK, bundles
 from crossmargin.accounts.store.entries import GENESIS, Head, canonical, link
 from crossmargin.errors import StoreError
 
-#: Faults that are listed; the others are counted.
+#: Faults of entries that are listed; the others are counted.
 _LISTED = 100
+_UNSEEN = (
+    "there is no witness of the end of the log: a tail that is missing shows only against a head "
+    "that was noted elsewhere"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Verification:
     head : Head
         The last good entry before the first bad one.
     problems : tuple of Problem
-        The faults, at most 100.
+        The faults: of entries the first 100, and all the others.
     more : int
         Faults that are not listed.
     notes : tuple of str
@@ -134,6 +138,8 @@ def verify_backend(
             walk.must_hold(head, last, who)
     if isinstance(seen, str):
         walk.notes.append(seen)
+    elif seen is None and expect is None and last:
+        walk.notes.append(_UNSEEN)
     walk.strays()
     for what in walk.guarded(backend.check_schema, []):
         walk.add(None, "schema", what)
@@ -159,7 +165,8 @@ class _Walk:
     def add(self, seq: int | None, field: str | None, what: str) -> None:
         """Note a fault."""
         self._count += 1
-        if len(self._problems) < _LISTED:
+        # Faults of no entry are few, and must not be crowded out by a thousand damaged entries.
+        if seq is None or len(self._problems) < _LISTED:
             self._problems.append(Problem(seq, field, what))
         if seq is not None and (self._first_bad is None or seq < self._first_bad):
             self._first_bad = seq
