@@ -1,9 +1,9 @@
 """The ledger as it is kept: events in a store, the state they make in memory.
 
-The store is the truth and the state its fold: opening reads every entry, applies it and holds the
-transfers it makes to those that were stored. Posting applies events in memory and stores those that
-were accepted in one durable commit; only then are they acknowledged. If the store fails, the state
-is ahead of it and is not used again.
+The store is the truth and the state its fold: opening reads every entry (from the last snapshot
+on, which is a cache), applies it and holds the transfers it makes to those that were stored.
+Posting applies events in memory and stores those that were accepted in one durable commit; only
+then are they acknowledged. If the store fails, the state is ahead of it and is not used again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from crossmargin.accounts.replay import (
     apply,
     payload,
 )
+from crossmargin.accounts.snapshot import restore, snapshot
 from crossmargin.accounts.state import State
 from crossmargin.errors import CrossmarginError, LedgerError, StoreError
 from crossmargin.units import parse_time
@@ -63,6 +64,10 @@ _CLASSES: dict[str, Class] = {
 #: Classes whose events bear the venue's own id.
 _NAMED = ("trade", "liquidation")
 
+#: Name of the snapshot, and after how many replayed entries one is left.
+_SNAPSHOT = "state"
+SNAPSHOT_EVERY = 20_000
+
 
 class Journal:
     """A ledger opened for posting, or for reading.
@@ -71,6 +76,8 @@ class Journal:
     ----------
     store : Store
         Open; closed with the journal.
+    writing : bool
+        Whether the store may be written: a long replay then leaves a snapshot for the next one.
     progress : callable, optional
         Called with entries replayed and entries in all.
 
@@ -80,15 +87,23 @@ class Journal:
         ``LED-030`` when an entry does not give what was stored with it.
     """
 
-    def __init__(self, store: Store, *, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        writing: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._store = store
         self._lost = False
-        self.state = State()
-        end = store.head().seq
-        for record in store.read():
+        self.state = _cached(store)
+        start, end = self.state.count, store.head().seq
+        for record in store.read(start + 1):
             _replay(self.state, record)
             if progress is not None and (record.seq % 1_000 == 0 or record.seq == end):
                 progress(record.seq, end)
+        if writing and end - start >= SNAPSHOT_EVERY:
+            store.snapshot_put(_SNAPSHOT, end, snapshot(self.state))
 
     def __enter__(self) -> Journal:
         """Use the journal, and close it at the end."""
@@ -211,10 +226,24 @@ def open_journal(
 
     store = open_store(place, writer=writer)
     try:
-        return Journal(store, progress=progress)
+        return Journal(store, writing=writer is not None, progress=progress)
     except BaseException:
         store.close()
         raise
+
+
+def _cached(store: Store) -> State:
+    """Return the state of the last snapshot, or an empty one where there is none to be used."""
+    found = store.snapshot_get(_SNAPSHOT)
+    if found is None:
+        return State()
+    seq, raw = found
+    try:
+        state = restore(raw)
+    except CrossmarginError:
+        # A snapshot is only a cache: what cannot be read is computed again.
+        return State()
+    return state if state.count == seq <= store.head().seq else State()
 
 
 def _entry(event: Event, outcome: Applied) -> Entry:

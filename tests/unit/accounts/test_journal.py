@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.soak.draw import Draw, beginning
 
 from crossmargin.accounts import Applied, Duplicate, Refused, State, apply
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.journal import Journal, open_journal
 from crossmargin.accounts.matching import match_logs
-from crossmargin.accounts.pnl import ON_PAPER, attribution
 from crossmargin.accounts.store import Entry, create_store, open_store
 from crossmargin.errors import LedgerError, StoreError
 
@@ -115,38 +112,23 @@ def test_a_log_whose_transfers_are_not_those_of_its_events_is_refused(tmp_path: 
         open_journal(path)
 
 
-class TestAttribution:
-    def test_a22_adds_up_to_the_cent(self, tmp_path: Path) -> None:
-        with open_journal(made(tmp_path / "a.ledger")) as journal:
-            rows = (t for record in journal.records() for t in record.transfers)
-            (usdc,) = attribution(journal.state, "a", rows)
-        cents = {cause: Decimal(x) / 10**6 for cause, x in usdc.causes.items()}
-        assert cents == {
-            "deposits and withdrawals": 10_000,
-            "price": 400,
-            "funding": Decimal("-5.10"),
-            "fees": Decimal("-35.20"),
-            ON_PAPER: 600,
-        }
-        assert Decimal(usdc.equity) / 10**6 == Decimal("10959.70")
+def test_a_snapshot_spares_the_replay_and_a_bad_one_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crossmargin.accounts import journal as module
 
-    @pytest.mark.parametrize("seed", [3, 4])
-    def test_causes_sum_to_equity_after_random_events(self, seed: int) -> None:
-        state = State()
-        rows: list[tuple[str, str, str, int, str]] = []
-        for event in beginning(12):
-            outcome = apply(state, event)
-            assert isinstance(outcome, Applied)
-            rows += outcome.transfers
-        draw = Draw(state, seed)
-        for number in range(4_000):
-            outcome = apply(state, draw.event())
-            if isinstance(outcome, Applied):
-                rows += outcome.transfers
-            if number % 1_000 == 999:
-                for name in state.accounts:
-                    for one in attribution(state, name, rows):
-                        assert sum(one.causes.values()) == one.equity, (name, one)
+    monkeypatch.setattr(module, "SNAPSHOT_EVERY", 5)
+    path = made(tmp_path / "a.ledger")
+    seen: list[tuple[int, int]] = []
+    with open_journal(path, writer="test", progress=lambda a, b: seen.append((a, b))) as journal:
+        digest = journal.state.digest()
+    with open_journal(path, writer="test", progress=lambda a, b: seen.append((a, b))) as journal:
+        assert journal.state.digest() == digest
+    assert seen == [(7, 7)]
+    with open_store(path, writer="test") as store:
+        store.snapshot_put("state", 7, b"nonsense")
+    with open_journal(path) as journal:
+        assert journal.state.digest() == digest
 
 
 def test_lines_for_a_venues_log(tmp_path: Path) -> None:
