@@ -443,3 +443,4 @@ def snapshot(
 from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _diff as _diff  # noqa: E402
 from crossmargin.cli import _inverse as _inverse  # noqa: E402
+from crossmargin.cli import _ledger_post as _ledger_post  # noqa: E402
