@@ -112,6 +112,14 @@ class LiquidationError(CrossmarginError):
     """A liquidation rule that is malformed, or a state of affairs that it cannot decide on."""
 
 
+class LedgerError(CrossmarginError):
+    """An event that the ledger refuses: nothing has moved."""
+
+
+class StoreError(CrossmarginError):
+    """A ledger's file or database: not there, held by another writer, damaged, full."""
+
+
 class InvariantViolation(AssertionError):
     """A broken law of the code itself: never caught below the process boundary."""
 

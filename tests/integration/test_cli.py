@@ -269,7 +269,8 @@ def test_schemas_accept_the_demo_accounts(capsys) -> None:
 def test_import_pulls_no_heavy_library() -> None:
     code = (
         "import sys, crossmargin; "
-        "heavy = {'numba', 'scipy', 'polars', 'plotly', 'matplotlib', 'ccxt', 'rich', 'numpy'}; "
+        "heavy = {'numba', 'scipy', 'polars', 'plotly', 'matplotlib', 'ccxt', 'rich', 'numpy', "
+        "'sqlalchemy', 'alembic', 'sqlite3', 'psycopg'}; "
         "sys.exit(len(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -505,6 +506,12 @@ COMMANDS = [
         ["reconcile", "hyperliquid"],
         ["book"],
         ["book", "generate"],
+        ["ledger"],
+        ["ledger", "export"],
+        ["ledger", "init"],
+        ["ledger", "log"],
+        ["ledger", "upgrade"],
+        ["ledger", "verify"],
         ["rulesets", "diff"],
         ["rulesets", "list"],
         ["rulesets", "log"],

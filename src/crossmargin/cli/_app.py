@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from crossmargin import __version__
 from crossmargin.cli import _account, _brackets, _haircut
 from crossmargin.cli import _io as io
+from crossmargin.cli._ledger import ledger_app
 from crossmargin.cli._prices import prices
 from crossmargin.cli._reconcile import reconcile_app
 
@@ -43,6 +44,7 @@ app.command(prices)
 app.command(_account.account)
 app.command(_brackets.brackets)
 app.command(reconcile_app)
+app.command(ledger_app)
 app.command(
     "crossmargin.cli._infer:infer",
     help="""Fit unknown figures of a rule-set to a venue's statements.
@@ -442,3 +444,4 @@ from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _diff as _diff  # noqa: E402
 from crossmargin.cli import _frontier as _frontier  # noqa: E402
 from crossmargin.cli import _inverse as _inverse  # noqa: E402
+from crossmargin.cli import _ledger_post as _ledger_post  # noqa: E402

@@ -1,0 +1,239 @@
+"""What goes into the ledger and what comes out of it: post, import, statement, reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from crossmargin.cli._ledger import JsonOpt, LedgerArg, _print_json, ledger_app
+
+if TYPE_CHECKING:
+    from crossmargin.accounts import BadLine, Event
+    from crossmargin.accounts.journal import Journal
+
+#: Refusals that are shown; all are in ``--json``.
+_SHOWN = 20
+
+WriterOpt = Annotated[str, Parameter(help="Name under which the ledger is held for writing.")]
+BatchOpt = Annotated[int, Parameter(help="Events of one durable commit.")]
+QuietOpt = Annotated[bool, Parameter(help="Show no progress.", negative=())]
+
+
+@ledger_app.command
+def post(
+    ledger: LedgerArg,
+    events: Annotated[str, Parameter(help="File of events, JSON, one a line.")],
+    *,
+    writer: WriterOpt = "crossmargin ledger post",
+    batch: BatchOpt = 1_000,
+    quiet: QuietOpt = False,
+    json: JsonOpt = False,
+) -> int:
+    """Post events: what happened to accounts, each whole or refused with its reason.
+
+    An event that was posted before is a duplicate and changes nothing, so a file may be posted
+    again. Exit code 1 when an event was refused or a line could not be read.
+
+    Example: `crossmargin ledger post desk.ledger events.jsonl`
+    """
+    from crossmargin.accounts import read_events
+
+    return _post(ledger, read_events(events), writer, batch, quiet, json)
+
+
+@ledger_app.command(name="import")
+def import_(
+    ledger: LedgerArg,
+    fills: Annotated[str, Parameter(help="Fills: CSV or Parquet.")],
+    *,
+    account: Annotated[str, Parameter(help="Whose fills they are; it must be open.")],
+    writer: WriterOpt = "crossmargin ledger import",
+    batch: BatchOpt = 1_000,
+    quiet: QuietOpt = False,
+    json: JsonOpt = False,
+) -> int:
+    """Import fills of an account, with the venue as the other side.
+
+    Columns: id, time, instrument, side, quantity, price; and fee, fee_asset, pot, leg.
+
+    Example: `crossmargin ledger import desk.ledger fills.csv --account desk`
+    """
+    from crossmargin.accounts.fills_file import read_fills
+
+    return _post(ledger, read_fills(fills, account), writer, batch, quiet, json)
+
+
+def _post(
+    ledger: str,
+    lines: Iterable[tuple[int, Event | BadLine]],
+    writer: str,
+    batch: int,
+    quiet: bool,
+    json: bool,
+) -> int:
+    from crossmargin.accounts import Applied, BadLine, Duplicate
+    from crossmargin.accounts.journal import open_journal
+    from crossmargin.cli._progress import Meter
+    from crossmargin.errors import InputError
+
+    if batch < 1:
+        raise InputError(f"a batch of {batch} events", code="INP-004", field="--batch")
+    applied = duplicates = 0
+    refused: list[dict[str, Any]] = []
+    with Meter("entries", quiet=quiet or json) as meter:
+        opened = open_journal(ledger, writer=writer, progress=meter.step)
+    with opened as journal:
+        todo = iter(lines)
+        while some := list(islice(todo, batch)):
+            good = [(number, line) for number, line in some if not isinstance(line, BadLine)]
+            for number, line in some:
+                if isinstance(line, BadLine):
+                    refused.append({"line": number, "id": None, "error": line.error.as_dict()})
+            for (number, _), outcome in zip(good, journal.post([e for _, e in good])):
+                if isinstance(outcome, Applied):
+                    applied += 1
+                elif isinstance(outcome, Duplicate):
+                    duplicates += 1
+                else:
+                    error = outcome.error.as_dict()
+                    refused.append({"line": number, "id": outcome.id, "error": error})
+        entries, digest = journal.state.count, journal.state.digest()
+    refused.sort(key=lambda row: row["line"])
+    if json:
+        _print_json(
+            {
+                "applied": applied, "duplicates": duplicates, "refused": refused,
+                "entries": entries, "state": digest,
+            }
+        )  # fmt: skip
+        return 1 if refused else 0
+    print(
+        f"{applied:,} events posted, {duplicates:,} were there before, {len(refused):,} refused; "
+        f"{entries:,} entries, state {digest[:16]}"
+    )
+    for row in refused[:_SHOWN]:
+        error = row["error"]
+        hint = f". {error['hint'][:1].upper()}{error['hint'][1:]}" if error.get("hint") else ""
+        print(f"line {row['line']}: {error['code']}: {error['message']}{hint}")
+    if len(refused) > _SHOWN:
+        print(f"and {len(refused) - _SHOWN:,} more; --json shows all")
+    return 1 if refused else 0
+
+
+@ledger_app.command
+def statement(
+    ledger: LedgerArg,
+    account: Annotated[str, Parameter(help="Account.")],
+    *,
+    market: Annotated[
+        str | None, Parameter(help="Market to margin the account in; without it none is.")
+    ] = None,
+    ruleset: Annotated[str | None, Parameter(help="Rule-set to margin it under.")] = None,
+    entries: Annotated[int, Parameter(help="Entries of its journal shown, the last ones.")] = 20,
+    quiet: QuietOpt = False,
+    json: JsonOpt = False,
+) -> None:
+    """Show an account: money by pot and asset, positions, where its equity came from, journal.
+
+    With `--market` and `--ruleset` also what it must hold.
+
+    Example: `crossmargin ledger statement desk.ledger desk`
+    """
+    from crossmargin.accounts.journal import open_journal
+    from crossmargin.accounts.kept_statement import kept_statement
+    from crossmargin.cli import _io as io
+    from crossmargin.cli._progress import Meter
+    from crossmargin.errors import InputError
+
+    if (market is None) is not (ruleset is None):
+        raise InputError(
+            "margin needs a market and a rule-set",
+            code="INP-013",
+            field="--ruleset" if ruleset is None else "--market",
+            hint="give both, or none",
+        )
+    world = None if market is None else io.load_market(market)
+    rules = None if ruleset is None else io.load_rules([ruleset], {}, None)[0]
+    with Meter("entries", quiet=quiet or json) as meter:
+        opened = open_journal(ledger, progress=meter.step)
+    with opened as journal:
+        made = kept_statement(
+            journal.state, account, journal.records(), world, rules, entries=entries
+        )
+    if json:
+        _print_json(made)
+        return
+    from crossmargin.cli._app import _console
+    from crossmargin.reports.ledger import print_kept
+
+    print_kept(_console(), made)
+
+
+@ledger_app.command
+def reconcile(
+    ledger: LedgerArg,
+    account: Annotated[str, Parameter(help="Account.")],
+    log: Annotated[str, Parameter(help="The venue's transaction log: JSON or CSV.")],
+    *,
+    format: Annotated[
+        str | None, Parameter(help="How the log is written; recognised when left out.")
+    ] = None,
+    tolerance: Annotated[
+        float, Parameter(help="How far apart two stamps of one thing may be, seconds.")
+    ] = 60.0,
+    as_of: Annotated[
+        str | None, Parameter(help="Now, for ages (ISO-8601); default: the last line of either.")
+    ] = None,
+    quiet: QuietOpt = False,
+    json: JsonOpt = False,
+) -> int:
+    """Match our journal of an account with a venue's log: matched, broken by class and age.
+
+    Proposes what would mend each break; books nothing. Exit code 1 when anything is broken.
+
+    Example: `crossmargin ledger reconcile desk.ledger desk deribit-log.json`
+    """
+    import math
+
+    from crossmargin.accounts.journal import open_journal
+    from crossmargin.accounts.matching import match_logs
+    from crossmargin.cli._progress import Meter
+    from crossmargin.errors import InputError
+    from crossmargin.units import NS_PER_SECOND, parse_time
+    from crossmargin.venues.transaction_logs import read_transaction_log
+
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise InputError(f"a tolerance of {tolerance:g} s", code="INP-004", field="--tolerance")
+    with Meter("entries", quiet=quiet or json) as meter:
+        opened = open_journal(ledger, progress=meter.step)
+    with opened as journal:
+        ours = journal.wallet_lines(account)
+        scales = _scales(journal)
+    theirs = read_transaction_log(log, format=format, scales=scales)
+    now = max((x.time_ns for x in (*ours, *theirs.lines)), default=0)
+    found = match_logs(
+        ours,
+        theirs.lines,
+        as_of_ns=now if as_of is None else parse_time(as_of, field="--as-of"),
+        tolerance_ns=round(tolerance * NS_PER_SECOND),
+    )
+    from crossmargin.reports.ledger import print_reconciled, reconciled_data
+
+    if json:
+        _print_json(reconciled_data(account, theirs, found, scales))
+    else:
+        from crossmargin.cli._app import _console
+
+        print_reconciled(_console(), account, theirs, found, scales)
+    return 1 if found.breaks or theirs.bad else 0
+
+
+def _scales(journal: Journal) -> Any:
+    """Return the decimals that this ledger gives its assets."""
+    from crossmargin.accounts import Scales
+
+    own = {name: asset.decimals for name, asset in journal.state.assets.items()}
+    return Scales({**journal.state.scales.decimals, **own})
