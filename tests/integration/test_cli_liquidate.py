@@ -1,0 +1,88 @@
+"""``liquidate`` on the command line: the trail, its exit codes, wrong input."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+from crossmargin.cli import main
+from crossmargin.liquidation import liquidation_rule_ids
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["liquidate", *words])
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_an_account_below_its_line_is_reduced_to_it() -> None:
+    code, out, _ = run("short-vol-desk", "--move", "BTC=0.4", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert made["ended"] == "healthy"
+    assert made["steps"][0]["equity_before_usd"] < made["steps"][0]["mm_before_usd"]
+    assert made["equity_usd"] == pytest.approx(made["mm_usd"], rel=1e-6)
+    for leg in made["legs"]:
+        assert 0.0 <= leg["closed_share"] <= 1.0
+        assert leg["left"] * leg["held"] >= 0
+    paid = sum(step["cost_usd"] for step in made["steps"])
+    assert made["cost_usd"] == pytest.approx(paid)
+
+
+def test_an_account_above_its_line_is_left_alone() -> None:
+    code, out, _ = run("basis-trader")
+    assert code == 0
+    assert "above its line: nothing is done" in out
+
+
+def test_what_a_backstop_takes_ends_with_code_1() -> None:
+    code, out, _ = run("directional", "--move", "BTC=-0.35", "--rules", "hyperliquid", "--json")
+    made = json.loads(out)
+    assert code == 1
+    assert made["ended"] == "taken-over"
+    assert {step["rule"] for step in made["steps"]} == {"hyperliquid/backstop-vault"}
+
+
+def test_a_fifth_first_and_the_rest_at_the_next_look() -> None:
+    """Venues.md 5: above 100,000 USD 20 % is sent, then for 30 s orders are whole."""
+    words = ("directional", "--move", "BTC=-0.24", "--rules", "hyperliquid", "--json")
+    code, out, _ = run(*words, "--every", "5", "--looks", "100")
+    made = json.loads(out)
+    assert code == 0
+    done = [(x["after_s"], x["leg"], x["units"]) for x in made["steps"] if x["action"] == "close"]
+    assert done == [
+        (0.0, "BTC-PERPETUAL", 240_000.0),
+        (0.0, "ETH-PERPETUAL", 70_000.0),
+        (5.0, "BTC-PERPETUAL", 960_000.0),
+    ]
+
+
+def test_the_rules_are_listed() -> None:
+    code, out, _ = run("short-vol-desk", "--list", "--json")
+    assert code == 0
+    assert {row["id"] for row in json.loads(out)} == set(liquidation_rule_ids())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rules", "mtgox"), "mtgox"),
+        (("--rules", "none.toml"), "none.toml"),
+        (("--move", "BTC"), "'BTC' is no figure"),
+        (("--move", "BTC=-1.5"), "cannot move by -1.5"),
+        (("--move", "DOGE=-0.5"), "DOGE"),
+        (("--every", "0"), "looks every 0 s"),
+        (("--looks", "0"), "0 looks"),
+        (("--slip", "-1"), "slip_rate is -1"),
+        (("--pool", "swamp"), "swamp"),
+    ],
+)
+def test_wrong_input_is_a_sentence(words: tuple[str, ...], said: str) -> None:
+    code, _, err = run("short-vol-desk", *words)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
