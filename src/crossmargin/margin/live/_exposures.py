@@ -23,11 +23,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Bits of a pot's state. ``OPEN``: beyond a limit of a component, so computed anew at every tick.
-#: ``FAILED``: holds what cannot be valued, or what no bound covers.
-SAFE, BREACHED, OPEN, FAILED = 0, 1, 2, 4
+#: ``FAILED``: holds what cannot be valued, or what no bound covers. ``STUCK``: beyond a limit in
+#: something that stands still.
+SAFE, BREACHED, OPEN, FAILED, STUCK = 0, 1, 2, 4, 8
 
 #: Exposures in a block of trigger prices.
-BLOCK = 64
+BLOCK = 16
 
 #: Figures of an exposure, one cache line: slack and slack without turned scenarios at `RHO`, what
 #: is left of its limit, the price of the last visit, and how fast slack and limit can go as the
@@ -98,7 +99,11 @@ class Exposures:
 
 
 def expose(
-    holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding: float
+    holdings: Holdings,
+    prices: PriceTable,
+    code: NDArray[Any],
+    rounding: float,
+    moving: NDArray[np.bool_],
 ) -> Exposures:
     """Find the pots and exposures of holdings.
 
@@ -112,91 +117,109 @@ def expose(
         Signed codes of the rows.
     rounding : float
         Share of the gross value that is taken for rounding.
+    moving : bool[D]
+        Drivers whose prices may move; the others have no exposures.
     """
     d = prices.drivers
-    args = (
-        holdings.start, code, holdings.quantity, holdings.level,
-        np.repeat(d.of_code, 2).astype(np.int64), np.repeat(~prices.grouped, 2),
-        np.ascontiguousarray(prices.fixed[:, prices.signed.equity]),
-        np.ascontiguousarray(prices.rate[:, prices.signed.equity]),
-        np.repeat(prices.gross, 2) * rounding, np.repeat(prices.unknown, 2), d.asset.size,
-    )  # fmt: skip
-    f8, i8 = np.empty(0), np.empty(0, np.int64)
-    i4, u1 = np.empty(0, np.int32), np.empty(0, np.uint8)
-    pots, size = _index(*args, True, i4, i8, np.empty((0, 3)), u1, i8, i8, u1, i4, f8)
+    of = np.where(d.of_code >= 0, np.where(moving[d.of_code], d.of_code, -1), -1)
+    # As many as there can be: what is not written costs no memory.
+    starts = holdings.level[: code.size] >= POT
+    pots = int(np.count_nonzero(starts))
+    size = min(pots * max(int(moving.sum()), 1), code.size)
     out = Exposures(
-        pot_account=np.empty(pots, np.int32), pot_first=np.zeros(pots + 1, np.int64),
-        sums=np.zeros((pots, 3)), state=np.zeros(pots, np.uint8), first=np.zeros(size, np.int64),
-        last=np.zeros(size, np.int64), driver=np.zeros(size, np.uint8),
-        pot=np.zeros(size, np.int32), place=np.zeros(size, np.int32), cash=np.zeros(size),
-        figures=np.zeros((size, 8)), level=np.zeros(size, np.uint8), side=np.zeros(size, np.uint8),
-        wish=np.zeros(size, np.uint8), version=np.zeros(pots, np.uint16), more=np.zeros((0, 6)),
+        pot_account=np.empty(pots, np.int32), pot_first=np.empty(pots + 1, np.int64),
+        sums=np.empty((pots, 3)), state=np.zeros(pots, np.uint8), first=np.empty(size, np.int64),
+        last=np.empty(size, np.int64), driver=np.empty(size, np.uint8),
+        pot=np.empty(size, np.int32), place=np.empty(size, np.int32), cash=np.empty(size),
+        figures=np.empty((size, 8)), level=np.empty(size, np.uint8), side=np.empty(size, np.uint8),
+        wish=np.empty(size, np.uint8), version=np.zeros(pots, np.uint16), more=np.empty((0, 6)),
     )  # fmt: skip
-    _index(*args, False, out.pot_account, out.pot_first, out.sums, out.state, out.first, out.last,
-           out.driver, out.pot, out.cash)  # fmt: skip
+    rate = prices.rate[:, prices.signed.equity]
+    n = _index(
+        holdings.start, code, holdings.quantity, holdings.level,
+        np.repeat(of, 2).astype(np.int64), np.repeat(~prices.grouped, 2),
+        np.ascontiguousarray(rate), np.repeat(prices.gross, 2) * rounding,
+        np.repeat(prices.unknown, 2), moving.size, out.pot_account, out.pot_first, out.sums,
+        out.state, out.first, out.last, out.driver, out.pot, out.cash,
+    )  # fmt: skip
+    for name in ("first", "last", "driver", "pot", "place", "cash", "figures", "level", "side",
+                 "wish"):  # fmt: skip
+        setattr(out, name, getattr(out, name)[:n])
+    out.level[:] = out.wish[:] = SAFE
+    out.side[:] = UNRATED
     return out
 
 
 @numba.njit(nogil=True, cache=True)
 def _index(
-    start: Any, code: Any, quantity: Any, level: Any, driver_of: Any, cash_code: Any, fixed: Any,
-    rate: Any, gross: Any, unknown: Any, drivers: int, counting: bool, pot_account: Any,
-    pot_first: Any, sums: Any, state: Any, first: Any, last: Any, driver: Any, pot_of: Any,
-    cash: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Find pots and exposures; only count them where `counting`."""
+    start: Any, code: Any, quantity: Any, level: Any, driver_of: Any, cash_code: Any, rate: Any,
+    gross: Any, unknown: Any, drivers: int, pot_account: Any, pot_first: Any, sums: Any,
+    state: Any, first: Any, last: Any, driver: Any, pot_of: Any, cash: Any,
+) -> int:  # fmt: skip
+    """Find pots and exposures; return how many exposures there are."""
     at = np.full(drivers, -1, np.int64)
     pots = exposures = 0
     for a in range(start.size - 1):
         k, end = start[a], start[a + 1]
         while k < end:
-            opened, before = k, exposures
-            if not counting:
-                pot_account[pots] = a
-                pot_first[pots] = exposures
-            still = guard = 0.0
-            while k < end and (k == opened or level[k] < POT):
+            before = exposures
+            pot_account[pots] = a
+            pot_first[pots] = exposures
+            guard = 0.0
+            failed = False
+            while True:
                 c = code[k]
+                q = quantity[k]
+                guard += abs(q) * gross[c]
+                failed |= unknown[c]
                 d = driver_of[c]
-                if d >= 0 and at[d] < before:
-                    at[d] = exposures
-                    if not counting:
-                        driver[exposures] = d
-                        pot_of[exposures] = pots
-                        first[exposures] = k
-                        last[exposures] = k
-                    exposures += 1
-                if cash_code[c]:
-                    if not counting:
-                        q = quantity[k]
-                        still += q * fixed[c]
-                        if d >= 0:
-                            cash[at[d]] += q * rate[c]
-                        guard += abs(q) * gross[c]
-                        if unknown[c]:
-                            state[pots] |= FAILED
-                    k += 1
-                    continue
-                stop = k
-                while (
-                    stop < end and (stop == k or level[stop] < GROUP) and not cash_code[code[stop]]
-                ):
-                    if not counting:
-                        guard += abs(quantity[stop]) * gross[code[stop]]
-                        if unknown[code[stop]]:
-                            state[pots] |= FAILED
-                    stop += 1
-                if not counting:
-                    first[at[d]] = k
-                    last[at[d]] = stop
-                k = stop
-            if not counting:
-                sums[pots, STILL] = still
-                sums[pots, GUARD] = guard
+                if d >= 0:
+                    e = at[d]
+                    if e < before:
+                        e = exposures
+                        at[d] = e
+                        driver[e] = d
+                        pot_of[e] = pots
+                        first[e] = k
+                        last[e] = k
+                        cash[e] = 0.0
+                        exposures += 1
+                    if cash_code[c]:
+                        cash[e] += q * rate[c]
+                    else:
+                        if last[e] == first[e]:
+                            first[e] = k
+                        last[e] = k + 1
+                k += 1
+                if k == end or level[k] >= POT:
+                    break
+            sums[pots, STILL] = 0.0
+            sums[pots, GUARD] = guard
+            if failed:
+                state[pots] = FAILED
             pots += 1
-            if not counting:
-                pot_first[pots] = exposures
-    return pots, exposures
+    pot_first[pots] = exposures
+    return exposures
+
+
+@numba.njit(nogil=True, cache=True)
+def set_still(
+    pot_first: Any, pot_account: Any, figures: Any, total: Any, over: Any, sums: Any, state: Any
+) -> None:
+    """Take what moves off the slack of pots: the rest stands still.
+
+    `total` (float64[P]) is all of their slack; `over` (bool[A]) marks accounts beyond a limit:
+    where nothing that moves is, they stay so.
+    """
+    for p in range(total.size):
+        x = total[p]
+        within = True
+        for e in range(pot_first[p], pot_first[p + 1]):
+            x -= figures[e, VALUE]
+            within &= figures[e, ROOM] > 0.0
+        sums[p, STILL] = x
+        if over[pot_account[p]] and within:
+            state[p] |= STUCK
 
 
 @numba.njit(nogil=True, cache=True)
@@ -244,7 +267,8 @@ def settle(pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state
         if np.isnan(x):
             state[p] = was | FAILED
             continue
-        now = (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
+        over |= (was & STUCK) != 0
+        now = was & STUCK | (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
         state[p] = now
         changed += ((now ^ was) & BREACHED) // BREACHED
     return changed

@@ -17,16 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._combine import run_steps
+from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._kernel import (
+    ACCOUNT_AT,
+    GROUP_AT,
     LANES,
+    LEVEL_AT,
     SCAN,
     Shape,
     _aligned,
     record_kernel,
     record_width,
 )
-from crossmargin.margin.fused._layout import ACCOUNT, SEGMENT
-from crossmargin.margin.fused._program import Program
+from crossmargin.margin.fused._layout import ACCOUNT, POT, SEGMENT
+from crossmargin.margin.fused._program import EQUITY_MM, Program
+from crossmargin.margin.fused._run import run_program
 from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels._vector import fma_rows, prefetch
 from crossmargin.margin.live import _exposures as ex
@@ -345,3 +350,77 @@ class Gauge:
             self._small, one.apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
             one.ends, one.prices, one.spans, terms, p.cash, out, dense,
         )  # fmt: skip
+
+
+@functools.cache
+def _pot_kernel(shape: Shape) -> Callable[..., None]:
+    """Return the compiled loop that adds records up to the slack of pots."""
+    kernel = record_kernel(shape)
+    width = record_width(shape.na)
+    other = LANES * shape.na
+
+    @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
+    @named_after(shape)
+    def run(
+        start: Any, code: Any, quantity: Any, level: Any, tables: Any, columns: Any, steps: Any,
+        depth: int, usd: Any, in_group: Any, places: Any, limits: Any, out: Any, over: Any,
+    ) -> None:  # fmt: skip
+        op, column, number = steps
+        accounts = start.size - 1
+        rows = 0
+        for block in range(0, accounts, BLOCK):
+            rows = max(rows, start[min(block + BLOCK, accounts)] - start[block])
+        records = _aligned((rows + 1) * width)
+        words = records.view(np.int64)
+        stack = np.empty((depth, rows + 1))
+        need = np.empty(rows + 1)
+        one, two, sign = columns[EQUITY_MM, 0], columns[EQUITY_MM, 1], columns[EQUITY_MM, 2]
+        two, sign = (one, 0) if two < 0 else (two, sign)
+        pot = -1
+        for block in range(0, accounts, BLOCK):
+            end = min(block + BLOCK, accounts)
+            count = kernel(block, end, start, code, quantity, level, tables, records)
+            run_steps(op, column, number, columns, records, width, count, stack, need)
+            for r in range(count):
+                at = r * width
+                group = words[at + other + GROUP_AT]
+                if words[at + other + LEVEL_AT] >= POT:
+                    pot += 1
+                    out[pot] = 0.0
+                held = records[at + one] + sign * records[at + two]
+                out[pot] += (held - (need[r] if in_group[group] else 0.0)) * usd[group]
+                for k in range(places.size):
+                    if not abs(records[at + places[k]]) <= limits[k, group]:
+                        over[words[at + other + ACCOUNT_AT]] = True
+
+    return run
+
+
+def slack_of_pots(
+    program: Program, holdings: Holdings, pots: Exposures
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Compute the slack of every pot in the program's own market.
+
+    Returns
+    -------
+    slack : float64[P]
+        US dollars; NaN where the pot holds what cannot be valued.
+    over : bool[A]
+        Accounts beyond a limit.
+    """
+    if program.layout.pot_asset.size == 1:
+        # An account is a pot: the quicker pass does.
+        found = run_program(program, holdings)
+        return (found.equity - found.mm)[pots.pot_account], found.over
+    limits = [limit for _, limit in program.limits.values()]
+    places = [program.lanes.columns[c, 0] for c, _ in program.limits.values()]
+    out, over = np.empty(pots.pot_account.size), np.zeros(holdings.size, dtype=bool)
+    steps = program.combine.mm
+    _pot_kernel(program.shape)(
+        holdings.start, holdings.code, holdings.quantity, holdings.level,
+        program.kernel_tables(), program.lanes.columns, (steps.op, steps.column, steps.number),
+        max(steps.depth, 1), program.pot_usd[program.layout.group_pot], program.in_group,
+        np.array(places, dtype=np.int64),
+        np.array(limits) if limits else np.empty((0, program.in_group.size)), out, over,
+    )  # fmt: skip
+    return out, over

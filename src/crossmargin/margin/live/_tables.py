@@ -86,9 +86,10 @@ def fill_options(
     share = step / reach if reach != 0.0 else 0.0
     side = 1.0 if reach > 0.0 else -1.0
     for i in range(code.size):
+        v, w, x = value[i], slope[i], other[i]
         for h in range(width):
-            lo[h] = value[i, h] + step * slope[i, h]
-            hi[h] = value[i, h] + share * (other[i, h] - value[i, h])
+            lo[h] = v[h] + step * w[h]
+            hi[h] = v[h] + share * (x[h] - v[h])
         for t in range(k):
             h = turned[t]
             hi[h] = value[i, h] + share * (other_turned[i, t] - value[i, h])
@@ -101,8 +102,9 @@ def fill_options(
             up = (sign == 1) != above
             low, high = (hi, lo) if up else (lo, hi)
             good, bad = low[today], high[today]
+            line, one, more, less = table[row], first[i], plus[i], minus[i]
             for s in range(scenarios):
-                table[row, s] = first[i, s] * low[s] + plus[i, s] * good + minus[i, s] * bad
+                line[s] = one[s] * low[s] + more[s] * good + less[s] * bad
             for t in range(k):
                 s = turned[t]
                 apart[row, t] = table[row, s]

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.live import _exposures as ex
-from crossmargin.margin.live._gauge import Gauge, Lines
+from crossmargin.margin.live._gauge import Gauge, Lines, slack_of_pots
 from crossmargin.margin.live._past import (
     TIME_RANGE,
     VOL_RANGE,
@@ -81,8 +81,7 @@ class Triggers:
         Laid out for the program.
     pace : mapping of str to float, optional
         Typical relative move of each asset: how an account's slack is shared between its
-        underlyings. Default 1 for all; an asset at 0 gets no share, so that whoever holds it is
-        due as soon as it moves.
+        underlyings. Default 1 for all; an asset at 0 is taken to stand still for good.
     within : mapping of str to (float, float), optional
         Prices between which an asset is known to stay (a path that is replayed): what cannot be
         due there is not looked at again.
@@ -128,7 +127,7 @@ class Triggers:
         narrow = np.uint16 if 2 * program.layout.size <= np.iinfo(np.uint16).max else np.uint32
         self.code: NDArray[Any] = np.empty(holdings.code.size, dtype=narrow)
         ex.signed_codes(holdings.code, holdings.quantity, self.code)
-        self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
+        self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING, self.pace > 0)
         if moving:
             self.pots.more = np.zeros((self.pots.first.size, 6))
         self._past = Past(program, self.prices)
@@ -144,7 +143,7 @@ class Triggers:
         self._lay_out()
         self._below = np.zeros(holdings.size, dtype=np.int32)
         self._edited = _NONE
-        self._visit(np.arange(self.pots.pot_account.size), everything=True)
+        self._begin()
 
     # ---- questions ---------------------------------------------------------------------------
 
@@ -217,7 +216,10 @@ class Triggers:
 
     def _driver(self, asset: str) -> int:
         if asset in self.assets:
-            return self.assets.index(asset)
+            d = self.assets.index(asset)
+            if self.pace[d] > 0:
+                return d
+            raise NotBounded(f"the price of {asset} was said to stand still")
         raise NotBounded(f"the price of {asset} moves more than lines: compile the rules anew")
 
     # ---- moves -------------------------------------------------------------------------------
@@ -264,6 +266,8 @@ class Triggers:
         if np.any(view.asset_usd[still] != home.asset_usd[still]):
             raise NotBounded("the price of an asset moves that no account's margin depends on")
         rho = view.asset_usd[drivers.asset] / self.base
+        for asset in np.array(self.assets)[(rho != 1.0) & (self.pace <= 0)].tolist():
+            self._driver(asset)
         ratio = np.ones(view.asset_usd.size)
         inside = np.flatnonzero(~still)
         ratio[inside] = 1.0 / rho[drivers.of_asset[inside]]
@@ -295,6 +299,26 @@ class Triggers:
         )  # fmt: skip
         return self._found[:n].copy()
 
+    def _begin(self) -> None:
+        """Look at everybody for the first time."""
+        e, pots = self.pots, np.arange(self.pots.pot_account.size)
+        total, over = slack_of_pots(self.program, self.holdings, e)
+        for at in range(0, pots.size, _CHUNK):
+            for d, mine in enumerate(self._stale(pots[at : at + _CHUNK], everything=True)):
+                if mine.size:
+                    self._measure(d, mine)
+        ex.set_still(e.pot_first, e.pot_account, e.figures, total, over, e.sums, e.state)
+        for at in range(0, pots.size, _CHUNK):
+            mine = pots[at : at + _CHUNK]
+            ex.settle(mine, mine.size, e.pot_first, e.sums, e.figures, e.state)
+            moved = self._stale(mine, everything=True)
+            self._again(moved, only_wrong=True)
+            self._write(mine)
+            # Those that come nearer than their range is meant for take a narrower one at once.
+            self._again([m[e.wish[m] != e.level[m]] for m in moved], only_wrong=False)
+            self._write(mine)
+        np.add.at(self._below, e.pot_account[(e.state & ex.BREACHED) != 0], 1)
+
     def _lay_out(self) -> None:
         """Order exposures by driver, each driver's at the beginning of a block."""
         e, count = self.pots, len(self.assets)
@@ -304,23 +328,23 @@ class Triggers:
         room = int(padded.sum())
         self._owner = np.zeros(room, dtype=np.int32)
         for d in range(count):
-            mine = np.flatnonzero(e.driver == d)
-            self._owner[self._offset[d] : self._offset[d] + mine.size] = e.pot[mine]
-            e.place[mine] = np.arange(mine.size)
+            mine = np.flatnonzero(e.driver == d) if self._count[d] < e.driver.size else slice(None)
+            self._owner[self._offset[d] : self._offset[d] + self._count[d]] = e.pot[mine]
+            e.place[mine] = np.arange(self._count[d])
         self.lower: Floats = np.full(room, -np.inf)
         self.upper: Floats = np.full(room, np.inf)
         self._block_lower = np.full(room // ex.BLOCK, -np.inf)
         self._block_upper = np.full(room // ex.BLOCK, np.inf)
         self._found: Ints = np.empty(int(self._count.max(initial=1)), dtype=np.int64)
 
-    def _visit(self, pots: Ints, *, everything: bool = False) -> Tick:
+    def _visit(self, pots: Ints) -> Tick:
         """Compute pots at the prices of now, and renew their trigger prices."""
         if not pots.size:
             return Tick(visited=0, breached=_NONE, recovered=_NONE)
         e = self.pots
         before = e.state[pots] & ex.BREACHED
         for at in range(0, pots.size, _CHUNK):
-            self._renew(pots[at : at + _CHUNK], everything)
+            self._renew(pots[at : at + _CHUNK])
         after = e.state[pots] & ex.BREACHED
         turned = np.flatnonzero(after != before)
         account = e.pot_account[pots[turned]]
@@ -333,14 +357,9 @@ class Triggers:
             recovered=np.unique(account[was & ~now]).astype(np.int64),
         )
 
-    def _renew(self, pots: Ints, everything: bool) -> None:
-        e, drivers = self.pots, len(self.assets)
-        width = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
-        lists = np.empty((drivers, width), dtype=np.int64)
-        sizes = np.zeros(drivers, dtype=np.int64)
-        ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, e.version,
-                  self._past.now, everything, lists, sizes)  # fmt: skip
-        moved = [lists[d, : sizes[d]] for d in range(drivers)]
+    def _renew(self, pots: Ints) -> None:
+        e = self.pots
+        moved = self._stale(pots)
         for d, mine in enumerate(moved):
             if mine.size:
                 self._measure(d, mine)
@@ -348,10 +367,16 @@ class Triggers:
             # Their rates bound the other side: once more, now that the side is known.
             self._again(moved, only_wrong=True)
         self._write(pots)
-        if everything:
-            again = [m[e.wish[m] != e.level[m]] for m in moved]
-            self._again(again, only_wrong=False)
-            self._write(pots)
+
+    def _stale(self, pots: Ints, *, everything: bool = False) -> list[Ints]:
+        """List exposures of pots that were last looked at in another market, by driver."""
+        e, drivers = self.pots, len(self.assets)
+        width = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
+        lists = np.empty((drivers, width), dtype=np.int64)
+        sizes = np.zeros(drivers, dtype=np.int64)
+        ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, e.version,
+                  self._past.now, everything, lists, sizes)  # fmt: skip
+        return [lists[d, : sizes[d]] for d in range(drivers)]
 
     def _again(self, lists: list[Ints], *, only_wrong: bool) -> None:
         """Rate exposures again: those whose rates bound the wrong side, or all of them."""
@@ -362,7 +387,7 @@ class Triggers:
             if only_wrong:
                 # Who falls below the line mostly goes on falling: the widest range will do.
                 e.wish[wrong] = 0
-            if wrong.size and self.pace[d] > 0:
+            if wrong.size:
                 self._measure(d, wrong)
 
     def _write(self, pots: Ints) -> None:
@@ -382,10 +407,6 @@ class Triggers:
             self._anchors[driver] = self._filler.anchor(driver, rho)
             self._filler.fill(self._table, driver, rho, self._anchors[driver])
             self._filled[driver] = rho
-        if self.pace[driver] <= 0:
-            e.side[exposures] = ex.UNRATED
-            self._gauge.read(exposures, self._table, rho, None)
-            return
         below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
         levels = self.reaches.shape[0]
         # A table costs as much to fill as some exposures cost to visit once more.

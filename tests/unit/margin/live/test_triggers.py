@@ -273,7 +273,7 @@ def test_slack_of_pots_is_that_of_the_pass(name):
     rho = np.linspace(0.9, 1.15, len(triggers.assets))
     triggers.move(at_prices(triggers, rho))
     e = triggers.pots
-    triggers._visit(np.arange(e.pot_account.size), everything=True)
+    triggers._visit(np.arange(e.pot_account.size))
     total = np.bincount(e.pot_account, weights=e.sums[:, ex.SLACK], minlength=holdings.size)
     whole = run_program(program_at(program, triggers.prices.drivers, rho), holdings)
     scale = np.maximum(np.abs(whole.equity), whole.mm) + 1.0
