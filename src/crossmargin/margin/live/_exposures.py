@@ -27,8 +27,8 @@ Ints = NDArray[np.int64]
 #: something that stands still.
 SAFE, BREACHED, OPEN, FAILED, STUCK = 0, 1, 2, 4, 8
 
-#: Exposures in a block of trigger prices.
-BLOCK = 16
+#: Exposures in a block of trigger prices, and blocks in a block of blocks.
+BLOCK, BLOCKS = 16, 64
 
 #: Figures of an exposure, one cache line: slack and slack without turned scenarios at `RHO`, what
 #: is left of its limit, the price of the last visit, and how fast slack and limit can go as the
@@ -291,6 +291,7 @@ def set_triggers(
     level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any,
     floor: Any, ceiling: Any, version: Any, market: int, more: Any, down: Any, up: Any,
     passed: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
+    super_lower: Any, super_upper: Any, shelter: Any,
 ) -> None:  # fmt: skip
     """Share what is left of each pot among its exposures, and write their trigger prices.
 
@@ -299,7 +300,8 @@ def set_triggers(
     `heading` (float64[D]) is below 0 where a price was falling, above where it rose. `down`, `up`
     (float64[D, V]) and `passed` (float64[V]) say how far volatilities and time have moved since
     the market of each version, as shares of the ranges in which their rates hold; `market` is the
-    version of now.
+    version of now. `shelter` (float64[E, 2] or float64[0, 2]) are prices below and above which an
+    exposure that is safe stays so to the end of what is known.
     """
     levels = reaches.shape[0]
     moving = more.shape[0] > 0
@@ -368,6 +370,11 @@ def set_triggers(
                     low, go_low = -np.inf, np.inf
                 if go_high >= reach_high and rho + reach_high >= ceiling[d]:
                     high, go_high = np.inf, np.inf
+                if shelter.shape[0] > 0 and not breached:
+                    if low <= shelter[e, 0]:
+                        low, go_low = -np.inf, np.inf
+                    if high >= shelter[e, 1]:
+                        high, go_high = np.inf, np.inf
                 # The narrowest range that leaves room enough for a longer way next time.
                 way = min(go_low, go_high)
                 if heading[d] < 0.0:
@@ -387,28 +394,41 @@ def set_triggers(
                 block_lower[block] = low
             if high < block_upper[block]:
                 block_upper[block] = high
+            over = block // BLOCKS
+            if low > super_lower[over]:
+                super_lower[over] = low
+            if high < super_upper[over]:
+                super_upper[over] = high
 
 
 @numba.njit(nogil=True, cache=True)
 def find_due(
     begin: int, end: int, now: float, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
-    owner: Any, out: Any,
+    super_lower: Any, super_upper: Any, owner: Any, out: Any,
 ) -> int:  # fmt: skip
     """List the pots of exposures whose trigger prices have been crossed.
 
-    Summaries of blocks that are opened are tightened to what is in them.
+    Summaries of blocks, and of blocks of blocks, that are opened are tightened to what is in them.
     """
     n = 0
-    for block in range(begin // BLOCK, -(-end // BLOCK)):
-        if now >= block_lower[block] and now <= block_upper[block]:
+    wide = BLOCK * BLOCKS
+    for over in range(begin // wide, -(-end // wide)):
+        if now >= super_lower[over] and now <= super_upper[over]:
             continue
-        most, least = -np.inf, np.inf
-        for k in range(max(begin, block * BLOCK), min(end, (block + 1) * BLOCK)):
-            if now < lower[k] or now > upper[k]:
-                out[n] = owner[k]
-                n += 1
-            most = max(most, lower[k])
-            least = min(least, upper[k])
-        block_lower[block] = most
-        block_upper[block] = least
+        top, bottom = -np.inf, np.inf
+        for block in range(over * BLOCKS, min((over + 1) * BLOCKS, -(-end // BLOCK))):
+            if now < block_lower[block] or now > block_upper[block]:
+                most, least = -np.inf, np.inf
+                for k in range(block * BLOCK, min(end, (block + 1) * BLOCK)):
+                    if now < lower[k] or now > upper[k]:
+                        out[n] = owner[k]
+                        n += 1
+                    most = max(most, lower[k])
+                    least = min(least, upper[k])
+                block_lower[block] = most
+                block_upper[block] = least
+            top = max(top, block_lower[block])
+            bottom = min(bottom, block_upper[block])
+        super_lower[over] = top
+        super_upper[over] = bottom
     return n

@@ -110,8 +110,8 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
         exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
         here: Any, loose: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
         columns: Any, depth: int, equity: int, limit_at: int, limit: Any, rated: bool,
-        above: bool, rho: float, ends: Any, reads: Any, spans: Any, high_terms: Any, cash: Any,
-        figures: Any, dense: bool,
+        above: bool, rho: float, ends: Any, reads: Any, spans: Any, closed: Any, high_terms: Any,
+        cash: Any, figures: Any, dense: bool,
     ) -> None:  # fmt: skip
         group_of, segment_of, terms, weight = small[:4]
         op, column, number = steps
@@ -170,7 +170,7 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                 figures[at + RHO] = rho
                 if rated:
                     for side in range(2):
-                        x = own * (rho - reads[side]) / spans[side]
+                        x = 0.0 if closed[side] else own * (rho - reads[side]) / spans[side]
                         figures[at + FALL + side] = x
                         figures[at + ROOM_FALL + side] = 0.0
             if n == 0:
@@ -205,6 +205,11 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                     )  # fmt: skip
                     turns[0, i], turns[1, i] = scratch[0], scratch[1]
             for side in range(2):
+                if closed[side]:
+                    for i in range(n):
+                        figures[goes[i] + FALL + side] = 0.0
+                        figures[goes[i] + ROOM_FALL + side] = 0.0
+                    continue
                 if side == 0:
                     bound(0, n, start, codes, units, levels, (low, *small), records)
                 else:
@@ -250,6 +255,8 @@ class Lines:
         How far from it they bound; what has a limit is read there.
     above : bool
         Whether they bound slack from above.
+    closed : (bool, bool)
+        Ways that nothing can go: their tables are not read.
     """
 
     low: Table
@@ -260,6 +267,7 @@ class Lines:
     spans: tuple[float, float]
     ends: tuple[float, float]
     above: bool
+    closed: tuple[bool, bool] = (False, False)
 
 
 class Gauge:
@@ -323,18 +331,18 @@ class Gauge:
         self, exposures: Ints, table: Table, rho: float, lines: Lines,
         high_terms: Floats | None = None,
     ) -> Floats:  # fmt: skip
-        """Return rates of slack and of room along both tables of lines, ``[n, 4]``.
+        """Return figures of exposures, ``[n, 8]``, as :meth:`read` would keep them.
 
         Parameters
         ----------
         exposures, table, rho, lines
-            As for :meth:`read`; nothing is kept.
+            As for :meth:`read`.
         high_terms : float64[segments, 4], optional
             Largest terms of segments on the upper side of turned scenarios.
         """
         out = np.empty((exposures.size, 8))
         self._run(exposures, table, rho, lines, out.reshape(-1), dense=True, high_terms=high_terms)
-        return out[:, FALL:]
+        return out
 
     def _run(
         self, exposures: Ints, table: Table, rho: float, lines: Lines | None, out: Floats, *,
@@ -348,7 +356,7 @@ class Gauge:
             exposures, exposures.size, *self._rows, table.rows.reshape(-1),
             one.loose.rows.reshape(-1), one.low.rows.reshape(-1), one.high.rows.reshape(-1),
             self._small, one.apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
-            one.ends, one.prices, one.spans, terms, p.cash, out, dense,
+            one.ends, one.prices, one.spans, one.closed, terms, p.cash, out, dense,
         )  # fmt: skip
 
 

@@ -196,6 +196,7 @@ class Filler:
     rows: list[Ints] = field(default_factory=list)
     bent: list[Ints] = field(default_factory=list)
     both: list[Ints] = field(default_factory=list)
+    lined: list[bool] = field(default_factory=list)
     margin: float = 0.0
     _far: dict[tuple[int, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
@@ -210,6 +211,11 @@ class Filler:
             self.rows.append(np.sort(np.concatenate([2 * straight, 2 * straight + 1])))
             self.bent.append(np.sort(np.concatenate([2 * bent, 2 * bent + 1])))
             self.both.append(np.union1d(self.rows[k], self.bent[k]))
+            beside = slice(LANES * self.prices.signed.nv, None)
+            straight_too = self.prices.fixed[self.bent[k], beside], self.prices.rate[
+                self.bent[k], beside
+            ]
+            self.lined.append(bool(np.any(straight_too[0]) or np.any(straight_too[1])))
 
     def empty(self, apart: Floats | None = None, *, whole: bool = False) -> Table:
         """Return a table of straight lines at the prices of the rules.
@@ -370,7 +376,8 @@ class Filler:
 
     def _lines(self, table: Table, driver: int, rho: float, far: float) -> None:
         p = self.prices
-        for rows, first in ((self.rows[driver], 0), (self.bent[driver], LANES * p.signed.nv)):
+        bent = self.bent[driver] if self.lined[driver] else self.bent[driver][:0]
+        for rows, first in ((self.rows[driver], 0), (bent, LANES * p.signed.nv)):
             fill_lines(rows, first, p.fixed, p.rate, rho, far, p.signed.limit, p.signed.turned,
                        table.whole, table.rows, table.apart)  # fmt: skip
 

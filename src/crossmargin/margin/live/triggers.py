@@ -170,7 +170,7 @@ class Triggers:
     @property
     def nbytes(self) -> int:
         """Bytes of what is kept by account."""
-        kept = (self.lower, self.upper, self._block_lower, self._block_upper, self._owner)
+        kept = (self.lower, self.upper, *self._summaries, self._owner, self._shelter)
         return self.pots.nbytes + self.code.nbytes + sum(a.nbytes for a in kept)
 
     def bounds(self, account: int) -> dict[str, tuple[float, float]]:
@@ -224,14 +224,24 @@ class Triggers:
 
     # ---- moves -------------------------------------------------------------------------------
 
-    def move(self, prices: Mapping[str, float]) -> Tick:
+    def move(
+        self,
+        prices: Mapping[str, float],
+        within: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Tick:
         """Take new prices, and visit the accounts that are due.
 
         Parameters
         ----------
         prices : mapping of str to float
             US dollars, by asset; the others stay where they are.
+        within : mapping of str to (float, float), optional
+            Prices between which an asset stays from now on; they may only come nearer.
         """
+        for asset, (low, high) in (within or {}).items():
+            d = self._driver(asset)
+            self._floor[d] = max(self._floor[d], low / self.base[d])
+            self._ceiling[d] = min(self._ceiling[d], high / self.base[d])
         due = []
         for asset, price in prices.items():
             d = self._driver(asset)
@@ -295,7 +305,7 @@ class Triggers:
     def _due_pots(self, driver: int, rho: float) -> Ints:
         n = ex.find_due(
             self._offset[driver], self._offset[driver] + self._count[driver], rho, self.lower,
-            self.upper, self._block_lower, self._block_upper, self._owner, self._found,
+            self.upper, *self._summaries, self._owner, self._found,
         )  # fmt: skip
         return self._found[:n].copy()
 
@@ -318,12 +328,66 @@ class Triggers:
             self._again([m[e.wish[m] != e.level[m]] for m in moved], only_wrong=False)
             self._write(mine)
         np.add.at(self._below, e.pot_account[(e.state & ex.BREACHED) != 0], 1)
+        if not e.more.shape[0]:
+            self._find_shelter()
+
+    def _find_shelter(self) -> None:
+        """Look back from the ends of what is known: how far from there is everybody safe?
+
+        Bounds from here and bounds from there may meet; who is between them is never due. Only
+        pots with a single exposure are looked at: the others depend on other prices too.
+        """
+        e = self.pots
+        alone = np.diff(e.pot_first) == 1
+        safe = alone & (e.state == ex.SAFE)
+        for d in range(len(self.assets)):
+            for side, end in enumerate((self._floor[d], self._ceiling[d])):
+                if not np.isfinite(end) or (end - self.rho[d]) * (1 if side else -1) <= 0:
+                    continue
+                mine = np.flatnonzero((e.driver == d) & safe[e.pot])
+                at = self._offset[d] + e.place[mine]
+                due = self.upper[at] if side else self.lower[at]
+                mine, due = mine[np.isfinite(due)], due[np.isfinite(due)]
+                if not self._shelter.shape[0]:
+                    self._shelter = np.full((e.first.size, 2), (-np.inf, np.inf))
+                self._look_back(d, side, float(end), mine, due)
+                self._write(np.unique(e.pot[mine]).astype(np.int64))
+
+    def _look_back(self, driver: int, side: int, end: float, mine: Ints, due: Floats) -> None:
+        """Bound slack from the end of what is known towards here, as far as triggers reach."""
+        e, filler = self.pots, self._filler
+        anchor = filler.anchor(driver, end)
+        here, found = filler.empty(whole=True), _Bounds.make(filler, len(self.assets))
+        filler.fill(here, driver, end, anchor)
+        found.apart[:, :8] = here.apart
+        steps = np.exp(np.linspace(np.log(end), np.log(self.rho[driver]), 4))[1:]
+        far = np.searchsorted(steps if side == 0 else -steps, due if side == 0 else -due)
+        for k, to in enumerate(steps.tolist()):
+            some = mine[np.minimum(far, 2) == k]
+            if not some.size:
+                continue
+            span = abs(to - end)
+            table = found.low if side else found.high
+            filler.bound(table, driver, anchor, end, to, to, BELOW)
+            lines = Lines(found.low, found.high, here, found.apart, (to, to), (span, span),
+                          (span, span), False, (side == 0, side == 1))  # fmt: skip
+            got = self._gauge.rates(some, here, end, lines)
+            sums = e.sums[e.pot[some]]
+            left = sums[:, ex.STILL] + got[:, ex.VALUE] - sums[:, ex.GUARD]
+            rate, lost = got[:, ex.FALL if side else ex.RISE], got[:, ex.ROOM_FALL + 1 - side]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                way = np.where(rate > 0, left / rate, np.inf)
+                way = np.minimum(way, np.where(lost > 0, got[:, ex.ROOM] / lost, np.inf))
+            way = np.minimum(way, span) * (1.0 - 1e-12)
+            good = (left > 0) & (got[:, ex.ROOM] > 0)
+            self._shelter[some[good], side] = (end - way if side else end + way)[good]
 
     def _lay_out(self) -> None:
-        """Order exposures by driver, each driver's at the beginning of a block."""
+        """Order exposures by driver, each driver's at the beginning of a block of blocks."""
         e, count = self.pots, len(self.assets)
         self._count = np.bincount(e.driver, minlength=count).astype(np.int64)
-        padded = -(-self._count // ex.BLOCK) * ex.BLOCK
+        wide = ex.BLOCK * ex.BLOCKS
+        padded = -(-self._count // wide) * wide
         self._offset = np.concatenate([[0], np.cumsum(padded)])[:-1].astype(np.int64)
         room = int(padded.sum())
         self._owner = np.zeros(room, dtype=np.int32)
@@ -333,8 +397,10 @@ class Triggers:
             e.place[mine] = np.arange(self._count[d])
         self.lower: Floats = np.full(room, -np.inf)
         self.upper: Floats = np.full(room, np.inf)
-        self._block_lower = np.full(room // ex.BLOCK, -np.inf)
-        self._block_upper = np.full(room // ex.BLOCK, np.inf)
+        self._summaries = tuple(
+            np.full(room // size, end) for size in (ex.BLOCK, wide) for end in (-np.inf, np.inf)
+        )
+        self._shelter: Floats = np.empty((0, 2))
         self._found: Ints = np.empty(int(self._count.max(initial=1)), dtype=np.int64)
 
     def _visit(self, pots: Ints) -> Tick:
@@ -396,8 +462,8 @@ class Triggers:
             pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
             e.wish, e.place, self.pace, self._heading, self.reaches, self._floor,
             self._ceiling, e.version, self._past.now, e.more, self._past.down, self._past.up,
-            self._past.passed, self._offset, self.lower, self.upper, self._block_lower,
-            self._block_upper,
+            self._past.passed, self._offset, self.lower, self.upper, *self._summaries,
+            self._shelter,
         )  # fmt: skip
 
     def _measure(self, driver: int, exposures: Ints) -> None:
@@ -438,7 +504,7 @@ class Triggers:
             filler.swing(table, driver, anchor, rho, vol.curves, vol.delta, sides, at, side)
         lines = Lines(found.low, found.high, self._loose, found.apart, (rho, rho), spans, ends,
                       side == ABOVE)  # fmt: skip
-        e.more[exposures, :4] = self._gauge.rates(exposures, self._table, rho, lines)
+        e.more[exposures, :4] = self._gauge.rates(exposures, self._table, rho, lines)[:, ex.FALL :]
         if side == BELOW:
             # Who is below the line is looked at again whenever time has passed.
             filler.swing(found.low, driver, anchor, rho, time.curves, time.delta, (1.0, 1.0), 1.0,
@@ -448,7 +514,8 @@ class Triggers:
                           False)  # fmt: skip
             rates = self._gauge.rates(exposures, self._table, rho, lines,
                                       later_terms(self.program, TIME_RANGE))  # fmt: skip
-            e.more[exposures, 4], e.more[exposures, 5] = rates[:, 0], rates[:, 2]
+            e.more[exposures, 4] = rates[:, ex.FALL]
+            e.more[exposures, 5] = rates[:, ex.ROOM_FALL]
 
     def _ends(self, driver: int, rho: float, level: int) -> tuple[float, float]:
         """Return the ends of a range about a price."""
@@ -457,20 +524,26 @@ class Triggers:
         # At the end of what is known there is nothing to bound, but a line needs two points.
         return (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
 
+    def _closed(self, driver: int, rho: float) -> tuple[bool, bool]:
+        """Whether a price can no longer fall, and no longer rise."""
+        return bool(self._floor[driver] >= rho), bool(self._ceiling[driver] <= rho)
+
     def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
         """Fill the tables of lines on either side of a price; those that are filled are kept."""
         found = self._bounds.get((level, side))
         if found is None:
             found = self._bounds[level, side] = _Bounds.make(self._filler, len(self.assets))
-        ends = self._ends(driver, rho, level)
+        ends, closed = self._ends(driver, rho, level), self._closed(driver, rho)
         reads = ends
         if side == ABOVE:
             reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
         if found.filled[driver] != rho:
             found.filled[driver] = rho
             anchor = self._anchors[driver]
-            for table, end, read in zip((found.low, found.high), ends, reads):
-                self._filler.bound(table, driver, anchor, rho, end, read, side)
+            ways = zip((found.low, found.high), ends, reads, closed)
+            for table, end, read, shut in ways:
+                if not shut:
+                    self._filler.bound(table, driver, anchor, rho, end, read, side)
             if self.prices.signed.turned.size:
                 rows = self._filler.both[driver]
                 found.apart[rows, :8] = self._table.apart[rows]
@@ -480,7 +553,7 @@ class Triggers:
         spans = (abs(reads[0] - rho), abs(reads[1] - rho))
         wide = (abs(ends[0] - rho), abs(ends[1] - rho))
         return Lines(found.low, found.high, self._loose, found.apart, reads, spans, wide,
-                     side == ABOVE)  # fmt: skip
+                     side == ABOVE, closed)  # fmt: skip
 
 
 @dataclass(slots=True)
