@@ -83,9 +83,7 @@ def wandering(program: Program) -> dict[str, np.ndarray]:
     }
 
 
-def path_of_one(
-    rules: str, program: Program, holdings: Holdings, scale: Scale
-) -> list[Measure]:
+def path_of_one(rules: str, program: Program, holdings: Holdings, scale: Scale) -> list[Measure]:
     """Replay one underlying's fall."""
     path = falling(program)
     row, note = _path(rules, program, holdings, path, scale)
@@ -94,9 +92,7 @@ def path_of_one(
     return [row]
 
 
-def path_of_all(
-    rules: str, program: Program, holdings: Holdings, scale: Scale
-) -> list[Measure]:
+def path_of_all(rules: str, program: Program, holdings: Holdings, scale: Scale) -> list[Measure]:
     """Replay a path on which all underlyings move."""
     row, _ = _path(rules, program, holdings, wandering(program), scale)
     return [row]
@@ -135,7 +131,9 @@ def differences(
     program: Program, holdings: Holdings, path: dict[str, np.ndarray], found: Crossings
 ) -> tuple[int, int]:
     """Count accounts on another side than computing everybody says, and steps looked at."""
-    steps = range(STEPS) if holdings.size <= EVERY_STEP else range(STEPS // 6 - 1, STEPS, STEPS // 6)
+    steps = (
+        range(STEPS) if holdings.size <= EVERY_STEP else range(STEPS // 6 - 1, STEPS, STEPS // 6)
+    )
     whole = replay_every_step(program, holdings, path, at=list(steps))
     wrong = sum(int((found.at(step) != whole.at(step)).sum()) for step in steps)
     return wrong, len(steps)

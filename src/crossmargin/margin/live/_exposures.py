@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._layout import GROUP, POT
+from crossmargin.margin.fused._layout import POT
 from crossmargin.margin.live._price import PriceTable
 
 Floats = NDArray[np.float64]

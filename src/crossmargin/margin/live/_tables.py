@@ -212,9 +212,10 @@ class Filler:
             self.bent.append(np.sort(np.concatenate([2 * bent, 2 * bent + 1])))
             self.both.append(np.union1d(self.rows[k], self.bent[k]))
             beside = slice(LANES * self.prices.signed.nv, None)
-            straight_too = self.prices.fixed[self.bent[k], beside], self.prices.rate[
-                self.bent[k], beside
-            ]
+            straight_too = (
+                self.prices.fixed[self.bent[k], beside],
+                self.prices.rate[self.bent[k], beside],
+            )
             self.lined.append(bool(np.any(straight_too[0]) or np.any(straight_too[1])))
 
     def empty(self, apart: Floats | None = None, *, whole: bool = False) -> Table:

@@ -143,6 +143,7 @@ class Triggers:
         self._lay_out()
         self._below = np.zeros(holdings.size, dtype=np.int32)
         self._edited = _NONE
+        self._shelter: Floats = np.empty((0, 2))
         self._begin()
 
     # ---- questions ---------------------------------------------------------------------------
@@ -250,7 +251,9 @@ class Triggers:
                 self._heading[d] = rho - self.rho[d]
                 self.rho[d] = rho
                 due.append(self._due_pots(d, rho))
-        return self._visit(np.unique(np.concatenate(due)) if due else _NONE)
+        # A pot has one exposure in a driver, so one list has nobody twice.
+        pots = np.unique(np.concatenate(due)) if len(due) > 1 else (due or [_NONE])[0]
+        return self._visit(pots)
 
     def market(self, view: MarketView) -> Tick:
         """Take a new market: prices, volatilities and time; visit the accounts that are due.
@@ -325,14 +328,42 @@ class Triggers:
             self._again(moved, only_wrong=True)
             self._write(mine)
             # Those that come nearer than their range is meant for take a narrower one at once.
-            self._again([m[e.wish[m] != e.level[m]] for m in moved], only_wrong=False)
-            self._write(mine)
+            again = [m[e.wish[m] != e.level[m]] for m in moved]
+            self._again(again, only_wrong=False)
+            touched = np.concatenate([e.pot[m] for m in again])
+            self._write((touched if len(again) == 1 else np.unique(touched)).astype(np.int64))
         np.add.at(self._below, e.pot_account[(e.state & ex.BREACHED) != 0], 1)
         if not e.more.shape[0]:
             self._find_shelter()
+        self._sort()
+
+    def _sort(self) -> None:
+        """Order trigger prices by how soon a falling price would meet them.
+
+        Those that a move meets then lie together, in few blocks; who is never due lies at the end.
+        """
+        e = self.pots
+        for d in range(len(self.assets)):
+            first, count = int(self._offset[d]), int(self._count[d])
+            mine = slice(first, first + count)
+            exposure = np.flatnonzero(e.driver == d) if count < e.driver.size else slice(None)
+            low = self.lower[mine]
+            near = np.flatnonzero(np.isfinite(low))
+            never = np.flatnonzero(~np.isfinite(low))
+            order = np.concatenate([near[np.argsort(-low[near])], never])
+            for column in (self.lower, self.upper, self._owner):
+                column[mine] = column[mine][order]
+            place = np.empty(count, dtype=np.int32)
+            place[order] = np.arange(count, dtype=np.int32)
+            e.place[exposure] = place
+        sizes = (ex.BLOCK, ex.BLOCK, ex.BLOCK * ex.BLOCKS, ex.BLOCK * ex.BLOCKS)
+        for k, (kept, size) in enumerate(zip(self._summaries, sizes)):
+            column = self.upper if k % 2 else self.lower
+            whole = column.reshape(-1, size)
+            kept[:] = whole.min(axis=1) if k % 2 else whole.max(axis=1)
 
     def _find_shelter(self) -> None:
-        """Look back from the ends of what is known: how far from there is everybody safe?
+        """Look back from the ends of what is known: how far from there everybody is safe.
 
         Bounds from here and bounds from there may meet; who is between them is never due. Only
         pots with a single exposure are looked at: the others depend on other prices too.
@@ -351,7 +382,7 @@ class Triggers:
                 if not self._shelter.shape[0]:
                     self._shelter = np.full((e.first.size, 2), (-np.inf, np.inf))
                 self._look_back(d, side, float(end), mine, due)
-                self._write(np.unique(e.pot[mine]).astype(np.int64))
+                self._write(e.pot[mine].astype(np.int64))
 
     def _look_back(self, driver: int, side: int, end: float, mine: Ints, due: Floats) -> None:
         """Bound slack from the end of what is known towards here, as far as triggers reach."""
@@ -397,10 +428,11 @@ class Triggers:
             e.place[mine] = np.arange(self._count[d])
         self.lower: Floats = np.full(room, -np.inf)
         self.upper: Floats = np.full(room, np.inf)
-        self._summaries = tuple(
-            np.full(room // size, end) for size in (ex.BLOCK, wide) for end in (-np.inf, np.inf)
-        )
-        self._shelter: Floats = np.empty((0, 2))
+        blocks, supers = room // ex.BLOCK, room // wide
+        self._summaries = (
+            np.full(blocks, -np.inf), np.full(blocks, np.inf),
+            np.full(supers, -np.inf), np.full(supers, np.inf),
+        )  # fmt: skip
         self._found: Ints = np.empty(int(self._count.max(initial=1)), dtype=np.int64)
 
     def _visit(self, pots: Ints) -> Tick:
@@ -478,7 +510,7 @@ class Triggers:
         # A table costs as much to fill as some exposures cost to visit once more.
         few = self._filler.both[driver].size // 12
         kind = _gathered(e.wish[exposures] + levels * below.astype(np.int64), levels, few)
-        for key in np.unique(kind).tolist():
+        for key in np.flatnonzero(np.bincount(kind)).tolist():
             level, side = key % levels, ABOVE if key >= levels else BELOW
             mine = exposures[kind == key]
             e.level[mine] = level
