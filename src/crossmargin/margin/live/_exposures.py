@@ -24,8 +24,8 @@ Ints = NDArray[np.int64]
 
 #: Bits of a pot's state. ``OPEN``: beyond a limit of a component, so computed anew at every tick.
 #: ``FAILED``: holds what cannot be valued, or what no bound covers. ``STUCK``: beyond a limit in
-#: something that stands still.
-SAFE, BREACHED, OPEN, FAILED, STUCK = 0, 1, 2, 4, 8
+#: something that stands still. ``DEAD``: its account has other pots now.
+SAFE, BREACHED, OPEN, FAILED, STUCK, DEAD = 0, 1, 2, 4, 8, 16
 
 #: Exposures in a block of trigger prices, and blocks in a block of blocks.
 BLOCK, BLOCKS = 16, 64
@@ -72,7 +72,10 @@ class Exposures:
         Market of the last visit of each pot: which volatilities, at what time.
     more : float64[E, 6] or float64[0, 6]
         Rates of slack and of room as volatilities fall and rise (slack, slack, room, room), per
-        share of the volatility; and as time passes (slack, room), per year.
+        share of the volatility; and as time passes (slack, room), per year. Infinite where they
+        are not known.
+    used : int
+        Pots in use; there may be room behind them.
     """
 
     pot_account: NDArray[np.int32]
@@ -91,11 +94,16 @@ class Exposures:
     wish: NDArray[np.uint8]
     version: NDArray[np.uint16]
     more: Floats
+    used: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the columns."""
-        return sum(getattr(self, name).nbytes for name in self.__slots__)
+        return sum(getattr(self, name).nbytes for name in self.__slots__ if name != "used")
+
+    def of_pot(self, pot: int) -> Ints:
+        """Return the exposures of a pot."""
+        return np.arange(self.pot_first[pot], self.pot_first[pot + 1])
 
 
 def expose(
@@ -147,6 +155,22 @@ def expose(
         setattr(out, name, getattr(out, name)[:n])
     out.level[:] = out.wish[:] = SAFE
     out.side[:] = UNRATED
+    out.used = pots
+    return out
+
+
+def still_of(one: Exposures, holdings: Holdings, code: NDArray[Any], prices: PriceTable) -> Floats:
+    """Sum what no price moves of the pots of one account, float64[P], US dollars.
+
+    Where every driver may move that is its coins that have none: whatever has a requirement has
+    a driver (`PriceTable.stuck`).
+    """
+    pot = np.cumsum(holdings.level[: code.size] >= POT) - 1
+    own = prices.drivers.of_code[holdings.code]
+    worth = prices.fixed[code, prices.signed.equity] + prices.rate[code, prices.signed.equity]
+    value = np.where(own < 0, holdings.quantity * worth, 0.0)
+    out = np.zeros(one.pot_account.size)
+    np.add.at(out, pot, value)
     return out
 
 
@@ -322,6 +346,8 @@ def set_triggers(
             total += weight * pace[d]
             if moving:
                 v = version[p]
+                if v == market:
+                    continue
                 left -= max(more[e, 0], 0.0) * down[d, v] + max(more[e, 1], 0.0) * up[d, v]
                 left -= max(more[e, 4], 0.0) * passed[v]
         for e in range(a, b):
@@ -332,7 +358,7 @@ def set_triggers(
                 # Not looked at in this market: unless it is shown to be safe, it is due.
                 low, high = np.inf, -np.inf
             used, room = 0.0, figures[e, ROOM]
-            if moving:
+            if moving and version[p] != market:
                 v = version[p]
                 used = down[d, v] + up[d, v] + passed[v]
                 room -= max(more[e, 2], 0.0) * down[d, v] + max(more[e, 3], 0.0) * up[d, v]

@@ -298,7 +298,7 @@ class Gauge:
         self._small = ruled.kernel_tables()[1:]
         self._kernel = _gauge_kernel(ruled.shape, int(signed.turned.size))
         self._pots = pots
-        self._rows = (pots.first, pots.last, code, quantity, level)
+        self.follow(code, quantity, level)
         at = LANES * signed.nv
         limits = [limit for _, limit in program.limits.values()]
         steps = signed.steps
@@ -308,6 +308,10 @@ class Gauge:
             signed.limit - at if signed.limit >= 0 else -1,
             limits[0] if limits else np.zeros(1),
         )  # fmt: skip
+
+    def follow(self, code: NDArray[Any], quantity: Floats, level: NDArray[np.uint8]) -> None:
+        """Take longer columns of rows; those of the exposures may have grown too."""
+        self._rows = (self._pots.first, self._pots.last, code, quantity, level)
 
     def read(self, exposures: Ints, table: Table, rho: float, lines: Lines | None) -> None:
         """Compute the figures of exposures.

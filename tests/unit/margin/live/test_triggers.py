@@ -388,8 +388,11 @@ def test_assets_that_move_more_than_lines_are_refused():
     triggers = Triggers(program, holdings, prices=table("derive-pm2"))
     with pytest.raises(NotBounded, match="USDC"):
         triggers.move({"USDC": 0.98})
-    with pytest.raises(NotBounded, match="moving"):
-        triggers.market(program.units.frame.view)
+    home = program.units.frame.view
+    prices = home.asset_usd.copy()
+    prices[program.registry.asset("USDC")] *= 0.98
+    with pytest.raises(NotBounded, match="more than lines"):
+        triggers.market(replace(home, asset_usd=prices))
 
 
 def test_due_computes_nothing_and_finds_whom_a_move_visits():
