@@ -42,6 +42,15 @@ def coded(accounts: Ints, state: NDArray[np.uint8]) -> Ints:
     return np.asarray(accounts << BITS | (state[accounts] & OUTCOME))
 
 
+def merged(before: Ints, changed: Ints) -> Ints:
+    """Join accounts that changed earlier and later (`coded`): how they stood first counts."""
+    if not before.size:
+        return changed
+    both = np.concatenate([before, changed])
+    _, first = np.unique(both >> BITS, return_index=True)
+    return both[first]
+
+
 def breaches(changed: Ints, state: NDArray[np.uint8], visited: int) -> Breaches:
     """Say what became of accounts.
 

@@ -125,6 +125,8 @@ class Triggers:
                             self._floor, self._ceiling)  # fmt: skip
         self._marks = Marks(self.pots, count)
         self._below = np.zeros(holdings.size, dtype=np.int32)
+        #: How many pots are not watched any more because their slack is no number.
+        self.losses = 0
         self._edited = _NONE
         self._later: dict[int, Ints] = {}
         self._shelter: Floats = np.empty((0, 2))
@@ -234,6 +236,10 @@ class Triggers:
         self._below[account] = int(((self.pots.state[pots] & ex.BREACHED) != 0).sum())
         return True
 
+    def covers(self, account: int) -> bool:
+        """Whether an account is watched."""
+        return not bool(np.any(self.pots.state[self._pots_of(account)] & ex.FAILED))
+
     def _bury(self, account: int, state: int) -> None:
         """Take the pots of an account out of the watch."""
         mine = self._pots_of(account)
@@ -286,6 +292,20 @@ class Triggers:
         # A pot has one exposure in a driver, so one list has nobody twice.
         pots = np.unique(np.concatenate(due)) if len(due) > 1 else (due or [_NONE])[0]
         return self._visit(pots)
+
+    def move_to(self, view: MarketView) -> Tick:
+        """Take the prices of a market in which nothing else has moved; see :meth:`move`.
+
+        Raises
+        ------
+        NotBounded
+            Where the price of an asset has moved that no bound covers.
+        """
+        home = self.program.units.frame.view
+        rho = rho_of(view, home, self.prices.drivers, self.base)
+        moved = np.flatnonzero(rho != self.rho).tolist()
+        return self.move({self.assets[d]: float(view.asset_usd[self.prices.drivers.asset[d]])
+                          for d in moved})  # fmt: skip
 
     def market(self, view: MarketView) -> Tick:
         """Take a new market: prices, volatilities and time; visit the accounts that are due.
@@ -398,6 +418,7 @@ class Triggers:
         near = np.abs(e.sums[pots, ex.SLACK]) <= e.sums[pots, ex.GUARD]
         near |= ((before | after) & (ex.OPEN | ex.FAILED) != 0) & (before & ex.FAILED == 0)
         turned = np.flatnonzero((after ^ before) & ex.BREACHED)
+        self.losses += int(np.count_nonzero(after & ~before & ex.FAILED))
         account = e.pot_account[pots[turned]]
         was = self._below[account] > 0
         np.add.at(self._below, account, np.where(after[turned] & ex.BREACHED, 1, -1))
