@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import CompactBook
+from crossmargin.margin._entries import entered
 from crossmargin.margin.at_scale import BookColumns, Engine, evaluate_compact
 from crossmargin.margin.book_states import below_line
 from crossmargin.margin.ruleset import Ruleset
@@ -101,6 +102,9 @@ def make_watcher(
 ) -> Watcher:
     """Return the quickest watcher that says what :class:`BookWatcher` says.
 
+    Positions without an entry price are entered at the mark of `snapshot` first: what falls with a
+    price has a loss, whichever watcher computes it.
+
     With trigger prices (:class:`~crossmargin.margin.live.LiveBook`) where the rule-set allows and
     there are ticks enough; else everybody is computed at every tick.
 
@@ -115,6 +119,7 @@ def make_watcher(
     engine : {"auto", "fused", "vectorised"}
         ``vectorised`` computes everybody.
     """
+    book = entered(book, snapshot, ruleset)
     plain = BookWatcher(book, snapshot, ruleset, threads=threads, engine=engine)
     if engine == "vectorised" or ticks < WORTH:
         return plain

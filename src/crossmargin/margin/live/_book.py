@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from crossmargin.book import CompactBook
 from crossmargin.errors import CrossmarginError, InputError
+from crossmargin.margin._entries import marks
 from crossmargin.margin.at_scale import evaluate_compact
 from crossmargin.margin.fused._holdings import holdings_of
 from crossmargin.margin.fused._program import Program, compile_program
@@ -113,7 +114,7 @@ class LiveBook(Columns):
         self._unsaid = _NONE
         self._lookout = Lookout() if triggers else None
         program = self._compiled()
-        mark = _marks(book, snapshot, ruleset) if program is None else program.mark
+        mark = marks(book, snapshot, ruleset) if program is None else program.mark
         self._accounts = Accounts(book, mark)
         self._apart = Apart(self._accounts, ruleset)
         self._lay_out(program)
@@ -545,13 +546,3 @@ class LiveBook(Columns):
 def _require_finite(value: float, what: str) -> None:
     if not np.isfinite(value):
         raise InputError(f"{value} is no {what}", code="INP-081", field=what)
-
-
-def _marks(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset) -> Floats:
-    """Return the mark of every instrument, as the engine sees it; NaN where there is none."""
-    from crossmargin.margin.engine import at_index
-
-    view = snapshot.view(book.registry, [])
-    if ruleset.data.price_view == "index":
-        view = at_index(view, book.registry)
-    return view.price

@@ -79,7 +79,7 @@ def why_not(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset, coins: Coll
     Parameters
     ----------
     book, snapshot, ruleset
-        What is watched.
+        What is watched, its positions entered (:func:`~crossmargin.margin._entries.entered`).
     coins : collection of str
         Whose prices are to move.
 
@@ -92,8 +92,6 @@ def why_not(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset, coins: Coll
         return "the rule-set draws a liquidation line of its own"
     if snapshot.trust is not None:
         return "the market says which prices are trusted"
-    if _unentered(book):
-        return "positions without an entry price have no profit here, and one from then on there"
     terms, names = book.registry.terms, book.registry.assets
     held = book.instruments_used()
     options = held[terms.kind[held] == KIND_CODE["option"]]
@@ -108,16 +106,6 @@ def _is_mm(band: StateBand) -> bool:
     inclusive = band.at_most is not None or band.at_least is not None
     ratio = band.ratio in ("equity/mm", "mm/equity") and band.line == (1.0, 0.0)
     return MEANINGS.index(band.meaning) < _FROM or (ratio and not inclusive)
-
-
-def _unentered(book: CompactBook) -> bool:
-    """Whether a contract other than an option has no entry price."""
-    kind = book.registry.terms.kind
-    parts = [(book.position_instrument, book.position_entry)]
-    if book.rest is not None:
-        parts.append((book.rest.position_instrument, book.rest.position_entry))
-    dated = (KIND_CODE["perpetual"], KIND_CODE["future"])
-    return any(bool(np.any(np.isnan(e) & np.isin(kind[i], dated))) for i, e in parts)
 
 
 __all__ = ["LiveWatcher", "why_not"]

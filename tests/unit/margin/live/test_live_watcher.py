@@ -10,15 +10,9 @@ from tests.live_books import FUSED, made
 from tests.unit.margin.live.test_live_book import with_rest
 
 from crossmargin.margin import BookWatcher, load_ruleset, make_watcher
+from crossmargin.margin._entries import entered
 from crossmargin.margin.live.watcher import LiveWatcher, why_not
 from crossmargin.margin.watch import WORTH
-
-
-def entered(book, snapshot):
-    """Give every position an entry price."""
-    mark = snapshot.view(book.registry).price[book.position_instrument]
-    entry = np.where(np.isnan(book.position_entry), mark, book.position_entry)
-    return replace(book, position_entry=entry)
 
 
 def path(snapshot, steps: int):
@@ -51,7 +45,8 @@ def assert_told_the_same(one, other, moves) -> int:
 @pytest.mark.parametrize("name", FUSED)
 def test_both_watchers_say_the_same(name):
     book, snapshot = made(name, 120)
-    book, rules = entered(book, snapshot), load_ruleset(name)
+    rules = load_ruleset(name)
+    book = entered(book, snapshot, rules)
     fast = make_watcher(book, snapshot, rules, coins=("BTC", "ETH"), ticks=WORTH)
     assert isinstance(fast, LiveWatcher)
     plain = BookWatcher(book, snapshot, rules, engine="fused")
@@ -60,29 +55,39 @@ def test_both_watchers_say_the_same(name):
 
 def test_failed_and_irregular_accounts_are_told_alike():
     book, snapshot = made("derive-pm2", 60)
-    book, rules = with_rest(entered(book, snapshot)), load_ruleset("derive-pm2")
+    rules = load_ruleset("derive-pm2")
     quantity = book.position_quantity.copy()
     quantity[book.position_start[4]] = np.nan
-    rest = book.rest
-    mark = snapshot.view(book.registry).price[rest.position_instrument]
-    book = replace(
-        book, position_quantity=quantity, rest=replace(rest, position_entry=np.asarray(mark))
-    )
+    book = entered(with_rest(replace(book, position_quantity=quantity)), snapshot, rules)
+    assert not np.isnan(book.rest.position_entry).any()
     fast = make_watcher(book, snapshot, rules, coins=("BTC", "ETH"), ticks=WORTH)
     assert isinstance(fast, LiveWatcher)
     assert_told_the_same(fast, BookWatcher(book, snapshot, rules), path(snapshot, 20))
 
 
+def test_positions_without_an_entry_price_lose_what_the_price_loses():
+    book, snapshot = made("derive-pm2", 60)
+    rules = load_ruleset("derive-pm2")
+    blank = replace(book, position_entry=np.full(book.position_entry.size, np.nan))
+    moves = [{"BTC": snapshot.assets["BTC"].price_usd * f} for f in (1.0, 0.9, 0.8, 0.7)]
+    told = []
+    for ticks in (WORTH, 1):
+        watcher = make_watcher(blank, snapshot, rules, coins=("BTC",), ticks=ticks)
+        assert isinstance(watcher, LiveWatcher) == (ticks == WORTH)
+        told.append([watcher.tick(k, prices) for k, prices in enumerate(moves)])
+    assert told[0][-1].below > told[0][0].below
+    for mine, theirs in zip(*told):
+        np.testing.assert_array_equal(mine.fallen, theirs.fallen)
+        assert mine.deficit_usd == pytest.approx(theirs.deficit_usd, rel=1e-9, abs=1e-6)
+    whole = entered(book, snapshot, rules)
+    assert entered(whole, snapshot, rules) is whole
+
+
 def test_where_they_would_differ_everybody_is_computed():
     book, snapshot = made("derive-pm2", 20)
     rules = load_ruleset("derive-pm2")
-    whole = entered(book, snapshot)
+    whole = entered(book, snapshot, rules)
     assert why_not(whole, snapshot, rules, ("BTC",)) == ""
-    blank = whole.position_entry.copy()
-    kinds = book.registry.terms.kind[book.position_instrument]
-    blank[np.flatnonzero(kinds != 3)[0]] = np.nan
-    unentered = replace(whole, position_entry=blank)
-    assert "entry price" in why_not(unentered, snapshot, rules, ("BTC",))
     assert "quoted" in why_not(whole, snapshot, rules, ("USDC",))
 
     def made_watcher(of, rules=rules, ticks=WORTH, engine="auto"):
@@ -90,7 +95,6 @@ def test_where_they_would_differ_everybody_is_computed():
 
     assert isinstance(made_watcher(whole), LiveWatcher)
     for plain in (
-        made_watcher(unentered),
         made_watcher(whole, ticks=WORTH - 1),
         made_watcher(whole, engine="vectorised"),
         made_watcher(whole, load_ruleset("derive-srm")),
