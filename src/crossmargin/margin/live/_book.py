@@ -30,7 +30,7 @@ from crossmargin.margin.live._apart import Apart, bits_of
 from crossmargin.margin.live._breaches import Breaches, breaches, coded, merged
 from crossmargin.margin.live._columns import Columns
 from crossmargin.margin.live._engine import Engine, Found
-from crossmargin.margin.live._kernels import APART, BITS, FAILED, OUTCOME
+from crossmargin.margin.live._kernels import APART, BELOW_MM, BITS, FAILED, OUTCOME
 from crossmargin.margin.live._lookout import Lookout
 from crossmargin.margin.live._records import Standing
 from crossmargin.margin.live._refresh import same_codes
@@ -448,7 +448,12 @@ class LiveBook(Columns):
         if due is None:
             return self.settle()
         moved, self._news = self._news, set()
-        return self._say(*self._revalued(due, self._apart.touched(moved)))
+        turned = coded(due.turned, self._standing.state)
+        self._standing.state[due.turned] ^= BELOW_MM
+        changed, apart = self._revalued(due.asked, self._apart.touched(moved))
+        if turned.size:
+            changed = np.sort(np.concatenate([turned, changed]))
+        return self._say(changed, due.visited + apart)
 
     def _bring_up(self) -> None:
         """Compute what trigger prices have left for later."""
@@ -474,7 +479,7 @@ class LiveBook(Columns):
         rest = np.union1d(rest, chosen[chosen >= regular]).astype(np.int64)
         chosen = chosen[chosen < regular]
         if not chosen.size:
-            return self._finish((_NONE, _NONE, 0), rest)
+            return self._finish((_NONE, _NONE, 0), rest) if rest.size else (_NONE, 0)
         self._catch_up()
         return self._finish(self.engine.revalue(chosen), rest)
 

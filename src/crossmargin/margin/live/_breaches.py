@@ -25,7 +25,7 @@ class Breaches:
     failed, restored : int64[...]
         Can no longer be computed, and can again. A failed account is on no side of a line.
     visited : int
-        Accounts whose totals were computed anew.
+        Accounts whose totals were computed anew; with trigger prices, those looked at.
     """
 
     fallen: Ints

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._program import Program
-from crossmargin.margin.live._kernels import APART, FAILED
-from crossmargin.margin.live.triggers import NotBounded, Tick, Triggers
+from crossmargin.margin.live._kernels import APART, BELOW_MM, FAILED
+from crossmargin.margin.live.triggers import NotBounded, Triggers
 from crossmargin.market import MarketView
 
 Ints = NDArray[np.int64]
@@ -17,6 +19,25 @@ Bits = NDArray[np.uint8]
 #: Events the full way after which trigger prices are made anew. The first look at everybody costs
 #: as much as some dozens of full passes; a stablecoin that moves at every tick leaves no use of it.
 PATIENCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Whom an event has made due.
+
+    Attributes
+    ----------
+    turned : int64[...]
+        Accounts that are on the other side of their maintenance line now, for certain; rising.
+    asked : int64[...]
+        Accounts that only the requirement can judge, none of those before; rising.
+    visited : int
+        How many were looked at.
+    """
+
+    turned: Ints
+    asked: Ints
+    visited: int
 
 
 class Lookout:
@@ -92,41 +113,50 @@ class Lookout:
         mine = self._triggers.program
         return bool(np.array_equal(mine.apart, program.apart)) and set(mine.bad) == set(program.bad)
 
-    def prices(self, view: MarketView, state: Bits) -> Ints | None:
+    def prices(self, view: MarketView, state: Bits) -> Due | None:
         """Take new prices.
+
+        Parameters
+        ----------
+        view : MarketView
+            The market.
+        state : uint8[A]
+            Bits of the accounts.
 
         Returns
         -------
-        int64[...] or None
-            Accounts that may have crossed a line, rising; nobody else has. None where nothing is
-            known any more: everybody who is touched is to be computed.
+        Due or None
+            Nobody else has crossed the line. None where nothing is known any more: everybody who
+            is touched is to be computed.
         """
-        return self._take(view, state, prices_only=True)
+        return self._take(view, state, only_prices=True)
 
-    def market(self, view: MarketView, state: Bits) -> Ints | None:
+    def market(self, view: MarketView, state: Bits) -> Due | None:
         """Take new prices, volatilities and time; see :meth:`prices`."""
-        return self._take(view, state, prices_only=False)
+        return self._take(view, state, only_prices=False)
 
-    def _take(self, view: MarketView, state: Bits, *, prices_only: bool) -> Ints | None:
+    def _take(self, view: MarketView, state: Bits, *, only_prices: bool) -> Due | None:
         if self._triggers is None:
             return None
         try:
-            move = self._triggers.move_to if prices_only else self._triggers.market
+            move = self._triggers.move_to if only_prices else self._triggers.market
             tick = move(view)
         except NotBounded as why:
             self._drop(str(why))
             return None
-        return self._due(tick, state)
-
-    def _due(self, tick: Tick, state: Bits) -> Ints:
-        assert self._triggers is not None
         if self._triggers.losses != self._losses:
             self._find_always(state)
-        found = [tick.breached, tick.recovered, tick.unsure]
+        asked, turned = tick.unsure, tick.breached
+        if tick.recovered.size:
+            turned = np.union1d(turned, tick.recovered)
         if self._always:
-            found.append(np.fromiter(self._always, dtype=np.int64))
-        due: Ints = np.unique(np.concatenate(found))
-        return due
+            asked = np.union1d(asked, np.fromiter(self._always, dtype=np.int64))
+        if asked.size:
+            turned = np.setdiff1d(turned, asked, assume_unique=True)
+        # Where rounding had put somebody on this side before, nothing has turned.
+        below = (state[turned] & BELOW_MM) != 0
+        turned = turned[below != self._triggers.is_below(turned)]
+        return Due(turned=turned, asked=asked, visited=tick.visited + len(self._always))
 
     def edited(self, account: int, rows: Holdings, state: Bits) -> bool:
         """Take other rows of an account; False where all are to be looked at anew."""

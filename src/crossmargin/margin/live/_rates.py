@@ -157,7 +157,8 @@ class Rates:
         levels = self._reaches.shape[0]
         # A table costs as much to fill as some exposures cost to visit once more.
         few = self.filler.both[driver].size // 12
-        kind = gathered(e.wish[exposures] + levels * below.astype(np.int64), levels, few)
+        kind = e.wish[exposures] + levels * below.astype(np.int64)
+        kind = gathered(kind, levels, few, self._known(driver, rho))
         for key in np.flatnonzero(np.bincount(kind)).tolist():
             level, side = key % levels, ABOVE if key >= levels else BELOW
             mine = exposures[kind == key]
@@ -167,6 +168,15 @@ class Rates:
                 self._swing(driver, mine, rho, level, side)
             elif e.more.shape[0]:
                 e.more[mine] = np.inf
+
+    def _known(self, driver: int, rho: float) -> set[int]:
+        """Return the ranges whose tables are filled at a price, plus `levels` for those above."""
+        levels = self._reaches.shape[0]
+        return {
+            level + levels * (side == ABOVE)
+            for (level, side), one in self._bounds.items()
+            if one.filled[driver] == rho
+        }
 
     def _swing(self, driver: int, exposures: Ints, rho: float, level: int, side: int) -> None:
         """Bound how fast slack can go as volatilities and time move, per range of theirs."""
@@ -257,19 +267,21 @@ class Bounds:
                    np.full(len(filler.both), np.nan))  # fmt: skip
 
 
-def gathered(kind: Ints, levels: int, few: int) -> Ints:
+def gathered(kind: Ints, levels: int, few: int, known: set[int]) -> Ints:
     """Put the few of a range with the many of another, the narrower where there is one.
 
-    `kind` is the range, plus `levels` for those that are bounded from above.
+    `kind` is the range, plus `levels` for those that are bounded from above; `known` are ranges
+    whose tables are filled already, and cost nothing more.
     """
-    count = np.bincount(kind, minlength=2 * levels)
+    count = np.bincount(kind, minlength=2 * levels).tolist()
     target = np.arange(2 * levels)
     for side in (0, levels):
-        many = [k for k in range(side, side + levels) if count[k] >= few]
+        mine = range(side, side + levels)
+        many = [k for k in mine if count[k] >= few or k in known]
         if not many:
-            many = [side + int(np.argmax(count[side : side + levels]))]
-        for k in range(side, side + levels):
-            if count[k] < few:
+            many = [max(mine, key=lambda k: count[k])]
+        for k in mine:
+            if count[k] < few and k not in known:
                 narrower = [m for m in many if m >= k]
                 target[k] = narrower[0] if narrower else many[-1]
     return target[kind]

@@ -139,6 +139,10 @@ class Triggers:
         """Accounts with a pot below its maintenance line, bool[A]."""
         return self._below > 0
 
+    def is_below(self, accounts: Ints) -> NDArray[np.bool_]:
+        """Whether some accounts are below their maintenance line."""
+        return np.asarray(self._below[accounts] > 0)
+
     @property
     def uncovered(self) -> Ints:
         """Accounts that are not watched.
