@@ -1,4 +1,4 @@
-"""Price paths and ticks with trigger prices, against computing every account at every step.
+"""Price paths with trigger prices, against computing every account at every step.
 
 *Brute* is the one pass over all accounts in a market already compiled (`run_program`): it pays
 for no table. *Path* is everything `replay` does, from the program and the holdings on: describing
@@ -9,7 +9,6 @@ at every step where the book is small enough, else at some; there in the markets
 
 from __future__ import annotations
 
-import itertools
 import time
 from functools import cache
 
@@ -20,25 +19,22 @@ from crossmargin.book import generate_book
 from crossmargin.margin import load_ruleset
 from crossmargin.margin.fused import Holdings, Program, compile_program, holdings_of, run_program
 from crossmargin.margin.live.path import Crossings, replay, replay_every_step
-from crossmargin.margin.live.triggers import Triggers
 from crossmargin.market import generated_market
 
 RULESETS = {"derive-pm2": "linear", "deribit-pm": "mixed", "deribit-pm-cross": "mixed"}
 STEPS = 300
 #: Every step is compared up to so many accounts, a few steps of a larger book.
 EVERY_STEP = 20_000
-TICKS = 400
 
 
 def run(scale: Scale) -> list[Measure]:
-    """Measure paths and ticks of the scale's book."""
+    """Measure paths of the scale's book."""
     rows: list[Measure] = []
     for rules in RULESETS:
         program, holdings = made(rules, scale.accounts)
         rows += path_of_one(rules, program, holdings, scale)
         if rules == "derive-pm2":
             rows += path_of_all(rules, program, holdings, scale)
-            rows += ticks(rules, program, holdings, scale)
         made.cache_clear()
     return rows
 
@@ -137,46 +133,3 @@ def differences(
     whole = replay_every_step(program, holdings, path, at=list(steps))
     wrong = sum(int((found.at(step) != whole.at(step)).sum()) for step in steps)
     return wrong, len(steps)
-
-
-def ticks(rules: str, program: Program, holdings: Holdings, scale: Scale) -> list[Measure]:
-    """Time ticks of a few basis points of all underlyings in turn, everybody watched."""
-    begin = time.perf_counter()
-    triggers = Triggers(program, holdings)
-    took_up = time.perf_counter() - begin
-    into = run_program(program, holdings)
-    begin = time.perf_counter()
-    run_program(program, holdings, into=into)
-    full = time.perf_counter() - begin
-    rng = np.random.default_rng(3)
-    at = dict(zip(triggers.assets, triggers.base.tolist()))
-    count = TICKS if scale.repeats > 5 else TICKS // 10
-    names = itertools.cycle(triggers.assets)
-    took, due = [], 0
-    for name in itertools.islice(names, len(at)):
-        triggers.move({name: at[name] * 1.00001})
-    for _ in range(count):
-        name = next(names)
-        at[name] *= float(np.exp(rng.normal() * 5e-4))
-        begin = time.perf_counter()
-        due += triggers.move({name: at[name]}).visited
-        took.append(1e3 * (time.perf_counter() - begin))
-    note = (
-        f"{rules}, {holdings.size:,} accounts, {count} ticks of about 5 basis points, "
-        f"{len(at)} underlyings in turn, one thread; {number(due / count)} accounts due at a tick; "
-        f"full pass {number(1e3 * full)} ms"
-    )
-    p50, p99 = (float(np.percentile(took, q)) for q in (50, 99))
-    low, high = min(took), max(took)
-    each = triggers.nbytes / holdings.size
-    return [
-        report("tick with trigger prices: last breached account flagged, p50", p50, "ms", note,
-               low=low, high=high),
-        report("tick with trigger prices: last breached account flagged, p99", p99, "ms", note,
-               low=low, high=high),
-        report("tick with trigger prices against full recompute", 1e3 * full / p50, "x", note,
-               better="higher"),
-        report("trigger prices: first look at everybody", took_up, "s", note),
-        report("trigger prices: memory", each, "B/account",
-               "exposures of all underlyings, signed codes, summaries; the rows are the book's"),
-    ]  # fmt: skip
