@@ -179,7 +179,19 @@ def with_triggers(rules: str, book: CompactBook, snapshot: Snapshot, scale: Scal
         else:
             what = f"tick of {name} with trigger prices against full recompute, {rules}"
             rows.append(report(what, ratio, "x", note, better="higher"))
+    rows.append(edited(rules, live))
     return rows
+
+
+def edited(rules: str, live: LiveBook) -> Measure:
+    """Time deposits of random accounts, trigger prices made anew each time."""
+    took = []
+    for account in np.random.default_rng(5).integers(0, live.size, 200).tolist():
+        begin = time.perf_counter()
+        live.deposit(account, "USDC", 10.0)
+        took.append(1e6 * (time.perf_counter() - begin))
+    name, note = f"trigger prices: deposits, {rules}", "each, accounts at random, watched again"
+    return report(name, float(np.median(took)), "µs", note, low=min(took), high=max(took))
 
 
 def walk(snapshot: Snapshot, asset: str, seed: int) -> Callable[[], dict[str, float]]:

@@ -227,6 +227,9 @@ class Triggers:
         if not steady or not self._marks.has_room(np.unique(one.driver)):
             return False
         self._bury(account, ex.DEAD | ex.FAILED)
+        self._edited = self._edited[self._edited != account]
+        # Room for new exposures is not kept there; what was written because of it holds.
+        self._shelter = np.empty((0, 2))
         one.first += self._rows.size
         one.last += self._rows.size
         self._rows.append(rows, code)
