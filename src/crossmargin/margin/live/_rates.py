@@ -159,9 +159,10 @@ class Rates:
         few = self.filler.both[driver].size // 12
         kind = e.wish[exposures] + levels * below.astype(np.int64)
         kind = gathered(kind, levels, few, self._known(driver, rho))
-        for key in np.flatnonzero(np.bincount(kind)).tolist():
+        keys = np.flatnonzero(np.bincount(kind)).tolist()
+        for key in keys:
             level, side = key % levels, ABOVE if key >= levels else BELOW
-            mine = exposures[kind == key]
+            mine = exposures[kind == key] if len(keys) > 1 else exposures
             e.level[mine] = level
             self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
             if swinging:

@@ -379,6 +379,8 @@ class Filler:
         p = self.prices
         bent = self.bent[driver] if self.lined[driver] else self.bent[driver][:0]
         for rows, first in ((self.rows[driver], 0), (bent, LANES * p.signed.nv)):
+            if not rows.size:
+                continue
             fill_lines(rows, first, p.fixed, p.rate, rho, far, p.signed.limit, p.signed.turned,
                        table.whole, table.rows, table.apart)  # fmt: skip
 
