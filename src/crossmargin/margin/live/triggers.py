@@ -57,7 +57,7 @@ class Tick:
         Accounts that fell below their maintenance line, and that no longer are, in order.
     unsure : int64[...]
         Visited accounts that only the requirement itself can judge, in order: within rounding of
-        their line, beyond the limit of a component (or no longer), or no longer a number.
+        their line or beyond the limit of a component, before or after, or no longer a number.
     """
 
     visited: int
@@ -419,10 +419,12 @@ class Triggers:
             return Tick(visited=0, breached=_NONE, recovered=_NONE, unsure=_NONE)
         e = self.pots
         before = e.state[pots]
+        # Who was so near the line before may have stood on its other side for the requirement.
+        near = np.abs(e.sums[pots, ex.SLACK]) <= e.sums[pots, ex.GUARD]
         for at in range(0, pots.size, _CHUNK):
             self._renew(pots[at : at + _CHUNK], swinging)
         after = e.state[pots]
-        near = np.abs(e.sums[pots, ex.SLACK]) <= e.sums[pots, ex.GUARD]
+        near |= np.abs(e.sums[pots, ex.SLACK]) <= e.sums[pots, ex.GUARD]
         near |= ((before | after) & (ex.OPEN | ex.FAILED) != 0) & (before & ex.FAILED == 0)
         turned = np.flatnonzero((after ^ before) & ex.BREACHED)
         self.losses += int(np.count_nonzero(after & ~before & ex.FAILED))

@@ -437,6 +437,26 @@ def test_a_market_that_differs_in_more_is_refused():
             triggers.market(other)
 
 
+def test_who_was_or_is_within_rounding_is_for_the_requirement_to_judge(monkeypatch):
+    from crossmargin.margin.live import triggers as module
+
+    monkeypatch.setattr(module, "ROUNDING", 0.01)
+    program, holdings = case("derive-pm2")
+    triggers = Triggers(program, holdings, prices=table("derive-pm2"))
+    e = triggers.pots
+
+    def near() -> np.ndarray:
+        return np.abs(e.sums[:, ex.SLACK]) <= e.sums[:, ex.GUARD]
+
+    exposed = np.zeros(holdings.size, dtype=bool)
+    exposed[e.pot_account[e.pot[e.driver == triggers.assets.index("BTC")]]] = True
+    before = near()
+    tick = triggers.move({"BTC": float(triggers.base[0]) * 0.97})
+    left, came = before & ~near() & exposed, near() & ~before & exposed
+    assert left.any() and came.any()
+    np.testing.assert_array_equal(tick.unsure, np.flatnonzero((before | near()) & exposed))
+
+
 def test_assets_that_move_more_than_lines_are_refused():
     program, holdings = case("derive-pm2")
     triggers = Triggers(program, holdings, prices=table("derive-pm2"))
