@@ -194,8 +194,9 @@ class LiveBook(Columns):
         MarketDataError
             ``MKT-001``, ``MKT-009``; nothing has changed then.
         """
-        self.advance(prices_usd)
-        return self._answer(only_prices=True)
+        self._world.set_prices(prices_usd)
+        self._follow(list(prices_usd))
+        return self._say(*self._answered(only_prices=True))
 
     def vol(self, underlying: str, factor: float) -> Breaches:
         """Multiply the volatilities of an underlying's options.
@@ -207,14 +208,15 @@ class LiveBook(Columns):
         """
         self._world.scale_vols(underlying, factor)
         self._follow([underlying])
-        return self._answer(only_prices=False)
+        return self._say(*self._answered(only_prices=False))
 
     def advance(self, prices_usd: Mapping[str, float]) -> None:
         """Take new prices, and compute no account yet.
 
         What accounts show is of before, until :meth:`settle` computes all that has changed, or
         :meth:`revalue` some accounts: for callers that know which accounts can have crossed a
-        line.
+        line. With trigger prices the book knows them itself: `below` is of now, and the next
+        event says who has crossed.
 
         Raises
         ------
@@ -223,6 +225,9 @@ class LiveBook(Columns):
         """
         self._world.set_prices(prices_usd)
         self._follow(list(prices_usd))
+        if self._lazy:
+            # Bounds and sides are always of the same prices.
+            self._keep(self._answered(only_prices=True)[0])
 
     def settle(self) -> Breaches:
         """Compute every account that has changed since it was last computed."""
@@ -281,7 +286,7 @@ class LiveBook(Columns):
         if program is not None and engine is not None and same_codes(engine.program, program):
             engine.take(program)
             if only_time and self._lookout is not None and self._lookout.still_fits(program):
-                return self._answer(only_prices=False)
+                return self._say(*self._answered(only_prices=False))
             found = self._settled()
             self._look_around()
             return self._say(*found)
@@ -434,26 +439,26 @@ class LiveBook(Columns):
             rows = holdings_of(self._accounts.whole(), program)
             self._lookout.begin(program, rows, self._standing.state)
 
-    def _answer(self, *, only_prices: bool) -> Breaches:
-        """Compute whom an event has made due, and say what changed."""
+    def _answered(self, *, only_prices: bool) -> tuple[Ints, int]:
+        """Compute whom an event has made due."""
         if self._lookout is None or self.engine is None:
-            return self.settle()
+            return self._settled()
         if not self._lazy:
             found = self._settled()
             if self._lookout.waits():
                 self._look_around()
-            return self._say(*found)
+            return found
         take = self._lookout.prices if only_prices else self._lookout.market
         due = take(self._view(), self._standing.state)
         if due is None:
-            return self.settle()
+            return self._settled()
         moved, self._news = self._news, set()
         turned = coded(due.turned, self._standing.state)
         self._standing.state[due.turned] ^= BELOW_MM
         changed, apart = self._revalued(due.asked, self._apart.touched(moved))
         if turned.size:
             changed = np.sort(np.concatenate([turned, changed]))
-        return self._say(changed, due.visited + apart)
+        return changed, due.visited + apart
 
     def _bring_up(self) -> None:
         """Compute what trigger prices have left for later."""

@@ -92,6 +92,30 @@ def test_who_is_below_initial_margin_is_said_once_it_is_known():
     assert lazy.settle().short.size == 0
 
 
+@pytest.mark.parametrize("between", ["settle", "revalue", "nothing"])
+def test_prices_that_were_only_passed_through_leave_nobody_on_the_wrong_side(between):
+    lazy, full, snapshot = pair("derive-pm2")
+    told = lazy.below.copy()
+
+    def hear(said):
+        told[said.fallen], told[said.recovered] = True, False
+
+    for factor in (0.8, 1.0, 1.25, 0.99):
+        at = {"BTC": price(snapshot, "BTC") * factor}
+        lazy.advance(at)
+        full.tick(at)
+        np.testing.assert_array_equal(lazy.below, full.below)
+        if between != "nothing":
+            hear(lazy.settle() if between == "settle" else lazy.revalue(range(300)))
+            np.testing.assert_array_equal(told, full.below)
+        at = {"BTC": price(snapshot, "BTC") * (factor + 0.15)}
+        full.tick(at)
+        hear(lazy.tick(at))
+        np.testing.assert_array_equal(told, full.below)
+        np.testing.assert_array_equal(lazy.below, full.below)
+    assert_same(lazy, full)
+
+
 def test_figures_of_some_accounts_leave_the_others():
     lazy, full, snapshot = pair("derive-pm2")
     stale = lazy._standing.columns.copy()
