@@ -3,8 +3,9 @@
 A tick is timed from the price to the last account flagged: rows of the table at the new price,
 records of the holders, sums of their pots, comparison with where they stood. *Full* is the one pass
 over all accounts at a price already compiled (`run_program`): the rival pays for no table. Both
-are timed alternately in one loop. Every holder is computed at every tick here; skipping those
-that cannot have crossed a line is another benchmark (trigger prices).
+are timed alternately in one loop. Ticks are taken twice: every holder computed, and with trigger
+prices, where a tick looks at the accounts that it makes due. The targets are held against the
+latter; what the first look at everybody costs is a row of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from benchmarks.harness import (
     Series,
     interleaved,
     number,
-    ratio_row,
     report,
     target,
 )
@@ -44,9 +44,9 @@ def run(scale: Scale) -> list[Measure]:
         with LiveBook(book, snapshot, load_ruleset(rules)) as live:
             rows += ticks(rules, live, snapshot, scale)
             if rules == "derive-pm2":
-                rows += latency(live, snapshot, scale)
                 rows += edits(live, scale)
                 rows.append(memory(live, book))
+        rows += with_triggers(rules, book, snapshot, scale)
     return rows
 
 
@@ -112,37 +112,101 @@ def ticks(rules: str, live: LiveBook, snapshot: Snapshot, scale: Scale) -> list[
                 better="higher",
             )
         )
-    if rules != "derive-pm2":
-        return rows
-    most = next(iter(share))
-    few = min(share, key=lambda name: abs(share[name] - 0.25))
-    for key, name in (("tick-most", most), ("tick-few", few)):
-        note = f"{detail}; {name}, held by {share[name]:.0%}, every holder computed"
-        rows.append(ratio_row(key, full, times[name], note))
-    rows.append(report("tick: time against holders", None, "x", "see the plot", series=(line,)))
+    if rules == "derive-pm2":
+        rows.append(report("tick: time against holders", None, "x", "see the plot", series=(line,)))
     return rows
 
 
-def latency(live: LiveBook, snapshot: Snapshot, scale: Scale) -> list[Measure]:
-    """Times from a price to the last account flagged, underlyings in turn."""
-    names = list(holders(live, snapshot))
-    feeds = {name: prices(snapshot, name) for name in names}
+def with_triggers(rules: str, book: CompactBook, snapshot: Snapshot, scale: Scale) -> list[Measure]:
+    """Time ticks of a live book with trigger prices, underlyings in turn, and the full pass."""
+    few_accounts, same_market = made(rules, 500)
+    # Compiled loops are not counted.
+    LiveBook(few_accounts, same_market, load_ruleset(rules), triggers=True).vol("BTC", 1.0)
+    begin = time.perf_counter()
+    with LiveBook(book, snapshot, load_ruleset(rules)) as plain:
+        program, holdings = plain.program, holdings_of(plain.book(), plain.program)
+        share = holders(plain, snapshot)
+    laid_out = time.perf_counter() - begin
+    live = LiveBook(book, snapshot, load_ruleset(rules), triggers=True)
+    took_up = time.perf_counter() - begin - laid_out
+    if live.unbounded:
+        return [report(f"trigger prices, {rules}", None, "", live.unbounded)]
+    into = run_program(program, holdings)
+    walks = {name: walk(snapshot, name, k) for k, name in enumerate(share)}
+    for name in share:
+        live.tick(walks[name]())
     count = TICKS if scale.repeats > 5 else TICKS // 10
-    took = []
+    took: dict[str, list[float]] = {name: [] for name in share}
+    full, looked, crossed = [], 0, 0
     for k in range(count):
-        price = feeds[names[k % len(names)]]()
-        begin = time.perf_counter()
-        live.tick(price)
-        took.append(1e3 * (time.perf_counter() - begin))
+        for name in share:
+            price = walks[name]()
+            begin = time.perf_counter()
+            found = live.tick(price)
+            took[name].append(time.perf_counter() - begin)
+            looked += found.visited
+            crossed += found.fallen.size + found.recovered.size
+        if k % max(1, count // scale.repeats) == 0:
+            begin = time.perf_counter()
+            run_program(program, holdings, into=into)
+            full.append(time.perf_counter() - begin)
+    every = np.array([x for one in took.values() for x in one])
+    whole = float(np.median(full))
     detail = (
-        f"derive-pm2, {live.size:,} accounts, {count} ticks of {len(names)} underlyings in turn, "
-        "one thread, every holder computed (no trigger prices)"
+        f"{rules}, {live.size:,} accounts, one thread, {every.size:,} ticks of about 5 basis "
+        f"points, {len(share)} underlyings in turn, trigger prices; {number(looked / every.size)} "
+        f"accounts looked at and {number(crossed / every.size)} crossings a tick; full pass "
+        f"{number(1e3 * whole)} ms"
     )
-    low, high = min(took), max(took)
-    return [
-        target(key, float(np.percentile(took, q)), detail, low=low, high=high)
-        for key, q in (("tick-flag-p50", 50), ("tick-flag-p99", 99))
-    ]
+    rows = [
+        report(f"trigger prices: first look at everybody, {rules}", took_up - laid_out, "s",
+               f"beside laying the book out, {number(laid_out)} s; one pass {number(whole)} s"),
+        report(f"trigger prices: memory, {rules}", live.nbytes["triggers"] / live.size, "B/account",
+               "exposures, signed codes, trigger prices and their summaries"),
+    ]  # fmt: skip
+    for q in (50, 99):
+        value, low, high = (float(1e3 * np.percentile(every, p)) for p in (q, 0, 100))
+        if rules == "derive-pm2":
+            rows.append(target(f"tick-flag-p{q}", value, detail, low=low, high=high))
+        else:
+            name = f"tick in → last breached account flagged, {rules}, p{q}"
+            rows.append(report(name, value, "ms", detail, low=low, high=high))
+    most = next(iter(share))
+    few = min(share, key=lambda name: abs(share[name] - 0.25))
+    for key, name in (("tick-most", most), ("tick-few", few)):
+        # In doubt to the rival's favour: its best time against our median one.
+        ratio = min(full) / float(np.median(took[name]))
+        note = f"{detail}; {name}, held by {share[name]:.0%}; best full pass over the median tick"
+        if rules == "derive-pm2":
+            rows.append(target(key, ratio, note))
+        else:
+            what = f"tick of {name} with trigger prices against full recompute, {rules}"
+            rows.append(report(what, ratio, "x", note, better="higher"))
+    rows.append(edited(rules, live))
+    return rows
+
+
+def edited(rules: str, live: LiveBook) -> Measure:
+    """Time deposits of random accounts, trigger prices made anew each time."""
+    took = []
+    for account in np.random.default_rng(5).integers(0, live.size, 200).tolist():
+        begin = time.perf_counter()
+        live.deposit(account, "USDC", 10.0)
+        took.append(1e6 * (time.perf_counter() - begin))
+    name, note = f"trigger prices: deposits, {rules}", "each, accounts at random, watched again"
+    return report(name, float(np.median(took)), "µs", note, low=min(took), high=max(took))
+
+
+def walk(snapshot: Snapshot, asset: str, seed: int) -> Callable[[], dict[str, float]]:
+    """Return a price that wanders by about five basis points at each call."""
+    rng = np.random.default_rng(seed)
+    now = [snapshot.assets[asset].price_usd]
+
+    def step() -> dict[str, float]:
+        now[0] *= float(np.exp(rng.normal() * 5e-4))
+        return {asset: now[0]}
+
+    return step
 
 
 def edits(live: LiveBook, scale: Scale) -> list[Measure]:

@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Those of the targets first; modules that are not named here come after them by name.
 ORDER = (
-    *("grid", "kernels", "fused", "rulesets", "book", "live", "gate"),
+    *("grid", "kernels", "fused", "rulesets", "book", "live", "path", "gate"),
     *("growth", "tools", "account", "pricing"),
 )
 

@@ -44,6 +44,15 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path / "desk"
 
 
+def _as_near(one: object, other: object) -> bool:
+    """Whether two values of JSON are alike, numbers to rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_as_near(v, other[k]) for k, v in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_as_near, one, other))
+    return one == (pytest.approx(other, rel=1e-9, abs=1e-6) if isinstance(one, float) else other)
+
+
 def touch_rows(folder: Path, table: str, **columns: pl.Expr) -> None:
     path = folder / f"{table}.parquet"
     pl.read_parquet(path).with_columns(**columns).write_parquet(path)
@@ -405,6 +414,38 @@ class TestWatch:
         usdc = load_market("calm-2026-02-03").asset_usd("USDC")
         prices = [json.loads(line) for line in text.splitlines()][2]["prices_usd"]
         assert code == 0 and prices == {"BTC": 60_000 * usdc}
+
+    def test_trigger_prices_tell_the_same(self, tmp_path: Path, capsys) -> None:
+        """Computing whom a tick makes due, and everybody at every tick: the same lines."""
+        code, _, err = run(
+            capsys, "book", "generate", "--accounts", 60, "--seed", 3, "--settled", "linear",
+            "--underlying", "BTC", "--instruments", 40, "--out", tmp_path / "made",
+            "--market-out", tmp_path / "m.json",
+        )  # fmt: skip
+        assert code == 0, err
+        prices = [80_000.0 * (1.0 - 0.004 * k if k < 50 else 0.8 + 0.01 * (k - 50))
+                  for k in range(75)]  # fmt: skip
+        path = tmp_path / "p.csv"
+        path.write_text(
+            "time,asset,price\n"
+            + "".join(
+                f"2026-03-02T00:{k // 60:02}:{k % 60:02}Z,BTC,{p}\n" for k, p in enumerate(prices)
+            )
+        )
+        told = []
+        for engine in ("vectorised", "fused"):
+            code, text, err = run(
+                capsys, "book", tmp_path / "made", "--ruleset", "derive-pm2", "--market",
+                tmp_path / "m.json", "--watch", path, "--json", "--engine", engine,
+            )  # fmt: skip
+            assert code == 0, err
+            told.append([json.loads(line) for line in text.splitlines()])
+        one, other = told
+        assert [line["kind"] for line in one] == [line["kind"] for line in other]
+        assert sum(line["kind"] == "tick" for line in one) > 5
+        for mine, theirs in zip(one[1:-1], other[1:-1], strict=True):
+            for key, value in mine.items():
+                assert _as_near(value, theirs[key]), key
 
     def test_a_recording_of_other_coins(self, desk: Path, tmp_path: Path, capsys) -> None:
         path = tmp_path / "p.csv"

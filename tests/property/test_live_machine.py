@@ -9,11 +9,13 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.live_books import FUSED, assert_as_whole, at_market, made
+from tests.live_books import FUSED, assert_as_whole, at_market, gross, made
 
 from crossmargin.book import CompactBook
 from crossmargin.margin import load_ruleset
+from crossmargin.margin.batch import evaluate_book
 from crossmargin.margin.live import LiveBook
+from crossmargin.margin.live._breaches import Breaches
 from crossmargin.market import Snapshot
 from crossmargin.units import NS_PER_SECOND
 
@@ -104,7 +106,9 @@ class Books:
 class Session:
     """A live book, and the same facts kept apart from it."""
 
-    def __init__(self, name: str, accounts: int, seed: int, instruments: int = 60) -> None:
+    def __init__(
+        self, name: str, accounts: int, seed: int, instruments: int = 60, *, triggers: bool = False
+    ) -> None:
         self.name = name
         self.book, self.start = made(name, accounts, seed=seed, instruments=instruments)
         self.market: Snapshot = self.start
@@ -113,7 +117,14 @@ class Session:
         self.registry = self.book.registry
         mark = self.start.view(self.registry).price
         self.books = Books(self.book, mark)
-        self.live = LiveBook(self.book, self.start, load_ruleset(name))
+        self.live = LiveBook(self.book, self.start, load_ruleset(name), triggers=triggers)
+        self.told = self.live.below.copy()
+
+    def hear(self, said: Breaches) -> None:
+        """Follow what events say."""
+        assert not self.told[said.fallen].any()
+        assert self.told[said.recovered].all()
+        self.told[said.fallen], self.told[said.recovered] = True, False
 
     def now(self) -> Snapshot:
         return at_market(self.market, self.registry, self.prices, self.vols)
@@ -121,14 +132,14 @@ class Session:
     def tick(self, coins: dict[str, float]) -> None:
         prices = {c: self.start.assets[c].price_usd * f for c, f in coins.items()}
         self.prices |= prices
-        self.live.tick(prices)
+        self.hear(self.live.tick(prices))
 
     def vol(self, coin: str, factor: float) -> None:
         # Kept between a third and three times where they began.
         was = self.vols.get(coin, 1.0)
         factor = factor if 1 / 3 < was * factor < 3 else 1.0 / was
         self.vols[coin] = was * factor
-        self.live.vol(coin, factor)
+        self.hear(self.live.vol(coin, factor))
 
     def fill(self, account: int, item: int, quantity: float, factor: float) -> None:
         contract = self.registry[item]
@@ -138,7 +149,7 @@ class Session:
         if contract.inverse and contract.kind != "option":
             quantity = round(quantity * price)
         self.books.fill(account, item, quantity, price)
-        self.live.fill(account, contract.id, quantity, price)
+        self.hear(self.live.fill(account, contract.id, quantity, price))
 
     def close(self, account: int, which: int) -> None:
         held = sorted(self.books.positions[account])
@@ -148,23 +159,23 @@ class Session:
             price = self.start.assets[self.registry[item].underlying].price_usd
             price = 0.01 if self.registry[item].kind == "option" else price
             self.books.fill(account, item, quantity, price)
-            self.live.fill(account, self.registry[item].id, quantity, price)
+            self.hear(self.live.fill(account, self.registry[item].id, quantity, price))
 
     def deposit(self, account: int, coin: str, dollars: float) -> None:
         asset = self.registry.asset(coin)
         amount = round(dollars / self.start.assets[coin].price_usd, 6)
         self.books.pay(account, asset, amount)
-        self.live.deposit(account, coin, amount)
+        self.hear(self.live.deposit(account, coin, amount))
 
-    def wait(self, hours: int) -> None:
-        moment = self.live.snapshot().moment_ns + hours * HOUR
+    def wait(self, hours: float) -> None:
+        moment = self.live.snapshot().moment_ns + round(hours * HOUR)
         # Never inside the half hour in which a settlement is averaged.
         while any(
             0 < i.expiry_ns - moment < HOUR for i in self.registry if i.kind in ("option", "future")
         ):
             moment += HOUR
         self.market = replace(self.market, valued_at_ns=moment)
-        self.live.at(moment)
+        self.hear(self.live.at(moment))
 
     def compare(self) -> None:
         ours, theirs = self.live.book(), self.books.compact(self.book)
@@ -174,6 +185,35 @@ class Session:
         )
         np.testing.assert_allclose(ours.position_entry, theirs.position_entry, rtol=1e-7)
         assert_as_whole(self.live, self.now(), self.name, within=WITHIN, book=theirs)
+        np.testing.assert_array_equal(self.told, self.live.below)
+
+    def compare_sides(self) -> None:
+        """See who is below the line, and compute nobody for it."""
+        theirs = self.books.compact(self.book)
+        scale = gross(theirs, self.now())
+        whole = evaluate_book(
+            theirs.accounts(0, theirs.regular), self.now(), load_ruleset(self.name)
+        )
+        with np.errstate(invalid="ignore"):
+            near = np.abs(whole.equity - whole.mm) <= 1e-6 * scale
+            near |= np.abs(whole.health - 1.0) <= 1e-9
+        sure = ~near & ~np.isnan(whole.im)
+        np.testing.assert_array_equal(self.live.below[sure], (whole.health < 1.0)[sure])
+        np.testing.assert_array_equal(self.told, self.live.below)
+
+    def compare_some(self, accounts: list[int]) -> None:
+        """See the figures of some accounts; the others are left as they are."""
+        theirs = self.books.compact(self.book)
+        scale = gross(theirs, self.now())[accounts]
+        whole = evaluate_book(
+            theirs.accounts(0, theirs.regular), self.now(), load_ruleset(self.name)
+        )
+        found = self.live.figures(accounts)
+        for k, name in enumerate(("equity", "equity_im", "im", "mm")):
+            want = getattr(whole, name)[accounts]
+            np.testing.assert_array_equal(np.isnan(found[:, k]), np.isnan(want))
+            error = np.abs(found[:, k] - want) / np.maximum(scale, np.abs(want))
+            assert np.nanmax(error, initial=0.0) <= WITHIN
 
 
 class LiveMachine(RuleBasedStateMachine):
@@ -181,10 +221,13 @@ class LiveMachine(RuleBasedStateMachine):
 
     session: Session
     rules_name = "derive-pm2"
+    triggers = False
 
     @initialize(seed=st.integers(0, 5))
     def begin(self, seed: int) -> None:
-        self.session = Session(self.rules_name, ACCOUNTS, seed, instruments=30)
+        self.session = Session(
+            self.rules_name, ACCOUNTS, seed, instruments=30, triggers=self.triggers
+        )
 
     @rule(
         coins=st.dictionaries(st.sampled_from(COINS), st.floats(0.5, 1.8), min_size=1, max_size=3)
@@ -237,8 +280,8 @@ class LiveMachine(RuleBasedStateMachine):
         price = s.start.assets["BTC"].price_usd * factor
         s.prices["BTC"] = price
         s.live.advance({"BTC": price})
-        s.live.revalue(accounts)
-        s.live.settle()
+        s.hear(s.live.revalue(accounts))
+        s.hear(s.live.settle())
 
     @invariant()
     def as_computed_afresh(self) -> None:
@@ -254,6 +297,56 @@ class PotsMachine(LiveMachine):
     rules_name = "deribit-pm"
 
 
+class LazyMachine(LiveMachine):
+    """The same with trigger prices: sides are right after every event, figures when asked for."""
+
+    triggers = True
+
+    @rule(
+        coins=st.dictionaries(
+            st.sampled_from(("BTC", "ETH")), st.floats(-0.02, 0.02), min_size=1, max_size=2
+        )
+    )
+    def small_tick(self, coins: dict[str, float]) -> None:
+        s = self.session
+        now = {c: s.prices.get(c, s.start.assets[c].price_usd) for c in coins}
+        s.tick({c: now[c] * (1.0 + x) / s.start.assets[c].price_usd for c, x in coins.items()})
+
+    @rule(coin=st.sampled_from(("BTC", "ETH")), factor=st.floats(0.93, 1.07))
+    def small_vol(self, coin: str, factor: float) -> None:
+        self.session.vol(coin, factor)
+
+    @rule(minutes=st.integers(1, 60))
+    def wait_a_little(self, minutes: int) -> None:
+        self.session.wait(minutes / 60.0)
+
+    @rule(accounts=st.lists(st.integers(0, ACCOUNTS - 1), max_size=4, unique=True))
+    def ask(self, accounts: list[int]) -> None:
+        if accounts:
+            self.session.compare_some(accounts)
+
+    @rule()
+    def read_columns(self) -> None:
+        self.session.compare()
+
+    @invariant()
+    def as_computed_afresh(self) -> None:
+        if hasattr(self, "session"):
+            self.session.compare_sides()
+
+    def teardown(self) -> None:
+        if hasattr(self, "session"):
+            self.session.compare()
+
+
+class LazyCrossMachine(LazyMachine):
+    rules_name = "deribit-pm-cross"
+
+
+class LazyPotsMachine(LazyMachine):
+    rules_name = "deribit-pm"
+
+
 _SETTINGS = settings(
     max_examples=10,
     stateful_step_count=15,
@@ -266,13 +359,20 @@ TestCross = CrossMachine.TestCase
 TestCross.settings = _SETTINGS
 TestPots = PotsMachine.TestCase
 TestPots.settings = _SETTINGS
+TestLazy = LazyMachine.TestCase
+TestLazy.settings = _SETTINGS
+TestLazyCross = LazyCrossMachine.TestCase
+TestLazyCross.settings = _SETTINGS
+TestLazyPots = LazyPotsMachine.TestCase
+TestLazyPots.settings = _SETTINGS
 
 
+@pytest.mark.parametrize("triggers", [False, True])
 @pytest.mark.parametrize("name", FUSED)
-def test_a_thousand_events(name):
+def test_a_thousand_events(name, triggers):
     """Requirements B02: after 1,000 random events, incremental = full recompute to 1e-9."""
     rng = np.random.default_rng(20)
-    s = Session(name, 30, seed=8)
+    s = Session(name, 30, seed=8, triggers=triggers)
     open_ = [k for k, i in enumerate(s.registry) if i.kind == "perpetual" or i.kind == "option"]
     for event in range(1_000):
         kind = rng.choice(6, p=[0.4, 0.05, 0.3, 0.1, 0.14, 0.01])

@@ -46,7 +46,7 @@ moves = st.lists(
 @given(steps=moves, seed=st.integers(1, 3), jitter=st.integers(0, 1_000))
 def test_whatever_moves_nobody_crosses_unseen(name, steps, seed, jitter):
     program, holdings, prices = case(name, seed)
-    triggers = Triggers(program, holdings, prices=prices, moving=True)
+    triggers = Triggers(program, holdings, prices=prices)
     home = program.units.frame.view
     rng = np.random.default_rng(jitter)
     vol, years, now = home.vol.copy(), home.years.copy(), home.as_of_ns

@@ -40,7 +40,7 @@ def run_watch(
 ) -> int:
     """Replay a recording over a book and report the breaches of every tick."""
     from crossmargin.cli._book import engine_for
-    from crossmargin.margin import BookWatcher
+    from crossmargin.margin import make_watcher
     from crossmargin.market import read_ticks
 
     if html is not None:
@@ -58,7 +58,9 @@ def run_watch(
     ticks, ignored = _that_matter(ticks, held, world)
     moves = recorded_moves(ticks, world, prices_as)
     chosen = engine_for(engine, held.size, len(ticks))
-    watcher = BookWatcher(held, world, rules, threads=threads, engine=chosen)
+    watcher = make_watcher(
+        held, world, rules, coins=ticks.coins, ticks=len(ticks), threads=threads, engine=chosen
+    )
     said = JsonLines(held, top) if json else Lines(held, top)
     said.begin(world, rules, ticks, ignored, prices_as, warnings)
     kept = Replay()

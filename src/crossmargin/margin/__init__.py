@@ -153,6 +153,7 @@ from crossmargin.margin.watch import (
     BookWatcher,
     Breaches,
     Watcher,
+    make_watcher,
 )
 
 __all__ = [
@@ -237,6 +238,7 @@ __all__ = [
     "location_stress",
     "make_change",
     "make_statement",
+    "make_watcher",
     "model_haircut",
     "moving_underlyings",
     "next_jumps",

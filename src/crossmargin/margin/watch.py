@@ -1,12 +1,12 @@
 """A book under a stream of prices: who falls below the line at which tick, and who comes back.
 
 :class:`Watcher` is the question; :class:`BookWatcher` answers it by computing the whole book again
-at every tick, and is what faster watchers are held to.
+at every tick, and is what faster watchers are held to. :func:`make_watcher` chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import CompactBook
+from crossmargin.margin._entries import entered
 from crossmargin.margin.at_scale import BookColumns, Engine, evaluate_compact
 from crossmargin.margin.book_states import below_line
 from crossmargin.margin.ruleset import Ruleset
@@ -83,6 +84,56 @@ class Watcher(Protocol):
             Against the tick before; against nobody below the line at the first.
         """
         ...
+
+
+#: Ticks below which computing everybody at each costs less than the first look at their bounds.
+WORTH = 64
+
+
+def make_watcher(
+    book: CompactBook,
+    snapshot: Snapshot,
+    ruleset: Ruleset,
+    *,
+    coins: Collection[str],
+    ticks: int,
+    threads: int = 1,
+    engine: Engine = "auto",
+) -> Watcher:
+    """Return the quickest watcher that says what :class:`BookWatcher` says.
+
+    Positions without an entry price are entered at the mark of `snapshot` first: what falls with a
+    price has a loss, whichever watcher computes it.
+
+    With trigger prices (:class:`~crossmargin.margin.live.LiveBook`) where the rule-set allows and
+    there are ticks enough; else everybody is computed at every tick.
+
+    Parameters
+    ----------
+    book, snapshot, ruleset, threads
+        As for :class:`BookWatcher`.
+    coins : collection of str
+        Whose prices will move.
+    ticks : int
+        About how many there will be.
+    engine : {"auto", "fused", "vectorised"}
+        ``vectorised`` computes everybody.
+    """
+    book = entered(book, snapshot, ruleset)
+    plain = BookWatcher(book, snapshot, ruleset, threads=threads, engine=engine)
+    if engine == "vectorised" or ticks < WORTH:
+        return plain
+    # Compiled loops take seconds to load: not before they are wanted.
+    from crossmargin.margin.live import LiveBook
+    from crossmargin.margin.live.watcher import LiveWatcher, why_not
+
+    if why_not(book, snapshot, ruleset, coins):
+        return plain
+    live = LiveBook(book, snapshot, ruleset, threads=threads, triggers=True)
+    if live.unbounded:
+        live.close()
+        return plain
+    return LiveWatcher(live)
 
 
 class BookWatcher:

@@ -20,28 +20,30 @@ from numpy.typing import NDArray
 
 from crossmargin.book import CompactBook
 from crossmargin.errors import CrossmarginError, InputError
+from crossmargin.margin._entries import marks
 from crossmargin.margin.at_scale import evaluate_compact
 from crossmargin.margin.fused._holdings import holdings_of
 from crossmargin.margin.fused._program import Program, compile_program
 from crossmargin.margin.fused._shapes import NotFusable
 from crossmargin.margin.live._accounts import Accounts, Holding
 from crossmargin.margin.live._apart import Apart, bits_of
-from crossmargin.margin.live._breaches import Breaches, breaches, coded
+from crossmargin.margin.live._breaches import Breaches, breaches, coded, merged
+from crossmargin.margin.live._columns import Columns
 from crossmargin.margin.live._engine import Engine, Found
-from crossmargin.margin.live._kernels import APART, BELOW_IM, BELOW_MM, BITS, FAILED, OUTCOME, OVER
+from crossmargin.margin.live._kernels import APART, BELOW_MM, BITS, FAILED, OUTCOME
+from crossmargin.margin.live._lookout import Lookout
 from crossmargin.margin.live._records import Standing
 from crossmargin.margin.live._refresh import same_codes
 from crossmargin.margin.live._world import World
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.market import Snapshot
+from crossmargin.market import MarketView, Snapshot
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 _NONE = np.empty(0, dtype=np.int64)
 
 
-class LiveBook:
+class LiveBook(Columns):
     """A large book in a moving market.
 
     Parameters
@@ -59,6 +61,12 @@ class LiveBook:
     also : collection of str
         Names of contracts that nobody holds yet and that may be traded; what is not named here is
         taken in when it is first traded, which lays the whole book out anew.
+    triggers : bool
+        Keep trigger prices (docs/models/triggers.md): an event then computes only the accounts
+        whose certified bounds it crosses. Who falls below maintenance margin and who comes back is
+        answered at once and in full; figures of everybody else, and who is below initial margin,
+        are computed when a column is read or at :meth:`settle`, and said with the next event.
+        Where there is nothing certain (`unbounded`) events are computed as without.
 
     Attributes
     ----------
@@ -82,6 +90,7 @@ class LiveBook:
         *,
         threads: int = 1,
         also: Collection[str] = (),
+        triggers: bool = False,
     ) -> None:
         self._rules, self._registry = ruleset, book.registry
         self._threads = max(1, threads)
@@ -99,18 +108,18 @@ class LiveBook:
         self.engine: Engine | None = None
         # Names of what has moved since accounts apart were last computed; "*" for everything.
         self._news: set[str] = set()
+        # Names of what has moved since rows were last brought to where the market is.
+        self._late: set[str] = set()
+        # Accounts that were computed between events, with how they stood at the last one.
+        self._unsaid = _NONE
+        self._lookout = Lookout() if triggers else None
         program = self._compiled()
-        mark = _marks(book, snapshot, ruleset) if program is None else program.mark
+        mark = marks(book, snapshot, ruleset) if program is None else program.mark
         self._accounts = Accounts(book, mark)
         self._apart = Apart(self._accounts, ruleset)
         self._lay_out(program)
 
     # ---- what is there -----------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        """Number of accounts."""
-        return int(self._standing.state.size)
 
     @property
     def incremental(self) -> bool:
@@ -120,57 +129,15 @@ class LiveBook:
     @property
     def program(self) -> Program | None:
         """The rule-set compiled in the market as it is; None where it cannot be."""
+        self._catch_up()
         return None if self.engine is None else self.engine.program
 
     @property
-    def equity(self) -> Floats:
-        """Equity at the maintenance level by account, US dollars; NaN where it failed."""
-        return self._column(0)
-
-    @property
-    def equity_im(self) -> Floats:
-        """Equity at the initial level by account, US dollars."""
-        return self._column(1)
-
-    @property
-    def im(self) -> Floats:
-        """Initial requirement by account, US dollars."""
-        return self._column(2)
-
-    @property
-    def mm(self) -> Floats:
-        """Maintenance requirement by account, US dollars."""
-        return self._column(3)
-
-    @property
-    def health(self) -> Floats:
-        """Smallest equity / MM over the pots of each account."""
-        return self._column(4)
-
-    def _column(self, number: int) -> Floats:
-        out = self._standing.columns[:, number]
-        out.flags.writeable = False
-        return out
-
-    @property
-    def below(self) -> Flags:
-        """Accounts below maintenance margin in one of their pots."""
-        return np.asarray((self._standing.state & BELOW_MM) != 0)
-
-    @property
-    def short(self) -> Flags:
-        """Accounts below initial margin in one of their pots."""
-        return np.asarray((self._standing.state & BELOW_IM) != 0)
-
-    @property
-    def failed(self) -> Flags:
-        """Accounts that cannot be computed; :meth:`reason_of` says why."""
-        return np.asarray((self._standing.state & FAILED) != 0)
-
-    @property
-    def apart(self) -> Ints:
-        """Accounts that the reference engine computes."""
-        return np.flatnonzero(self._standing.state & (APART | OVER))
+    def unbounded(self) -> str:
+        """Why there are no trigger prices now; empty where there are."""
+        if self._lookout is None:
+            return "they were not asked for"
+        return self.reason if self.engine is None else self._lookout.reason
 
     @property
     def prices_usd(self) -> dict[str, float]:
@@ -181,6 +148,8 @@ class LiveBook:
     def nbytes(self) -> dict[str, int]:
         """Bytes: ``rows`` and ``cash`` (what is held), ``parts`` and ``totals`` (caches)."""
         out = {} if self.engine is None else self.engine.store.nbytes()
+        if self._lookout is not None:
+            out = {**out, "triggers": self._lookout.nbytes}
         return {**out, "totals": self._standing.columns.nbytes + self._standing.state.nbytes}
 
     def snapshot(self) -> Snapshot:
@@ -225,8 +194,9 @@ class LiveBook:
         MarketDataError
             ``MKT-001``, ``MKT-009``; nothing has changed then.
         """
-        self.advance(prices_usd)
-        return self.settle()
+        self._world.set_prices(prices_usd)
+        self._follow(list(prices_usd))
+        return self._say(*self._answered(only_prices=True))
 
     def vol(self, underlying: str, factor: float) -> Breaches:
         """Multiply the volatilities of an underlying's options.
@@ -238,14 +208,15 @@ class LiveBook:
         """
         self._world.scale_vols(underlying, factor)
         self._follow([underlying])
-        return self.settle()
+        return self._say(*self._answered(only_prices=False))
 
     def advance(self, prices_usd: Mapping[str, float]) -> None:
         """Take new prices, and compute no account yet.
 
         What accounts show is of before, until :meth:`settle` computes all that has changed, or
         :meth:`revalue` some accounts: for callers that know which accounts can have crossed a
-        line.
+        line. With trigger prices the book knows them itself: `below` is of now, and the next
+        event says who has crossed.
 
         Raises
         ------
@@ -254,23 +225,44 @@ class LiveBook:
         """
         self._world.set_prices(prices_usd)
         self._follow(list(prices_usd))
+        if self._lazy:
+            # Bounds and sides are always of the same prices.
+            self._keep(self._answered(only_prices=True)[0])
 
     def settle(self) -> Breaches:
         """Compute every account that has changed since it was last computed."""
-        moved, self._news = self._news, set()
-        if self.engine is None:
-            return self._whole() if moved else self._say(_NONE, 0)
-        rest = self._apart.touched(moved)
-        return self._finish(self.engine.settle(), rest)
+        return self._say(*self._settled())
 
     def revalue(self, accounts: Iterable[int]) -> Breaches:
         """Compute some accounts in the market as it is."""
-        if self.engine is None:
-            return self.settle()
-        chosen = np.unique(np.fromiter(accounts, dtype=np.int64))
-        regular = self._accounts.regular
-        found = self.engine.revalue(chosen[chosen < regular])
-        return self._finish(found, chosen[chosen >= regular])
+        return self._say(*self._revalued(np.unique(np.fromiter(accounts, dtype=np.int64))))
+
+    def figures(self, accounts: Iterable[int]) -> Floats:
+        """Compute some accounts in the market as it is, and return what they come to.
+
+        Returns
+        -------
+        float64[K, 5]
+            Equity, equity at the initial level, IM, MM (US dollars) and health, in the order asked
+            for. What that changes is said with the next event.
+        """
+        chosen = np.fromiter(accounts, dtype=np.int64)
+        self._keep(self._revalued(np.unique(chosen))[0])
+        return self._standing.columns[chosen]
+
+    def bounds(self, account: int) -> dict[str, tuple[float, float]]:
+        """Return prices between which an account cannot cross its maintenance line.
+
+        Returns
+        -------
+        dict of str to (float, float)
+            US dollars, by asset; they hold together. Empty without trigger prices, and where
+            nothing is certain of the account.
+        """
+        triggers = None if self._lookout is None else self._lookout.triggers
+        if triggers is None or not 0 <= account < self._accounts.regular:
+            return {}
+        return triggers.bounds(account) if triggers.covers(account) else {}
 
     def market(self, snapshot: Snapshot) -> Breaches:
         """Take another market.
@@ -280,21 +272,25 @@ class LiveBook:
         CrossmarginError
             When it lacks what no account can do without; the book stays in the old one.
         """
-        return self._take_market(World(snapshot, self._registry))
+        return self._take_market(World(snapshot, self._registry), only_time=False)
 
-    def _take_market(self, world: World) -> Breaches:
+    def _take_market(self, world: World, *, only_time: bool) -> Breaches:
         old, self._world = self._world, world
         try:
             program = self._compiled()
         except CrossmarginError:
             self._world = old
             raise
-        self._news = {"*"}
+        self._news, self._late = {"*"}, set()
         engine = self.engine
         if program is not None and engine is not None and same_codes(engine.program, program):
             engine.take(program)
-            return self.settle()
-        before = coded(np.arange(self.size), self._standing.state)
+            if only_time and self._lookout is not None and self._lookout.still_fits(program):
+                return self._say(*self._answered(only_prices=False))
+            found = self._settled()
+            self._look_around()
+            return self._say(*found)
+        before = self._everybody()
         self._lay_out(program)
         return self._say(before, self.size)
 
@@ -306,7 +302,7 @@ class LiveBook:
         MarketDataError
             ``MKT-006`` for a moment before the market's own.
         """
-        return self._take_market(self._world.at(moment_ns))
+        return self._take_market(self._world.at(moment_ns), only_time=True)
 
     # ---- accounts ----------------------------------------------------------------------
 
@@ -395,7 +391,7 @@ class LiveBook:
 
     def _lay_out(self, program: Program | None) -> None:
         """Lay everything out and compute it."""
-        self._news = {"*"}
+        self._news, self._late = {"*"}, set()
         self._standing.state[:] &= OUTCOME
         if program is None:
             self.engine = None
@@ -403,20 +399,97 @@ class LiveBook:
             book = self._accounts.whole()
             self.engine = Engine(book, program, self._standing, self._pool)
             self._standing.state[book.regular :] |= APART
-        self.settle()
+        self._settled()
+        self._look_around()
 
     def _follow(self, names: Collection[str]) -> None:
-        """Follow the world to where its prices and volatilities are."""
+        """Note that prices or volatilities have moved."""
         self._news |= set(names)
-        if self.engine is None:
+        self._late |= set(names)
+        if not self._lazy:
+            self._catch_up()
+
+    def _view(self) -> MarketView:
+        return self._world.moved_view(self._first_view, self._terms)
+
+    def _catch_up(self) -> None:
+        """Bring rows to where prices and volatilities are."""
+        names, self._late = sorted(self._late), set()
+        if self.engine is None or not names:
             return
         place = {name: k for k, name in enumerate(self._registry.assets)}
-        view = self._world.moved_view(self._first_view, self._terms)
-        if not self.engine.advance(view, [place[name] for name in names if name in place]):
+        moved = [place[name] for name in names if name in place]
+        if not self.engine.advance(self._view(), moved, apart=self._lazy):
+            before = self._everybody()
             self._lay_out(self._compiled())
+            self._keep(before)
 
-    def _finish(self, found: Found, rest: Ints) -> Breaches:
-        """Compute what stands apart, and say what changed."""
+    # ---- trigger prices ------------------------------------------------------------------
+
+    @property
+    def _lazy(self) -> bool:
+        """Whether there are trigger prices, so that accounts may wait."""
+        lookout = self._lookout
+        return lookout is not None and lookout.triggers is not None and self.engine is not None
+
+    def _look_around(self) -> None:
+        """Make trigger prices anew, where they are asked for; everybody has been computed."""
+        if self._lookout is not None and self.engine is not None:
+            program = self.engine.program
+            rows = holdings_of(self._accounts.whole(), program)
+            self._lookout.begin(program, rows, self._standing.state)
+
+    def _answered(self, *, only_prices: bool) -> tuple[Ints, int]:
+        """Compute whom an event has made due."""
+        if self._lookout is None or self.engine is None:
+            return self._settled()
+        if not self._lazy:
+            found = self._settled()
+            if self._lookout.waits():
+                self._look_around()
+            return found
+        take = self._lookout.prices if only_prices else self._lookout.market
+        due = take(self._view(), self._standing.state)
+        if due is None:
+            return self._settled()
+        moved, self._news = self._news, set()
+        turned = coded(due.turned, self._standing.state)
+        self._standing.state[due.turned] ^= BELOW_MM
+        changed, apart = self._revalued(due.asked, self._apart.touched(moved))
+        if turned.size:
+            changed = np.sort(np.concatenate([turned, changed]))
+        return changed, due.visited + apart
+
+    def _bring_up(self) -> None:
+        """Compute what trigger prices have left for later."""
+        if self._lazy and self.engine is not None and (self._late or self.engine.pending.any):
+            self._keep(self._settled()[0])
+
+    # ---- computing -----------------------------------------------------------------------
+
+    def _settled(self) -> tuple[Ints, int]:
+        """Compute all that has changed: accounts whose outcome did, coded, and how many."""
+        self._catch_up()
+        moved, self._news = self._news, set()
+        if self.engine is None:
+            return self._whole() if moved else (_NONE, 0)
+        rest = self._apart.touched(moved)
+        return self._finish(self.engine.settle(), rest)
+
+    def _revalued(self, chosen: Ints, rest: Ints = _NONE) -> tuple[Ints, int]:
+        """Compute some accounts, and irregular ones beside them."""
+        if self.engine is None:
+            return self._settled()
+        regular = self._accounts.regular
+        rest = np.union1d(rest, chosen[chosen >= regular]).astype(np.int64)
+        chosen = chosen[chosen < regular]
+        if not chosen.size:
+            return self._finish((_NONE, _NONE, 0), rest) if rest.size else (_NONE, 0)
+        self._catch_up()
+        return self._finish(self.engine.revalue(chosen), rest)
+
+    def _finish(self, found: Found, rest: Ints) -> tuple[Ints, int]:
+        """Compute what stands apart."""
         changed, due, visited = found
         self._reasons.clear()
         waiting = np.concatenate([due, coded(rest, self._standing.state)])
@@ -428,30 +501,38 @@ class LiveBook:
             for row, why in result.failures.items():
                 self._reasons[int(accounts[row])] = why
             changed = np.sort(np.concatenate([changed, waiting]))
-        return self._say(changed, visited + rest.size)
+        return changed, visited + rest.size
+
+    def _keep(self, changed: Ints) -> None:
+        """Keep what has changed for the next event to say."""
+        self._unsaid = merged(self._unsaid, changed)
 
     def _say(self, changed: Ints, visited: int) -> Breaches:
+        changed, self._unsaid = merged(self._unsaid, changed), _NONE
         return breaches(changed, self._standing.state, visited)
+
+    def _everybody(self) -> Ints:
+        return coded(np.arange(self.size), self._standing.state)
 
     def _write(self, accounts: Ints, columns: Floats) -> None:
         state = self._standing.state
         self._standing.columns[accounts] = columns
         state[accounts] = (state[accounts] & (255 - OUTCOME)) | bits_of(columns)
 
-    def _whole(self) -> Breaches:
+    def _whole(self) -> tuple[Ints, int]:
         """Compute the whole book, where nothing less can be done."""
-        everybody = np.arange(self.size)
-        before = coded(everybody, self._standing.state)
+        everybody, before = np.arange(self.size), self._everybody()
         found = evaluate_compact(
             self._accounts.whole(), self._world.snapshot(), self._rules, threads=self._threads
         )
         columns = [found.equity, found.equity_im, found.im, found.mm, found.health]
         self._write(everybody, np.stack(columns, axis=1))
         self._reasons = dict(found.failures)
-        return self._say(before, self.size)
+        return before, self.size
 
     def _put(self, account: int, holding: Holding) -> Breaches:
         """Write an edited account down and compute it."""
+        self._catch_up()
         self._accounts.put(account, holding)
         if self.engine is None:
             self._news.add("*")
@@ -460,23 +541,18 @@ class LiveBook:
             # A contract or coin that nobody had held: codes are numbered anew.
             self._items = np.union1d(self._items, list(holding.positions)).astype(np.int64)
             self._assets = np.union1d(self._assets, list(holding.balances)).astype(np.int64)
-            before = coded(np.arange(self.size), self._standing.state)
+            before = self._everybody()
             self._lay_out(self._compiled())
             return self._say(before, self.size)
         rows = holdings_of(self._accounts.some([account]), self.engine.program)
-        return self._finish(self.engine.replace(account, rows), _NONE)
+        found = self._finish(self.engine.replace(account, rows), _NONE)
+        lookout = self._lookout
+        if lookout is not None and not lookout.edited(account, rows, self._standing.state):
+            self._keep(self._settled()[0])
+            self._look_around()
+        return self._say(*found)
 
 
 def _require_finite(value: float, what: str) -> None:
     if not np.isfinite(value):
         raise InputError(f"{value} is no {what}", code="INP-081", field=what)
-
-
-def _marks(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset) -> Floats:
-    """Return the mark of every instrument, as the engine sees it; NaN where there is none."""
-    from crossmargin.margin.engine import at_index
-
-    view = snapshot.view(book.registry, [])
-    if ruleset.data.price_view == "index":
-        view = at_index(view, book.registry)
-    return view.price

@@ -25,7 +25,7 @@ class Breaches:
     failed, restored : int64[...]
         Can no longer be computed, and can again. A failed account is on no side of a line.
     visited : int
-        Accounts whose totals were computed anew.
+        Accounts whose totals were computed anew; with trigger prices, those looked at.
     """
 
     fallen: Ints
@@ -40,6 +40,15 @@ class Breaches:
 def coded(accounts: Ints, state: NDArray[np.uint8]) -> Ints:
     """Return accounts with the outcome on which they stand, as compiled code notes them."""
     return np.asarray(accounts << BITS | (state[accounts] & OUTCOME))
+
+
+def merged(before: Ints, changed: Ints) -> Ints:
+    """Join accounts that changed earlier and later (`coded`): how they stood first counts."""
+    if not before.size:
+        return changed
+    both = np.concatenate([before, changed])
+    _, first = np.unique(both >> BITS, return_index=True)
+    return both[first]
 
 
 def breaches(changed: Ints, state: NDArray[np.uint8], visited: int) -> Breaches:

@@ -79,7 +79,7 @@ class Engine:
         self.pending = everything(program)
         self._find_apart()
 
-    def advance(self, view: MarketView, assets: Collection[int]) -> bool:
+    def advance(self, view: MarketView, assets: Collection[int], *, apart: bool = False) -> bool:
         """Move the program to other prices or volatilities; compute no account yet.
 
         Parameters
@@ -88,6 +88,9 @@ class Engine:
             The market.
         assets : collection of int
             What moved.
+        apart : bool
+            Take them one by one. What computes rows is kept by what moved together: sets that
+            have gathered over many events are seldom the same twice.
 
         Returns
         -------
@@ -95,19 +98,27 @@ class Engine:
             False where rows that had been joined must part: the book must be laid out anew.
         """
         old = self.program
-        rows = self._direct(frozenset(assets))
-        if rows is None:
-            new, codes = in_market(old, view), None
+        sets = [frozenset([a]) for a in assets] if apart else [frozenset(assets)]
+        # All of them before the first is taken: they are read off a table that is of one market.
+        rows = [self._direct(some) for some in sets]
+        if any(one is None for one in rows):
+            new = in_market(old, view)
             if not joined_costs(new):
                 return False
-        else:
-            new, codes = at_prices(old, rows, view), rows.codes
+            self._take_over(new, None)
+            return True
+        for one in rows:
+            assert one is not None
+            self._take_over(at_prices(self.program, one, view), one.codes)
+        return True
+
+    def _take_over(self, new: Program, codes: Ints | None) -> None:
+        old = self.program
         self.pending = self.pending | difference(old, new, codes)
         self.program = new
         self._runner.follow(new)
         if new.lanes is not old.lanes:
             self._rows.clear()
-        return True
 
     def _direct(self, assets: frozenset[int]) -> DirectRows | None:
         """Return what computes the rows that some prices decide; None where nothing can."""

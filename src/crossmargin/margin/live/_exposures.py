@@ -16,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._holdings import Holdings
-from crossmargin.margin.fused._layout import GROUP, POT
+from crossmargin.margin.fused._layout import POT
 from crossmargin.margin.live._price import PriceTable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Bits of a pot's state. ``OPEN``: beyond a limit of a component, so computed anew at every tick.
-#: ``FAILED``: holds what cannot be valued, or what no bound covers.
-SAFE, BREACHED, OPEN, FAILED = 0, 1, 2, 4
+#: ``FAILED``: holds what cannot be valued, or what no bound covers. ``STUCK``: beyond a limit in
+#: something that stands still. ``DEAD``: its account has other pots now.
+SAFE, BREACHED, OPEN, FAILED, STUCK, DEAD = 0, 1, 2, 4, 8, 16
 
-#: Exposures in a block of trigger prices.
-BLOCK = 64
+#: Exposures in a block of trigger prices, and blocks in a block of blocks.
+BLOCK, BLOCKS = 16, 64
 
 #: Figures of an exposure, one cache line: slack and slack without turned scenarios at `RHO`, what
 #: is left of its limit, the price of the last visit, and how fast slack and limit can go as the
@@ -71,7 +72,10 @@ class Exposures:
         Market of the last visit of each pot: which volatilities, at what time.
     more : float64[E, 6] or float64[0, 6]
         Rates of slack and of room as volatilities fall and rise (slack, slack, room, room), per
-        share of the volatility; and as time passes (slack, room), per year.
+        share of the volatility; and as time passes (slack, room), per year. Infinite where they
+        are not known.
+    used : int
+        Pots in use; there may be room behind them.
     """
 
     pot_account: NDArray[np.int32]
@@ -90,15 +94,24 @@ class Exposures:
     wish: NDArray[np.uint8]
     version: NDArray[np.uint16]
     more: Floats
+    used: int = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the columns."""
-        return sum(getattr(self, name).nbytes for name in self.__slots__)
+        return sum(getattr(self, name).nbytes for name in self.__slots__ if name != "used")
+
+    def of_pot(self, pot: int) -> Ints:
+        """Return the exposures of a pot."""
+        return np.arange(self.pot_first[pot], self.pot_first[pot + 1])
 
 
 def expose(
-    holdings: Holdings, prices: PriceTable, code: NDArray[Any], rounding: float
+    holdings: Holdings,
+    prices: PriceTable,
+    code: NDArray[Any],
+    rounding: float,
+    moving: NDArray[np.bool_],
 ) -> Exposures:
     """Find the pots and exposures of holdings.
 
@@ -112,91 +125,125 @@ def expose(
         Signed codes of the rows.
     rounding : float
         Share of the gross value that is taken for rounding.
+    moving : bool[D]
+        Drivers whose prices may move; the others have no exposures.
     """
     d = prices.drivers
-    args = (
-        holdings.start, code, holdings.quantity, holdings.level,
-        np.repeat(d.of_code, 2).astype(np.int64), np.repeat(~prices.grouped, 2),
-        np.ascontiguousarray(prices.fixed[:, prices.signed.equity]),
-        np.ascontiguousarray(prices.rate[:, prices.signed.equity]),
-        np.repeat(prices.gross, 2) * rounding, np.repeat(prices.unknown, 2), d.asset.size,
-    )  # fmt: skip
-    f8, i8 = np.empty(0), np.empty(0, np.int64)
-    i4, u1 = np.empty(0, np.int32), np.empty(0, np.uint8)
-    pots, size = _index(*args, True, i4, i8, np.empty((0, 3)), u1, i8, i8, u1, i4, f8)
+    of = np.where(d.of_code >= 0, np.where(moving[d.of_code], d.of_code, -1), -1)
+    # As many as there can be: what is not written costs no memory.
+    starts = holdings.level[: code.size] >= POT
+    pots = int(np.count_nonzero(starts))
+    size = min(pots * max(int(moving.sum()), 1), code.size)
     out = Exposures(
-        pot_account=np.empty(pots, np.int32), pot_first=np.zeros(pots + 1, np.int64),
-        sums=np.zeros((pots, 3)), state=np.zeros(pots, np.uint8), first=np.zeros(size, np.int64),
-        last=np.zeros(size, np.int64), driver=np.zeros(size, np.uint8),
-        pot=np.zeros(size, np.int32), place=np.zeros(size, np.int32), cash=np.zeros(size),
-        figures=np.zeros((size, 8)), level=np.zeros(size, np.uint8), side=np.zeros(size, np.uint8),
-        wish=np.zeros(size, np.uint8), version=np.zeros(pots, np.uint16), more=np.zeros((0, 6)),
+        pot_account=np.empty(pots, np.int32), pot_first=np.empty(pots + 1, np.int64),
+        sums=np.empty((pots, 3)), state=np.zeros(pots, np.uint8), first=np.empty(size, np.int64),
+        last=np.empty(size, np.int64), driver=np.empty(size, np.uint8),
+        pot=np.empty(size, np.int32), place=np.empty(size, np.int32), cash=np.empty(size),
+        figures=np.empty((size, 8)), level=np.empty(size, np.uint8), side=np.empty(size, np.uint8),
+        wish=np.empty(size, np.uint8), version=np.zeros(pots, np.uint16), more=np.empty((0, 6)),
     )  # fmt: skip
-    _index(*args, False, out.pot_account, out.pot_first, out.sums, out.state, out.first, out.last,
-           out.driver, out.pot, out.cash)  # fmt: skip
+    rate = prices.rate[:, prices.signed.equity]
+    n = _index(
+        holdings.start, code, holdings.quantity, holdings.level,
+        np.repeat(of, 2).astype(np.int64), np.repeat(~prices.grouped, 2),
+        np.ascontiguousarray(rate), np.repeat(prices.gross, 2) * rounding,
+        np.repeat(prices.unknown, 2), moving.size, out.pot_account, out.pot_first, out.sums,
+        out.state, out.first, out.last, out.driver, out.pot, out.cash,
+    )  # fmt: skip
+    for name in ("first", "last", "driver", "pot", "place", "cash", "figures", "level", "side",
+                 "wish"):  # fmt: skip
+        setattr(out, name, getattr(out, name)[:n])
+    out.level[:] = out.wish[:] = SAFE
+    out.side[:] = UNRATED
+    out.used = pots
+    return out
+
+
+def still_of(one: Exposures, holdings: Holdings, code: NDArray[Any], prices: PriceTable) -> Floats:
+    """Sum what no price moves of the pots of one account, float64[P], US dollars.
+
+    Where every driver may move that is its coins that have none: whatever has a requirement has
+    a driver (`PriceTable.stuck`).
+    """
+    pot = np.cumsum(holdings.level[: code.size] >= POT) - 1
+    own = prices.drivers.of_code[holdings.code]
+    worth = prices.fixed[code, prices.signed.equity] + prices.rate[code, prices.signed.equity]
+    value = np.where(own < 0, holdings.quantity * worth, 0.0)
+    out = np.zeros(one.pot_account.size)
+    np.add.at(out, pot, value)
     return out
 
 
 @numba.njit(nogil=True, cache=True)
 def _index(
-    start: Any, code: Any, quantity: Any, level: Any, driver_of: Any, cash_code: Any, fixed: Any,
-    rate: Any, gross: Any, unknown: Any, drivers: int, counting: bool, pot_account: Any,
-    pot_first: Any, sums: Any, state: Any, first: Any, last: Any, driver: Any, pot_of: Any,
-    cash: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Find pots and exposures; only count them where `counting`."""
+    start: Any, code: Any, quantity: Any, level: Any, driver_of: Any, cash_code: Any, rate: Any,
+    gross: Any, unknown: Any, drivers: int, pot_account: Any, pot_first: Any, sums: Any,
+    state: Any, first: Any, last: Any, driver: Any, pot_of: Any, cash: Any,
+) -> int:  # fmt: skip
+    """Find pots and exposures; return how many exposures there are."""
     at = np.full(drivers, -1, np.int64)
     pots = exposures = 0
     for a in range(start.size - 1):
         k, end = start[a], start[a + 1]
         while k < end:
-            opened, before = k, exposures
-            if not counting:
-                pot_account[pots] = a
-                pot_first[pots] = exposures
-            still = guard = 0.0
-            while k < end and (k == opened or level[k] < POT):
+            before = exposures
+            pot_account[pots] = a
+            pot_first[pots] = exposures
+            guard = 0.0
+            failed = False
+            while True:
                 c = code[k]
+                q = quantity[k]
+                guard += abs(q) * gross[c]
+                failed |= unknown[c]
                 d = driver_of[c]
-                if d >= 0 and at[d] < before:
-                    at[d] = exposures
-                    if not counting:
-                        driver[exposures] = d
-                        pot_of[exposures] = pots
-                        first[exposures] = k
-                        last[exposures] = k
-                    exposures += 1
-                if cash_code[c]:
-                    if not counting:
-                        q = quantity[k]
-                        still += q * fixed[c]
-                        if d >= 0:
-                            cash[at[d]] += q * rate[c]
-                        guard += abs(q) * gross[c]
-                        if unknown[c]:
-                            state[pots] |= FAILED
-                    k += 1
-                    continue
-                stop = k
-                while (
-                    stop < end and (stop == k or level[stop] < GROUP) and not cash_code[code[stop]]
-                ):
-                    if not counting:
-                        guard += abs(quantity[stop]) * gross[code[stop]]
-                        if unknown[code[stop]]:
-                            state[pots] |= FAILED
-                    stop += 1
-                if not counting:
-                    first[at[d]] = k
-                    last[at[d]] = stop
-                k = stop
-            if not counting:
-                sums[pots, STILL] = still
-                sums[pots, GUARD] = guard
+                if d >= 0:
+                    e = at[d]
+                    if e < before:
+                        e = exposures
+                        at[d] = e
+                        driver[e] = d
+                        pot_of[e] = pots
+                        first[e] = k
+                        last[e] = k
+                        cash[e] = 0.0
+                        exposures += 1
+                    if cash_code[c]:
+                        cash[e] += q * rate[c]
+                    else:
+                        if last[e] == first[e]:
+                            first[e] = k
+                        last[e] = k + 1
+                k += 1
+                if k == end or level[k] >= POT:
+                    break
+            sums[pots, STILL] = 0.0
+            sums[pots, GUARD] = guard
+            if failed:
+                state[pots] = FAILED
             pots += 1
-            if not counting:
-                pot_first[pots] = exposures
-    return pots, exposures
+    pot_first[pots] = exposures
+    return exposures
+
+
+@numba.njit(nogil=True, cache=True)
+def set_still(
+    pot_first: Any, pot_account: Any, figures: Any, total: Any, over: Any, sums: Any, state: Any
+) -> None:
+    """Take what moves off the slack of pots: the rest stands still.
+
+    `total` (float64[P]) is all of their slack; `over` (bool[A]) marks accounts beyond a limit:
+    where nothing that moves is, they stay so.
+    """
+    for p in range(total.size):
+        x = total[p]
+        within = True
+        for e in range(pot_first[p], pot_first[p + 1]):
+            x -= figures[e, VALUE]
+            within &= figures[e, ROOM] > 0.0
+        sums[p, STILL] = x
+        if over[pot_account[p]] and within:
+            state[p] |= STUCK
 
 
 @numba.njit(nogil=True, cache=True)
@@ -244,7 +291,8 @@ def settle(pots: Any, count: int, pot_first: Any, sums: Any, figures: Any, state
         if np.isnan(x):
             state[p] = was | FAILED
             continue
-        now = (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
+        over |= (was & STUCK) != 0
+        now = was & STUCK | (OPEN if over else SAFE) | (BREACHED if x < 0.0 else SAFE)
         state[p] = now
         changed += ((now ^ was) & BREACHED) // BREACHED
     return changed
@@ -267,6 +315,7 @@ def set_triggers(
     level: Any, side: Any, wish: Any, place: Any, pace: Any, heading: Any, reaches: Any,
     floor: Any, ceiling: Any, version: Any, market: int, more: Any, down: Any, up: Any,
     passed: Any, offset: Any, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
+    super_lower: Any, super_upper: Any, shelter: Any,
 ) -> None:  # fmt: skip
     """Share what is left of each pot among its exposures, and write their trigger prices.
 
@@ -275,7 +324,8 @@ def set_triggers(
     `heading` (float64[D]) is below 0 where a price was falling, above where it rose. `down`, `up`
     (float64[D, V]) and `passed` (float64[V]) say how far volatilities and time have moved since
     the market of each version, as shares of the ranges in which their rates hold; `market` is the
-    version of now.
+    version of now. `shelter` (float64[E, 2] or float64[0, 2]) are prices below and above which an
+    exposure that is safe stays so to the end of what is known.
     """
     levels = reaches.shape[0]
     moving = more.shape[0] > 0
@@ -296,6 +346,8 @@ def set_triggers(
             total += weight * pace[d]
             if moving:
                 v = version[p]
+                if v == market:
+                    continue
                 left -= max(more[e, 0], 0.0) * down[d, v] + max(more[e, 1], 0.0) * up[d, v]
                 left -= max(more[e, 4], 0.0) * passed[v]
         for e in range(a, b):
@@ -306,7 +358,7 @@ def set_triggers(
                 # Not looked at in this market: unless it is shown to be safe, it is due.
                 low, high = np.inf, -np.inf
             used, room = 0.0, figures[e, ROOM]
-            if moving:
+            if moving and version[p] != market:
                 v = version[p]
                 used = down[d, v] + up[d, v] + passed[v]
                 room -= max(more[e, 2], 0.0) * down[d, v] + max(more[e, 3], 0.0) * up[d, v]
@@ -344,6 +396,11 @@ def set_triggers(
                     low, go_low = -np.inf, np.inf
                 if go_high >= reach_high and rho + reach_high >= ceiling[d]:
                     high, go_high = np.inf, np.inf
+                if shelter.shape[0] > 0 and not breached:
+                    if low <= shelter[e, 0]:
+                        low, go_low = -np.inf, np.inf
+                    if high >= shelter[e, 1]:
+                        high, go_high = np.inf, np.inf
                 # The narrowest range that leaves room enough for a longer way next time.
                 way = min(go_low, go_high)
                 if heading[d] < 0.0:
@@ -363,28 +420,41 @@ def set_triggers(
                 block_lower[block] = low
             if high < block_upper[block]:
                 block_upper[block] = high
+            over = block // BLOCKS
+            if low > super_lower[over]:
+                super_lower[over] = low
+            if high < super_upper[over]:
+                super_upper[over] = high
 
 
 @numba.njit(nogil=True, cache=True)
 def find_due(
     begin: int, end: int, now: float, lower: Any, upper: Any, block_lower: Any, block_upper: Any,
-    owner: Any, out: Any,
+    super_lower: Any, super_upper: Any, owner: Any, out: Any,
 ) -> int:  # fmt: skip
     """List the pots of exposures whose trigger prices have been crossed.
 
-    Summaries of blocks that are opened are tightened to what is in them.
+    Summaries of blocks, and of blocks of blocks, that are opened are tightened to what is in them.
     """
     n = 0
-    for block in range(begin // BLOCK, -(-end // BLOCK)):
-        if now >= block_lower[block] and now <= block_upper[block]:
+    wide = BLOCK * BLOCKS
+    for over in range(begin // wide, -(-end // wide)):
+        if now >= super_lower[over] and now <= super_upper[over]:
             continue
-        most, least = -np.inf, np.inf
-        for k in range(max(begin, block * BLOCK), min(end, (block + 1) * BLOCK)):
-            if now < lower[k] or now > upper[k]:
-                out[n] = owner[k]
-                n += 1
-            most = max(most, lower[k])
-            least = min(least, upper[k])
-        block_lower[block] = most
-        block_upper[block] = least
+        top, bottom = -np.inf, np.inf
+        for block in range(over * BLOCKS, min((over + 1) * BLOCKS, -(-end // BLOCK))):
+            if now < block_lower[block] or now > block_upper[block]:
+                most, least = -np.inf, np.inf
+                for k in range(block * BLOCK, min(end, (block + 1) * BLOCK)):
+                    if now < lower[k] or now > upper[k]:
+                        out[n] = owner[k]
+                        n += 1
+                    most = max(most, lower[k])
+                    least = min(least, upper[k])
+                block_lower[block] = most
+                block_upper[block] = least
+            top = max(top, block_lower[block])
+            bottom = min(bottom, block_upper[block])
+        super_lower[over] = top
+        super_upper[over] = bottom
     return n

@@ -17,16 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.margin.fused._combine import run_steps
+from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._kernel import (
+    ACCOUNT_AT,
+    GROUP_AT,
     LANES,
+    LEVEL_AT,
     SCAN,
     Shape,
     _aligned,
     record_kernel,
     record_width,
 )
-from crossmargin.margin.fused._layout import ACCOUNT, SEGMENT
-from crossmargin.margin.fused._program import Program
+from crossmargin.margin.fused._layout import ACCOUNT, POT, SEGMENT
+from crossmargin.margin.fused._program import EQUITY_MM, Program
+from crossmargin.margin.fused._run import run_program
 from crossmargin.margin.kernels._named import named_after
 from crossmargin.margin.kernels._vector import fma_rows, prefetch
 from crossmargin.margin.live import _exposures as ex
@@ -105,8 +110,8 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
         exposures: Any, count: int, first: Any, last: Any, code: Any, quantity: Any, level: Any,
         here: Any, loose: Any, low: Any, high: Any, small: Any, apart: Any, lanes: Any, steps: Any,
         columns: Any, depth: int, equity: int, limit_at: int, limit: Any, rated: bool,
-        above: bool, rho: float, ends: Any, reads: Any, spans: Any, high_terms: Any, cash: Any,
-        figures: Any, dense: bool,
+        above: bool, rho: float, ends: Any, reads: Any, spans: Any, closed: Any, high_terms: Any,
+        cash: Any, figures: Any, dense: bool,
     ) -> None:  # fmt: skip
         group_of, segment_of, terms, weight = small[:4]
         op, column, number = steps
@@ -165,7 +170,7 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                 figures[at + RHO] = rho
                 if rated:
                     for side in range(2):
-                        x = own * (rho - reads[side]) / spans[side]
+                        x = 0.0 if closed[side] else own * (rho - reads[side]) / spans[side]
                         figures[at + FALL + side] = x
                         figures[at + ROOM_FALL + side] = 0.0
             if n == 0:
@@ -200,6 +205,11 @@ def _gauge_kernel(shape: Shape, turned: int) -> Callable[..., None]:
                     )  # fmt: skip
                     turns[0, i], turns[1, i] = scratch[0], scratch[1]
             for side in range(2):
+                if closed[side]:
+                    for i in range(n):
+                        figures[goes[i] + FALL + side] = 0.0
+                        figures[goes[i] + ROOM_FALL + side] = 0.0
+                    continue
                 if side == 0:
                     bound(0, n, start, codes, units, levels, (low, *small), records)
                 else:
@@ -245,6 +255,8 @@ class Lines:
         How far from it they bound; what has a limit is read there.
     above : bool
         Whether they bound slack from above.
+    closed : (bool, bool)
+        Ways that nothing can go: their tables are not read.
     """
 
     low: Table
@@ -255,6 +267,7 @@ class Lines:
     spans: tuple[float, float]
     ends: tuple[float, float]
     above: bool
+    closed: tuple[bool, bool] = (False, False)
 
 
 class Gauge:
@@ -285,7 +298,7 @@ class Gauge:
         self._small = ruled.kernel_tables()[1:]
         self._kernel = _gauge_kernel(ruled.shape, int(signed.turned.size))
         self._pots = pots
-        self._rows = (pots.first, pots.last, code, quantity, level)
+        self.follow(code, quantity, level)
         at = LANES * signed.nv
         limits = [limit for _, limit in program.limits.values()]
         steps = signed.steps
@@ -295,6 +308,10 @@ class Gauge:
             signed.limit - at if signed.limit >= 0 else -1,
             limits[0] if limits else np.zeros(1),
         )  # fmt: skip
+
+    def follow(self, code: NDArray[Any], quantity: Floats, level: NDArray[np.uint8]) -> None:
+        """Take longer columns of rows; those of the exposures may have grown too."""
+        self._rows = (self._pots.first, self._pots.last, code, quantity, level)
 
     def read(self, exposures: Ints, table: Table, rho: float, lines: Lines | None) -> None:
         """Compute the figures of exposures.
@@ -318,18 +335,18 @@ class Gauge:
         self, exposures: Ints, table: Table, rho: float, lines: Lines,
         high_terms: Floats | None = None,
     ) -> Floats:  # fmt: skip
-        """Return rates of slack and of room along both tables of lines, ``[n, 4]``.
+        """Return figures of exposures, ``[n, 8]``, as :meth:`read` would keep them.
 
         Parameters
         ----------
         exposures, table, rho, lines
-            As for :meth:`read`; nothing is kept.
+            As for :meth:`read`.
         high_terms : float64[segments, 4], optional
             Largest terms of segments on the upper side of turned scenarios.
         """
         out = np.empty((exposures.size, 8))
         self._run(exposures, table, rho, lines, out.reshape(-1), dense=True, high_terms=high_terms)
-        return out[:, FALL:]
+        return out
 
     def _run(
         self, exposures: Ints, table: Table, rho: float, lines: Lines | None, out: Floats, *,
@@ -343,5 +360,79 @@ class Gauge:
             exposures, exposures.size, *self._rows, table.rows.reshape(-1),
             one.loose.rows.reshape(-1), one.low.rows.reshape(-1), one.high.rows.reshape(-1),
             self._small, one.apart.reshape(-1), *self._rules, lines is not None, one.above, rho,
-            one.ends, one.prices, one.spans, terms, p.cash, out, dense,
+            one.ends, one.prices, one.spans, one.closed, terms, p.cash, out, dense,
         )  # fmt: skip
+
+
+@functools.cache
+def _pot_kernel(shape: Shape) -> Callable[..., None]:
+    """Return the compiled loop that adds records up to the slack of pots."""
+    kernel = record_kernel(shape)
+    width = record_width(shape.na)
+    other = LANES * shape.na
+
+    @numba.njit(nogil=True, boundscheck=False, error_model="numpy")
+    @named_after(shape)
+    def run(
+        start: Any, code: Any, quantity: Any, level: Any, tables: Any, columns: Any, steps: Any,
+        depth: int, usd: Any, in_group: Any, places: Any, limits: Any, out: Any, over: Any,
+    ) -> None:  # fmt: skip
+        op, column, number = steps
+        accounts = start.size - 1
+        rows = 0
+        for block in range(0, accounts, BLOCK):
+            rows = max(rows, start[min(block + BLOCK, accounts)] - start[block])
+        records = _aligned((rows + 1) * width)
+        words = records.view(np.int64)
+        stack = np.empty((depth, rows + 1))
+        need = np.empty(rows + 1)
+        one, two, sign = columns[EQUITY_MM, 0], columns[EQUITY_MM, 1], columns[EQUITY_MM, 2]
+        two, sign = (one, 0) if two < 0 else (two, sign)
+        pot = -1
+        for block in range(0, accounts, BLOCK):
+            end = min(block + BLOCK, accounts)
+            count = kernel(block, end, start, code, quantity, level, tables, records)
+            run_steps(op, column, number, columns, records, width, count, stack, need)
+            for r in range(count):
+                at = r * width
+                group = words[at + other + GROUP_AT]
+                if words[at + other + LEVEL_AT] >= POT:
+                    pot += 1
+                    out[pot] = 0.0
+                held = records[at + one] + sign * records[at + two]
+                out[pot] += (held - (need[r] if in_group[group] else 0.0)) * usd[group]
+                for k in range(places.size):
+                    if not abs(records[at + places[k]]) <= limits[k, group]:
+                        over[words[at + other + ACCOUNT_AT]] = True
+
+    return run
+
+
+def slack_of_pots(
+    program: Program, holdings: Holdings, pots: Exposures
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Compute the slack of every pot in the program's own market.
+
+    Returns
+    -------
+    slack : float64[P]
+        US dollars; NaN where the pot holds what cannot be valued.
+    over : bool[A]
+        Accounts beyond a limit.
+    """
+    if program.layout.pot_asset.size == 1:
+        # An account is a pot: the quicker pass does.
+        found = run_program(program, holdings)
+        return (found.equity - found.mm)[pots.pot_account], found.over
+    limits = [limit for _, limit in program.limits.values()]
+    places = [program.lanes.columns[c, 0] for c, _ in program.limits.values()]
+    out, over = np.empty(pots.pot_account.size), np.zeros(holdings.size, dtype=bool)
+    steps = program.combine.mm
+    _pot_kernel(program.shape)(
+        holdings.start, holdings.code, holdings.quantity, holdings.level,
+        program.kernel_tables(), program.lanes.columns, (steps.op, steps.column, steps.number),
+        max(steps.depth, 1), program.pot_usd[program.layout.group_pot], program.in_group,
+        np.array(places, dtype=np.int64),
+        np.array(limits) if limits else np.empty((0, program.in_group.size)), out, over,
+    )  # fmt: skip
+    return out, over

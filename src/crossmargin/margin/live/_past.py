@@ -154,6 +154,12 @@ class Past:
             return None
         if not np.allclose(view.price[held], home.price[held], rtol=1e-9, equal_nan=True):
             raise NotBounded("forwards have moved against the price of their asset")
+        feeds = ("rate", "confidence", "settled")
+        if not all(
+            np.array_equal(getattr(view, f)[held], getattr(home, f)[held], equal_nan=f == "rate")
+            for f in feeds
+        ) or not np.array_equal(view.asset_confidence, home.asset_confidence):
+            raise NotBounded("rates, or how far prices are trusted, have changed")
         new = program_at(program, prices.drivers, 1.0, view)
         table = price_table(new)
         self._vols.append(_vols(table))

@@ -120,6 +120,11 @@ class PriceTable:
     unknown: NDArray[np.bool_]
     grouped: NDArray[np.bool_]
 
+    @property
+    def stuck(self) -> bool:
+        """Whether something that has a requirement is moved by no price."""
+        return bool(np.any(self.grouped & (self.drivers.of_code < 0)))
+
 
 def drivers_of(program: Program) -> Drivers:
     """Find the assets that move a program's table.
@@ -158,6 +163,34 @@ def drivers_of(program: Program) -> Drivers:
     return Drivers(
         asset=moving, of_asset=of_asset, of_code=of_code, of_group=of_group, of_pot=of_pot
     )
+
+
+def rho_of(view: MarketView, home: MarketView, drivers: Drivers, base: Floats) -> Floats:
+    """Return the prices of all drivers in another market, as multiples of their base.
+
+    Parameters
+    ----------
+    view, home : MarketView
+        That market, and the one that the drivers were found in.
+    drivers : Drivers
+        What moves.
+    base : float64[D]
+        Prices of the drivers where multiples are 1.
+
+    Raises
+    ------
+    NotBounded
+        Where a price moves that is no driver's, or otherwise than its driver's.
+    """
+    rho = np.asarray(view.asset_usd[drivers.asset] / base)
+    of = drivers.of_asset[: view.asset_usd.size]
+    whole = np.where(of >= 0, rho[np.maximum(of, 0)], 1.0)
+    with np.errstate(invalid="ignore"):
+        wrong = np.abs(view.asset_usd - home.asset_usd * whole) > 1e-14 * np.abs(view.asset_usd)
+    wrong |= np.isnan(view.asset_usd) != np.isnan(home.asset_usd)
+    if wrong.any():
+        raise NotBounded("the price of an asset moves more than lines: compile the rules anew")
+    return rho
 
 
 def price_table(program: Program) -> PriceTable:

@@ -86,9 +86,10 @@ def fill_options(
     share = step / reach if reach != 0.0 else 0.0
     side = 1.0 if reach > 0.0 else -1.0
     for i in range(code.size):
+        v, w, x = value[i], slope[i], other[i]
         for h in range(width):
-            lo[h] = value[i, h] + step * slope[i, h]
-            hi[h] = value[i, h] + share * (other[i, h] - value[i, h])
+            lo[h] = v[h] + step * w[h]
+            hi[h] = v[h] + share * (x[h] - v[h])
         for t in range(k):
             h = turned[t]
             hi[h] = value[i, h] + share * (other_turned[i, t] - value[i, h])
@@ -101,8 +102,9 @@ def fill_options(
             up = (sign == 1) != above
             low, high = (hi, lo) if up else (lo, hi)
             good, bad = low[today], high[today]
+            line, one, more, less = table[row], first[i], plus[i], minus[i]
             for s in range(scenarios):
-                table[row, s] = first[i, s] * low[s] + plus[i, s] * good + minus[i, s] * bad
+                line[s] = one[s] * low[s] + more[s] * good + less[s] * bad
             for t in range(k):
                 s = turned[t]
                 apart[row, t] = table[row, s]
@@ -194,6 +196,7 @@ class Filler:
     rows: list[Ints] = field(default_factory=list)
     bent: list[Ints] = field(default_factory=list)
     both: list[Ints] = field(default_factory=list)
+    lined: list[bool] = field(default_factory=list)
     margin: float = 0.0
     _far: dict[tuple[int, float], tuple[Floats, Floats]] = field(default_factory=dict)
 
@@ -208,6 +211,12 @@ class Filler:
             self.rows.append(np.sort(np.concatenate([2 * straight, 2 * straight + 1])))
             self.bent.append(np.sort(np.concatenate([2 * bent, 2 * bent + 1])))
             self.both.append(np.union1d(self.rows[k], self.bent[k]))
+            beside = slice(LANES * self.prices.signed.nv, None)
+            straight_too = (
+                self.prices.fixed[self.bent[k], beside],
+                self.prices.rate[self.bent[k], beside],
+            )
+            self.lined.append(bool(np.any(straight_too[0]) or np.any(straight_too[1])))
 
     def empty(self, apart: Floats | None = None, *, whole: bool = False) -> Table:
         """Return a table of straight lines at the prices of the rules.
@@ -368,7 +377,10 @@ class Filler:
 
     def _lines(self, table: Table, driver: int, rho: float, far: float) -> None:
         p = self.prices
-        for rows, first in ((self.rows[driver], 0), (self.bent[driver], LANES * p.signed.nv)):
+        bent = self.bent[driver] if self.lined[driver] else self.bent[driver][:0]
+        for rows, first in ((self.rows[driver], 0), (bent, LANES * p.signed.nv)):
+            if not rows.size:
+                continue
             fill_lines(rows, first, p.fixed, p.rate, rho, far, p.signed.limit, p.signed.turned,
                        table.whole, table.rows, table.apart)  # fmt: skip
 

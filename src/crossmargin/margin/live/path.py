@@ -113,10 +113,18 @@ def replay(
     start = triggers.breached.copy()
     found = _Log()
     visited = np.zeros(steps, dtype=np.int64)
+    # What is left of the path ahead of each step: prices that never come need no bound.
+    ahead = {
+        name: (np.minimum.accumulate(x[::-1])[::-1], np.maximum.accumulate(x[::-1])[::-1])
+        for name, x in moves.items()
+    }
     for step in range(steps):
         if wait is not None:
             wait(step)
-        tick = triggers.move({name: float(x[step]) for name, x in moves.items()})
+        tick = triggers.move(
+            {name: float(x[step]) for name, x in moves.items()},
+            {name: (float(a[step]), float(b[step])) for name, (a, b) in ahead.items()},
+        )
         visited[step] = tick.visited
         found.add(step, tick.breached, tick.recovered)
     return found.crossings(start, visited)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,18 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from crossmargin.margin.fused._holdings import Holdings
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.live import _exposures as ex
-from crossmargin.margin.live._gauge import Gauge, Lines
-from crossmargin.margin.live._past import (
-    TIME_RANGE,
-    VOL_RANGE,
-    Past,
-    Swing,
-    later_terms,
-    swings_of,
-)
-from crossmargin.margin.live._price import PriceTable, price_table
+from crossmargin.margin.live._gauge import slack_of_pots
+from crossmargin.margin.live._marks import Marks
+from crossmargin.margin.live._past import Past
+from crossmargin.margin.live._price import PriceTable, price_table, rho_of
+from crossmargin.margin.live._rates import Rates
+from crossmargin.margin.live._rows import Rows, append
 from crossmargin.margin.live._signed import NotBounded
-from crossmargin.margin.live._tables import ABOVE, BELOW, Anchor, Filler, Table
 from crossmargin.market import MarketView
 
 Floats = NDArray[np.float64]
@@ -46,8 +40,6 @@ ROUNDING = 1e-12
 #: the narrower one as it comes nearer to its line.
 REACHES = ((0.45, 2.2), (0.85, 1.18), (0.96, 1.042), (0.99, 1.0101))
 
-#: How far behind the anchor lines are read for a bound from above, as a share of the range.
-_BEHIND = 0.25
 #: Pots in work at a time when the whole book is.
 _CHUNK = 16_384
 _NONE = np.empty(0, dtype=np.int64)
@@ -63,11 +55,15 @@ class Tick:
         Pots computed anew.
     breached, recovered : int64[...]
         Accounts that fell below their maintenance line, and that no longer are, in order.
+    unsure : int64[...]
+        Visited accounts that only the requirement itself can judge, in order: within rounding of
+        their line or beyond the limit of a component, before or after, or no longer a number.
     """
 
     visited: int
     breached: Ints
     recovered: Ints
+    unsure: Ints
 
 
 class Triggers:
@@ -81,15 +77,12 @@ class Triggers:
         Laid out for the program.
     pace : mapping of str to float, optional
         Typical relative move of each asset: how an account's slack is shared between its
-        underlyings. Default 1 for all; an asset at 0 gets no share, so that whoever holds it is
-        due as soon as it moves.
+        underlyings. Default 1 for all; an asset at 0 is taken to stand still for good.
     within : mapping of str to (float, float), optional
         Prices between which an asset is known to stay (a path that is replayed): what cannot be
         due there is not looked at again.
     reaches : sequence of (float, float), optional
         Ranges of the bounds, wide to narrow, as multiples of a price.
-    moving : bool
-        Whether volatilities and time are bounded too, for :meth:`market`.
     prices : PriceTable, optional
         Of the program, where it is known.
 
@@ -107,7 +100,6 @@ class Triggers:
         pace: Mapping[str, float] | None = None,
         within: Mapping[str, tuple[float, float]] | None = None,
         reaches: tuple[tuple[float, float], ...] = REACHES,
-        moving: bool = False,
         prices: PriceTable | None = None,
     ) -> None:
         self.program = program
@@ -125,26 +117,20 @@ class Triggers:
         self._floor = np.array([known.get(n, (-np.inf, 0))[0] for n in self.assets]) / self.base
         self._ceiling = np.array([known.get(n, (0, np.inf))[1] for n in self.assets]) / self.base
         self.reaches: Floats = np.array(reaches, dtype=np.float64)
-        narrow = np.uint16 if 2 * program.layout.size <= np.iinfo(np.uint16).max else np.uint32
-        self.code: NDArray[Any] = np.empty(holdings.code.size, dtype=narrow)
-        ex.signed_codes(holdings.code, holdings.quantity, self.code)
-        self.pots = ex.expose(holdings, self.prices, self.code, ROUNDING)
-        if moving:
-            self.pots.more = np.zeros((self.pots.first.size, 6))
+        self._rows = Rows(holdings, 2 * program.layout.size)
+        self.pots = ex.expose(holdings, self.prices, self._rows.code, ROUNDING, self.pace > 0)
         self._past = Past(program, self.prices)
-        self._filler = Filler(program, self.prices, margin=VOL_RANGE if moving else 0.0)
-        self._table = self._filler.empty(whole=True)
-        self._loose = self._filler.empty()
-        self._bounds: dict[tuple[int, int], _Bounds] = {}
-        self._swings: _Bounds | None = None
-        self._anchors: list[Anchor | None] = [None] * count
-        self._filled, self._unturned = np.full(count, np.nan), np.full(count, np.nan)
-        self._gauge = Gauge(program, self.prices.signed, self.pots, self.code, holdings.quantity,
-                            holdings.level)  # fmt: skip
-        self._lay_out()
+        self._swinging = False
+        self._rates = Rates(program, self.prices, self.pots, self._rows.columns, self.reaches,
+                            self._floor, self._ceiling)  # fmt: skip
+        self._marks = Marks(self.pots, count)
         self._below = np.zeros(holdings.size, dtype=np.int32)
+        #: How many pots are not watched any more because their slack is no number.
+        self.losses = 0
         self._edited = _NONE
-        self._visit(np.arange(self.pots.pot_account.size), everything=True)
+        self._later: dict[int, Ints] = {}
+        self._shelter: Floats = np.empty((0, 2))
+        self._begin()
 
     # ---- questions ---------------------------------------------------------------------------
 
@@ -153,39 +139,45 @@ class Triggers:
         """Accounts with a pot below its maintenance line, bool[A]."""
         return self._below > 0
 
+    def is_below(self, accounts: Ints) -> NDArray[np.bool_]:
+        """Whether some accounts are below their maintenance line."""
+        return np.asarray(self._below[accounts] > 0)
+
     @property
     def uncovered(self) -> Ints:
         """Accounts that are not watched.
 
         They hold what cannot be valued or what has no bound, or were edited.
         """
-        failed = (self.pots.state & ex.FAILED) != 0
-        return np.unique(self.pots.pot_account[failed]).astype(np.int64)
+        e = self.pots
+        failed = (e.state[: e.used] & (ex.FAILED | ex.DEAD)) == ex.FAILED
+        return np.unique(e.pot_account[: e.used][failed]).astype(np.int64)
 
     @property
     def over(self) -> Ints:
         """Accounts beyond the limit of a component: due at every tick, to be computed apart."""
-        beyond = (self.pots.state & ex.OPEN) != 0
-        return np.unique(self.pots.pot_account[beyond]).astype(np.int64)
+        e = self.pots
+        beyond = (e.state[: e.used] & ex.OPEN) != 0
+        return np.unique(e.pot_account[: e.used][beyond]).astype(np.int64)
 
     @property
     def nbytes(self) -> int:
         """Bytes of what is kept by account."""
-        kept = (self.lower, self.upper, self._block_lower, self._block_upper, self._owner)
-        return self.pots.nbytes + self.code.nbytes + sum(a.nbytes for a in kept)
+        kept = (self.pots, self._marks, self._rows.code, self._shelter)
+        return sum(one.nbytes for one in kept)
 
     def bounds(self, account: int) -> dict[str, tuple[float, float]]:
         """Return the prices between which an account is not due, by asset, US dollars."""
         out: dict[str, tuple[float, float]] = {}
-        e = self.pots
-        a, b = np.searchsorted(e.pot_account, [account, account + 1])
-        for x in range(int(e.pot_first[a]), int(e.pot_first[b])):
+        e, marks = self.pots, self._marks
+        mine = self._pots_of(account)
+        for x in np.concatenate([_NONE, *(e.of_pot(p) for p in mine.tolist())]).tolist():
             d = int(e.driver[x])
-            k = int(self._offset[d] + e.place[x])
+            k = int(marks.offset[d] + e.place[x])
             was = out.get(self.assets[d], (-np.inf, np.inf))
             out[self.assets[d]] = (
-                max(was[0], float(self.lower[k] * self.base[d])),
-                min(was[1], float(self.upper[k] * self.base[d])),
+                max(was[0], float(marks.lower[k] * self.base[d])),
+                min(was[1], float(marks.upper[k] * self.base[d])),
             )
         return out
 
@@ -195,7 +187,7 @@ class Triggers:
         Accounts that were edited are among them, whatever they hold.
         """
         d = self._driver(asset)
-        due = self.pots.pot_account[self._due_pots(d, price / self.base[d])]
+        due = self.pots.pot_account[self._marks.due(d, price / self.base[d])]
         return np.union1d(due, self._edited).astype(np.int64)
 
     def edited(self, accounts: ArrayLike) -> None:
@@ -210,26 +202,92 @@ class Triggers:
         """
         chosen = np.unique(np.asarray(accounts, dtype=np.int64))
         self._edited = np.union1d(self._edited, chosen)
-        mine = np.flatnonzero(np.isin(self.pots.pot_account, chosen))
-        self.pots.state[mine] = ex.FAILED
-        self._below[chosen] = 0
+        for account in chosen.tolist():
+            self._bury(account, ex.FAILED)
+
+    def replace(self, account: int, rows: Holdings) -> bool:
+        """Give an account other rows, and watch it with them.
+
+        Parameters
+        ----------
+        account : int
+            Its number.
+        rows : Holdings
+            Of this account alone, laid out for the program.
+
+        Returns
+        -------
+        bool
+            False where there is no place left: triggers are then to be made anew. Nobody is
+            visited, and nothing has changed.
+        """
+        code = self._rows.signed(rows)
+        one = ex.expose(rows, self.prices, code, ROUNDING, self.pace > 0)
+        steady = bool((self.pace > 0).all()) and not self.prices.stuck
+        if not steady or not self._marks.has_room(np.unique(one.driver)):
+            return False
+        self._bury(account, ex.DEAD | ex.FAILED)
+        self._edited = self._edited[self._edited != account]
+        # Room for new exposures is not kept there; what was written because of it holds.
+        self._shelter = np.empty((0, 2))
+        one.first += self._rows.size
+        one.last += self._rows.size
+        self._rows.append(rows, code)
+        still = ex.still_of(one, rows, code, self.prices)
+        pots = append(self.pots, one, account, still, self._past.now)
+        self._rates.follow(self._rows.columns)
+        for p in pots.tolist():
+            self._marks.add(self.pots, self.pots.of_pot(p))
+        self._later[account] = pots
+        self._renew(pots)
+        self._below[account] = int(((self.pots.state[pots] & ex.BREACHED) != 0).sum())
+        return True
+
+    def covers(self, account: int) -> bool:
+        """Whether an account is watched."""
+        return not bool(np.any(self.pots.state[self._pots_of(account)] & ex.FAILED))
+
+    def _bury(self, account: int, state: int) -> None:
+        """Take the pots of an account out of the watch."""
+        mine = self._pots_of(account)
+        self.pots.state[mine] = state
+        self._below[account] = 0
         self._write(mine)
+
+    def _pots_of(self, account: int) -> Ints:
+        if account in self._later:
+            return self._later[account]
+        a, b = np.searchsorted(self.pots.pot_account[: self._first_pots], [account, account + 1])
+        return np.arange(a, b)
 
     def _driver(self, asset: str) -> int:
         if asset in self.assets:
-            return self.assets.index(asset)
+            d = self.assets.index(asset)
+            if self.pace[d] > 0:
+                return d
+            raise NotBounded(f"the price of {asset} was said to stand still")
         raise NotBounded(f"the price of {asset} moves more than lines: compile the rules anew")
 
     # ---- moves -------------------------------------------------------------------------------
 
-    def move(self, prices: Mapping[str, float]) -> Tick:
+    def move(
+        self,
+        prices: Mapping[str, float],
+        within: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Tick:
         """Take new prices, and visit the accounts that are due.
 
         Parameters
         ----------
         prices : mapping of str to float
             US dollars, by asset; the others stay where they are.
+        within : mapping of str to (float, float), optional
+            Prices between which an asset stays from now on; they may only come nearer.
         """
+        for asset, (low, high) in (within or {}).items():
+            d = self._driver(asset)
+            self._floor[d] = max(self._floor[d], low / self.base[d])
+            self._ceiling[d] = min(self._ceiling[d], high / self.base[d])
         due = []
         for asset, price in prices.items():
             d = self._driver(asset)
@@ -237,14 +295,31 @@ class Triggers:
             if rho != self.rho[d]:
                 self._heading[d] = rho - self.rho[d]
                 self.rho[d] = rho
-                due.append(self._due_pots(d, rho))
-        return self._visit(np.unique(np.concatenate(due)) if due else _NONE)
+                due.append(self._marks.due(d, rho))
+        # A pot has one exposure in a driver, so one list has nobody twice.
+        pots = np.unique(np.concatenate(due)) if len(due) > 1 else (due or [_NONE])[0]
+        return self._visit(pots)
+
+    def move_to(self, view: MarketView) -> Tick:
+        """Take the prices of a market in which nothing else has moved; see :meth:`move`.
+
+        Raises
+        ------
+        NotBounded
+            Where the price of an asset has moved that no bound covers.
+        """
+        home = self.program.units.frame.view
+        rho = rho_of(view, home, self.prices.drivers, self.base)
+        moved = np.flatnonzero(rho != self.rho).tolist()
+        return self.move({self.assets[d]: float(view.asset_usd[self.prices.drivers.asset[d]])
+                          for d in moved})  # fmt: skip
 
     def market(self, view: MarketView) -> Tick:
         """Take a new market: prices, volatilities and time; visit the accounts that are due.
 
         A move of volatilities or of time costs a look at the figures of every pot, not at its
-        rows.
+        rows; the first one visits everybody, and each next one those whom prices have made due
+        since the one before.
 
         Parameters
         ----------
@@ -256,104 +331,136 @@ class Triggers:
         NotBounded
             Where something has moved that no bound covers: the rules are to be compiled anew.
         """
-        if not self.pots.more.shape[0]:
-            raise NotBounded("volatilities and time were not asked for: make triggers `moving`")
-        drivers = self.prices.drivers
         home = self.program.units.frame.view
-        still = drivers.of_asset[: view.asset_usd.size] < 0
-        if np.any(view.asset_usd[still] != home.asset_usd[still]):
-            raise NotBounded("the price of an asset moves that no account's margin depends on")
-        rho = view.asset_usd[drivers.asset] / self.base
+        rho = rho_of(view, home, self.prices.drivers, self.base)
+        for asset in np.array(self.assets)[(rho != 1.0) & (self.pace <= 0)].tolist():
+            self._driver(asset)
+        drivers = self.prices.drivers
         ratio = np.ones(view.asset_usd.size)
-        inside = np.flatnonzero(~still)
+        inside = np.flatnonzero(drivers.of_asset[: view.asset_usd.size] >= 0)
         ratio[inside] = 1.0 / rho[drivers.of_asset[inside]]
         back = view.shocked(ratio, self.program.registry.terms)
         changed = self._past.take(self.program, self.prices, back)
         if changed is not None:
+            if not self._swinging:
+                self._begin_swinging()
             self.program, self.prices = changed
-            self._filler = Filler(self.program, self.prices, margin=VOL_RANGE)
-            self._gauge = Gauge(self.program, self.prices.signed, self.pots, self.code,
-                                self.holdings.quantity, self.holdings.level)  # fmt: skip
-            self._filled[:] = self._unturned[:] = np.nan
-            for kept in self._bounds.values():
-                kept.filled[:] = np.nan
-            self._write(np.arange(self.pots.pot_account.size))
+            self._rates.take(*changed)
+            self._write(np.arange(self.pots.used))
         self._heading = np.where(rho != self.rho, rho - self.rho, self._heading)
         self.rho = rho
-        due = [self._due_pots(d, float(r)) for d, r in enumerate(rho)]
+        due = [self._marks.due(d, float(r)) for d, r in enumerate(rho)]
         if self._past.full:
-            due = [np.arange(self.pots.pot_account.size)]
-        tick = self._visit(np.unique(np.concatenate([*due, _NONE])))
+            due = [np.arange(self.pots.used)]
+        tick = self._visit(np.unique(np.concatenate([*due, _NONE])), swinging=True)
         if self._past.full:
             self._past.forget(self.pots.version)
         return tick
 
-    def _due_pots(self, driver: int, rho: float) -> Ints:
-        n = ex.find_due(
-            self._offset[driver], self._offset[driver] + self._count[driver], rho, self.lower,
-            self.upper, self._block_lower, self._block_upper, self._owner, self._found,
-        )  # fmt: skip
-        return self._found[:n].copy()
+    def _begin_swinging(self) -> None:
+        """From now on volatilities and time move: nobody is known to be safe from that."""
+        self._swinging = True
+        self.pots.more = np.full((self.pots.first.size, 6), np.inf)
+        # What was shown from the ends of a path holds for prices alone.
+        self._shelter = np.empty((0, 2))
+        self._rates.swing()
 
-    def _lay_out(self) -> None:
-        """Order exposures by driver, each driver's at the beginning of a block."""
-        e, count = self.pots, len(self.assets)
-        self._count = np.bincount(e.driver, minlength=count).astype(np.int64)
-        padded = -(-self._count // ex.BLOCK) * ex.BLOCK
-        self._offset = np.concatenate([[0], np.cumsum(padded)])[:-1].astype(np.int64)
-        room = int(padded.sum())
-        self._owner = np.zeros(room, dtype=np.int32)
-        for d in range(count):
-            mine = np.flatnonzero(e.driver == d)
-            self._owner[self._offset[d] : self._offset[d] + mine.size] = e.pot[mine]
-            e.place[mine] = np.arange(mine.size)
-        self.lower: Floats = np.full(room, -np.inf)
-        self.upper: Floats = np.full(room, np.inf)
-        self._block_lower = np.full(room // ex.BLOCK, -np.inf)
-        self._block_upper = np.full(room // ex.BLOCK, np.inf)
-        self._found: Ints = np.empty(int(self._count.max(initial=1)), dtype=np.int64)
+    def _begin(self) -> None:
+        """Look at everybody for the first time."""
+        e, pots = self.pots, np.arange(self.pots.used)
+        total, over = slack_of_pots(self.program, self.holdings, e)
+        for at in range(0, pots.size, _CHUNK):
+            for d, mine in enumerate(self._stale(pots[at : at + _CHUNK], everything=True)):
+                if mine.size:
+                    self._measure(d, mine)
+        ex.set_still(e.pot_first, e.pot_account, e.figures, total, over, e.sums, e.state)
+        for at in range(0, pots.size, _CHUNK):
+            mine = pots[at : at + _CHUNK]
+            ex.settle(mine, mine.size, e.pot_first, e.sums, e.figures, e.state)
+            moved = self._stale(mine, everything=True)
+            self._again(moved, only_wrong=True)
+            self._write(mine)
+            # Those that come nearer than their range is meant for take a narrower one at once.
+            again = [m[e.wish[m] != e.level[m]] for m in moved]
+            self._again(again, only_wrong=False)
+            touched = np.concatenate([e.pot[m] for m in again])
+            self._write((touched if len(again) == 1 else np.unique(touched)).astype(np.int64))
+        np.add.at(self._below, e.pot_account[(e.state & ex.BREACHED) != 0], 1)
+        self._find_shelter()
+        self._marks.sort(e)
+        self._first_pots = pots.size
 
-    def _visit(self, pots: Ints, *, everything: bool = False) -> Tick:
+    def _find_shelter(self) -> None:
+        """Look back from the ends of what is known: how far from there everybody is safe.
+
+        Bounds from here and bounds from there may meet; who is between them is never due. Only
+        pots with a single exposure are looked at: the others depend on other prices too.
+        """
+        e = self.pots
+        alone = np.diff(e.pot_first) == 1
+        safe = alone & (e.state == ex.SAFE)
+        for d, rho in enumerate(self.rho.tolist()):
+            for side, end in enumerate((self._floor[d], self._ceiling[d])):
+                if not np.isfinite(end) or (end - rho) * (1 if side else -1) <= 0:
+                    continue
+                mine = np.flatnonzero((e.driver == d) & safe[e.pot])
+                at = self._marks.offset[d] + e.place[mine]
+                due = (self._marks.upper if side else self._marks.lower)[at]
+                mine, due = mine[np.isfinite(due)], due[np.isfinite(due)]
+                if not self._shelter.shape[0]:
+                    self._shelter = np.full((e.first.size, 2), (-np.inf, np.inf))
+                safe_from = self._rates.look_back(d, rho, side, float(end), mine, due)
+                self._shelter[safe_from[0], side] = safe_from[1]
+                self._write(e.pot[mine].astype(np.int64))
+
+    def _visit(self, pots: Ints, *, swinging: bool = False) -> Tick:
         """Compute pots at the prices of now, and renew their trigger prices."""
         if not pots.size:
-            return Tick(visited=0, breached=_NONE, recovered=_NONE)
+            return Tick(visited=0, breached=_NONE, recovered=_NONE, unsure=_NONE)
         e = self.pots
-        before = e.state[pots] & ex.BREACHED
+        before = e.state[pots]
+        # Who was so near the line before may have stood on its other side for the requirement.
+        near = np.abs(e.sums[pots, ex.SLACK]) <= e.sums[pots, ex.GUARD]
         for at in range(0, pots.size, _CHUNK):
-            self._renew(pots[at : at + _CHUNK], everything)
-        after = e.state[pots] & ex.BREACHED
-        turned = np.flatnonzero(after != before)
+            self._renew(pots[at : at + _CHUNK], swinging)
+        after = e.state[pots]
+        near |= np.abs(e.sums[pots, ex.SLACK]) <= e.sums[pots, ex.GUARD]
+        near |= ((before | after) & (ex.OPEN | ex.FAILED) != 0) & (before & ex.FAILED == 0)
+        turned = np.flatnonzero((after ^ before) & ex.BREACHED)
+        self.losses += int(np.count_nonzero(after & ~before & ex.FAILED))
         account = e.pot_account[pots[turned]]
         was = self._below[account] > 0
-        np.add.at(self._below, account, np.where(after[turned] > 0, 1, -1))
+        np.add.at(self._below, account, np.where(after[turned] & ex.BREACHED, 1, -1))
         now = self._below[account] > 0
         return Tick(
             visited=int(pots.size),
             breached=np.unique(account[now & ~was]).astype(np.int64),
             recovered=np.unique(account[was & ~now]).astype(np.int64),
+            unsure=np.unique(e.pot_account[pots[near]]).astype(np.int64),
         )
 
-    def _renew(self, pots: Ints, everything: bool) -> None:
+    def _renew(self, pots: Ints, swinging: bool = False) -> None:
+        e = self.pots
+        moved = self._stale(pots)
+        for d, mine in enumerate(moved):
+            if mine.size:
+                self._measure(d, mine, swinging)
+        if ex.settle(pots, pots.size, e.pot_first, e.sums, e.figures, e.state):
+            # Their rates bound the other side: once more, now that the side is known.
+            self._again(moved, only_wrong=True, swinging=swinging)
+        self._write(pots)
+
+    def _stale(self, pots: Ints, *, everything: bool = False) -> list[Ints]:
+        """List exposures of pots that were last looked at in another market, by driver."""
         e, drivers = self.pots, len(self.assets)
         width = int((e.pot_first[pots + 1] - e.pot_first[pots]).sum())
         lists = np.empty((drivers, width), dtype=np.int64)
         sizes = np.zeros(drivers, dtype=np.int64)
         ex.gather(pots, pots.size, e.pot_first, e.driver, e.figures, self.rho, e.version,
                   self._past.now, everything, lists, sizes)  # fmt: skip
-        moved = [lists[d, : sizes[d]] for d in range(drivers)]
-        for d, mine in enumerate(moved):
-            if mine.size:
-                self._measure(d, mine)
-        if ex.settle(pots, pots.size, e.pot_first, e.sums, e.figures, e.state):
-            # Their rates bound the other side: once more, now that the side is known.
-            self._again(moved, only_wrong=True)
-        self._write(pots)
-        if everything:
-            again = [m[e.wish[m] != e.level[m]] for m in moved]
-            self._again(again, only_wrong=False)
-            self._write(pots)
+        return [lists[d, : sizes[d]] for d in range(drivers)]
 
-    def _again(self, lists: list[Ints], *, only_wrong: bool) -> None:
+    def _again(self, lists: list[Ints], *, only_wrong: bool, swinging: bool = False) -> None:
         """Rate exposures again: those whose rates bound the wrong side, or all of them."""
         e = self.pots
         for d, mine in enumerate(lists):
@@ -362,138 +469,19 @@ class Triggers:
             if only_wrong:
                 # Who falls below the line mostly goes on falling: the widest range will do.
                 e.wish[wrong] = 0
-            if wrong.size and self.pace[d] > 0:
-                self._measure(d, wrong)
+            if wrong.size:
+                self._measure(d, wrong, swinging)
+
+    def _measure(self, driver: int, exposures: Ints, swinging: bool = False) -> None:
+        rho = float(self.rho[driver])
+        self._rates.measure(driver, rho, exposures, swinging=swinging)
 
     def _write(self, pots: Ints) -> None:
-        e = self.pots
+        e, marks = self.pots, self._marks
         ex.set_triggers(
             pots, pots.size, e.pot_first, e.driver, e.state, e.sums, e.figures, e.level, e.side,
             e.wish, e.place, self.pace, self._heading, self.reaches, self._floor,
             self._ceiling, e.version, self._past.now, e.more, self._past.down, self._past.up,
-            self._past.passed, self._offset, self.lower, self.upper, self._block_lower,
-            self._block_upper,
+            self._past.passed, marks.offset, marks.lower, marks.upper, *marks.summaries,
+            self._shelter,
         )  # fmt: skip
-
-    def _measure(self, driver: int, exposures: Ints) -> None:
-        """Compute slack and rates of exposures of one driver at the price of now."""
-        e, rho = self.pots, float(self.rho[driver])
-        if self._filled[driver] != rho:
-            self._anchors[driver] = self._filler.anchor(driver, rho)
-            self._filler.fill(self._table, driver, rho, self._anchors[driver])
-            self._filled[driver] = rho
-        if self.pace[driver] <= 0:
-            e.side[exposures] = ex.UNRATED
-            self._gauge.read(exposures, self._table, rho, None)
-            return
-        below = (e.state[e.pot[exposures]] & ex.BREACHED) != 0
-        levels = self.reaches.shape[0]
-        # A table costs as much to fill as some exposures cost to visit once more.
-        few = self._filler.both[driver].size // 12
-        kind = _gathered(e.wish[exposures] + levels * below.astype(np.int64), levels, few)
-        for key in np.unique(kind).tolist():
-            level, side = key % levels, ABOVE if key >= levels else BELOW
-            mine = exposures[kind == key]
-            e.level[mine] = level
-            self._gauge.read(mine, self._table, rho, self._lines(driver, rho, level, side))
-            if e.more.shape[0]:
-                self._swing(driver, mine, rho, level, side)
-
-    def _swing(self, driver: int, exposures: Ints, rho: float, level: int, side: int) -> None:
-        """Bound how fast slack can go as volatilities and time move, per range of theirs."""
-        e, filler, anchor = self.pots, self._filler, self._anchors[driver]
-        if self._swings is None:
-            self._swings = _Bounds.make(filler, len(self.assets))
-        found = self._swings
-        low, high = self._ends(driver, rho, level)
-        vol = time = Swing(np.zeros((0, 0)), np.zeros(0))
-        if anchor is not None:
-            vol, time = swings_of(self.prices.options[driver], anchor, low, high)
-        rows = self._filler.both[driver]
-        found.apart[rows, :8] = self._table.apart[rows]
-        at = 1.0 if side == BELOW else -_BEHIND
-        spans, ends = (abs(at), abs(at)), (1.0, 1.0)
-        for table, sides in ((found.low, (1.0, 0.0)), (found.high, (0.0, 1.0))):
-            filler.swing(table, driver, anchor, rho, vol.curves, vol.delta, sides, at, side)
-        lines = Lines(found.low, found.high, self._loose, found.apart, (rho, rho), spans, ends,
-                      side == ABOVE)  # fmt: skip
-        e.more[exposures, :4] = self._gauge.rates(exposures, self._table, rho, lines)
-        if side == BELOW:
-            # Who is below the line is looked at again whenever time has passed.
-            filler.swing(found.low, driver, anchor, rho, time.curves, time.delta, (1.0, 1.0), 1.0,
-                         BELOW)  # fmt: skip
-            found.apart[rows, 16:] = found.apart[rows, 8:16]
-            lines = Lines(found.low, found.low, self._loose, found.apart, (rho, rho), spans, ends,
-                          False)  # fmt: skip
-            rates = self._gauge.rates(exposures, self._table, rho, lines,
-                                      later_terms(self.program, TIME_RANGE))  # fmt: skip
-            e.more[exposures, 4], e.more[exposures, 5] = rates[:, 0], rates[:, 2]
-
-    def _ends(self, driver: int, rho: float, level: int) -> tuple[float, float]:
-        """Return the ends of a range about a price."""
-        low = max(ex.range_end(rho, self.reaches[level, 0]), self._floor[driver])
-        high = min(ex.range_end(rho, self.reaches[level, 1]), self._ceiling[driver])
-        # At the end of what is known there is nothing to bound, but a line needs two points.
-        return (low if low < rho else rho * 0.999, high if high > rho else rho * 1.001)
-
-    def _lines(self, driver: int, rho: float, level: int, side: int) -> Lines:
-        """Fill the tables of lines on either side of a price; those that are filled are kept."""
-        found = self._bounds.get((level, side))
-        if found is None:
-            found = self._bounds[level, side] = _Bounds.make(self._filler, len(self.assets))
-        ends = self._ends(driver, rho, level)
-        reads = ends
-        if side == ABOVE:
-            reads = (rho - _BEHIND * (ends[0] - rho), rho - _BEHIND * (ends[1] - rho))
-        if found.filled[driver] != rho:
-            found.filled[driver] = rho
-            anchor = self._anchors[driver]
-            for table, end, read in zip((found.low, found.high), ends, reads):
-                self._filler.bound(table, driver, anchor, rho, end, read, side)
-            if self.prices.signed.turned.size:
-                rows = self._filler.both[driver]
-                found.apart[rows, :8] = self._table.apart[rows]
-                if side == ABOVE and self._unturned[driver] != rho:
-                    self._unturned[driver] = rho
-                    self._filler.fill(self._loose, driver, rho, anchor)
-        spans = (abs(reads[0] - rho), abs(reads[1] - rho))
-        wide = (abs(ends[0] - rho), abs(ends[1] - rho))
-        return Lines(found.low, found.high, self._loose, found.apart, reads, spans, wide,
-                     side == ABOVE)  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Bounds:
-    """Tables of lines on either side of the price of each driver.
-
-    Turned lanes of the exact table, and of both of these, lie side by side in `apart`.
-    """
-
-    low: Table
-    high: Table
-    apart: Floats
-    filled: Floats
-
-    @classmethod
-    def make(cls, filler: Filler, drivers: int) -> _Bounds:
-        apart = np.zeros((filler.prices.fixed.shape[0], 24))
-        return cls(filler.empty(apart[:, 8:16]), filler.empty(apart[:, 16:]), apart,
-                   np.full(drivers, np.nan))  # fmt: skip
-
-
-def _gathered(kind: Ints, levels: int, few: int) -> Ints:
-    """Put the few of a range with the many of another, the narrower where there is one.
-
-    `kind` is the range, plus `levels` for those that are bounded from above.
-    """
-    count = np.bincount(kind, minlength=2 * levels)
-    target = np.arange(2 * levels)
-    for side in (0, levels):
-        many = [k for k in range(side, side + levels) if count[k] >= few]
-        if not many:
-            many = [side + int(np.argmax(count[side : side + levels]))]
-        for k in range(side, side + levels):
-            if count[k] < few:
-                narrower = [m for m in many if m >= k]
-                target[k] = narrower[0] if narrower else many[-1]
-    return target[kind]

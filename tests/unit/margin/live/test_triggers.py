@@ -273,7 +273,7 @@ def test_slack_of_pots_is_that_of_the_pass(name):
     rho = np.linspace(0.9, 1.15, len(triggers.assets))
     triggers.move(at_prices(triggers, rho))
     e = triggers.pots
-    triggers._visit(np.arange(e.pot_account.size), everything=True)
+    triggers._visit(np.arange(e.pot_account.size))
     total = np.bincount(e.pot_account, weights=e.sums[:, ex.SLACK], minlength=holdings.size)
     whole = run_program(program_at(program, triggers.prices.drivers, rho), holdings)
     scale = np.maximum(np.abs(whole.equity), whole.mm) + 1.0
@@ -383,13 +383,90 @@ def test_edited_accounts_are_due_and_left_alone():
     assert not np.isin(triggers.move({"BTC": 0.7 * price}).breached, below).any()
 
 
+@pytest.mark.parametrize("name", FUSED)
+def test_replaced_accounts_stand_where_others_with_the_same_rows_do(name):
+    """An account that is given the rows of another crosses when that one does."""
+    program, holdings = case(name)
+    triggers = Triggers(program, holdings, prices=table(name))
+    givers = np.arange(100, 160)
+
+    def rows_of(account: int) -> Holdings:
+        a, b = int(holdings.start[account]), int(holdings.start[account + 1])
+        return Holdings(
+            start=np.array([0, b - a]), code=holdings.code[a:b].copy(),
+            quantity=holdings.quantity[a:b].copy(), level=holdings.level[a : b + 1].copy(),
+        )  # fmt: skip
+
+    level = holdings.level.copy()
+    for k, giver in enumerate(givers.tolist()):
+        assert triggers.replace(k, rows_of(giver))
+        assert triggers.replace(k, rows_of(giver))
+    np.testing.assert_array_equal(holdings.level, level)
+    assert triggers.uncovered.size == 0
+    np.testing.assert_array_equal(triggers.breached[:60], triggers.breached[givers])
+    rng = np.random.default_rng(7)
+    rho = np.ones(len(triggers.assets))
+    crossed = 0
+    for step in range(12):
+        rho = rho * np.exp(rng.normal(size=rho.size) * (0.02 if step % 4 else 0.15))
+        tick = triggers.move(at_prices(triggers, rho))
+        want = brute(name, rho)
+        want[:60] = want[givers]
+        np.testing.assert_array_equal(triggers.breached, want)
+        mine = np.isin(np.arange(60), np.concatenate([tick.breached, tick.recovered]))
+        theirs = np.isin(givers, np.concatenate([tick.breached, tick.recovered]))
+        np.testing.assert_array_equal(mine, theirs)
+        crossed += mine.sum()
+    assert crossed > 5
+    for k, giver in enumerate(givers.tolist()):
+        assert set(triggers.bounds(k)) == set(triggers.bounds(giver))
+
+
+def test_a_market_that_differs_in_more_is_refused():
+    program, holdings = case("derive-pm2")
+    triggers = Triggers(program, holdings, prices=table("derive-pm2"))
+    home = program.units.frame.view
+    vols = home.vol * 1.02
+    for other in (
+        replace(home, vol=vols, rate=home.rate + 0.01),
+        replace(home, vol=vols, confidence=home.confidence // 2),
+        replace(home, vol=vols, price_variable=home.price_variable * 1.001),
+        replace(home, vol=vols, as_of_ns=home.as_of_ns - 1),
+    ):
+        with pytest.raises(NotBounded, match=r"rates, or|forwards|backwards"):
+            triggers.market(other)
+
+
+def test_who_was_or_is_within_rounding_is_for_the_requirement_to_judge(monkeypatch):
+    from crossmargin.margin.live import triggers as module
+
+    monkeypatch.setattr(module, "ROUNDING", 0.01)
+    program, holdings = case("derive-pm2")
+    triggers = Triggers(program, holdings, prices=table("derive-pm2"))
+    e = triggers.pots
+
+    def near() -> np.ndarray:
+        return np.abs(e.sums[:, ex.SLACK]) <= e.sums[:, ex.GUARD]
+
+    exposed = np.zeros(holdings.size, dtype=bool)
+    exposed[e.pot_account[e.pot[e.driver == triggers.assets.index("BTC")]]] = True
+    before = near()
+    tick = triggers.move({"BTC": float(triggers.base[0]) * 0.97})
+    left, came = before & ~near() & exposed, near() & ~before & exposed
+    assert left.any() and came.any()
+    np.testing.assert_array_equal(tick.unsure, np.flatnonzero((before | near()) & exposed))
+
+
 def test_assets_that_move_more_than_lines_are_refused():
     program, holdings = case("derive-pm2")
     triggers = Triggers(program, holdings, prices=table("derive-pm2"))
     with pytest.raises(NotBounded, match="USDC"):
         triggers.move({"USDC": 0.98})
-    with pytest.raises(NotBounded, match="moving"):
-        triggers.market(program.units.frame.view)
+    home = program.units.frame.view
+    prices = home.asset_usd.copy()
+    prices[program.registry.asset("USDC")] *= 0.98
+    with pytest.raises(NotBounded, match="more than lines"):
+        triggers.market(replace(home, asset_usd=prices))
 
 
 def test_due_computes_nothing_and_finds_whom_a_move_visits():
