@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from crossmargin.accounts import BadLine, Refused, State, apply, parse_events, payload
 from crossmargin.analytics.reconcile import cases_from
 from crossmargin.book import book_from_accounts, parse_account
 from crossmargin.codec import decode_json
@@ -19,6 +20,7 @@ from crossmargin.market import decode_market, snapshot_from_file
 from crossmargin.venues import read_account_replies, read_brackets, shipped_files
 from crossmargin.venues.derive_cases import prepare_case
 from crossmargin.venues.derive_schema import CaseFile
+from tests.soak.draw import Draw, beginning
 from tests.unit.venues.replies import ACCOUNTS
 from tests.unit.venues.test_brackets import SHAPES
 
@@ -131,6 +133,34 @@ def _brackets(raw: bytes) -> Any:
     return reading.tables
 
 
+def _events(raw: bytes) -> Any:
+    """Lines of an event file, applied to a small venue: whole or not at all."""
+    state = State()
+    for event in beginning(4):
+        apply(state, event)
+    events = []
+    for _, event in parse_events(raw):
+        if isinstance(event, BadLine):
+            raise event.error
+        before = state.digest()
+        outcome = apply(state, event)
+        if isinstance(outcome, Refused):
+            assert state.digest() == before, "a refused event changed the state"
+            raise outcome.error
+        events.append(event)
+    state.audit()
+    return events
+
+
+def _drawn_events() -> list[Any]:
+    """Some events of every common kind, as plain data."""
+    state = State()
+    for event in beginning(4):
+        apply(state, event)
+    draw = Draw(state, 1)
+    return [json.loads(payload(draw.event())) for _ in range(60)]
+
+
 def _whatever(read: Any, document: Any) -> None:
     """Nothing more to hold."""
 
@@ -224,5 +254,6 @@ def targets() -> list[Target]:
         Target("rule-set", rules, _ruleset, _whatever),
         Target("venue account", list(ACCOUNTS.values()), _replies, _whatever),
         Target("brackets", list(SHAPES.values()), _brackets, _whatever),
+        Target("events", _drawn_events(), _events, _whatever),
         Target("case", [CASE, {"schema": "derive-golden/1", "cases": [CASE]}], _cases, _whatever),
     ]

@@ -19,12 +19,14 @@ from crossmargin.accounts import Applied, Duplicate, Refused, State, apply, mone
 from crossmargin.accounts import events as ev
 
 SESSION = "ETH_USDC-PERPETUAL"
-LEVEL = {PERP: 50_000, INVERSE: 50_000, SESSION: 3_000}
+PAID, MARGINED = "PAID", "MARGINED"
+LEVEL = {PERP: 50_000, INVERSE: 50_000, SESSION: 3_000, PAID: 1_200, MARGINED: 900}
 UNIT = {"USDC": 10**6, "BTC": 10**8}
 NAMES = [f"a{n}" for n in range(6)]
 
 accounts = st.sampled_from(NAMES)
 instruments = st.sampled_from(sorted(LEVEL))
+perpetuals = st.sampled_from([PERP, INVERSE, SESSION])
 moves = st.integers(-300, 300)
 
 
@@ -81,6 +83,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.post(ev.ListContract, instrument=PERP, **terms)
         assert self.post(ev.ListContract, instrument=INVERSE, **inverse)
         assert self.post(ev.ListContract, instrument=SESSION, session=True, **terms)
+        option = {"type": "option", "expiry": "2026-06-26T08:00:00Z", "strike": "1", "right": "put"}
+        for name, premium in ((PAID, "at_once"), (MARGINED, "margined")):
+            fields = {**terms, **option, "premium": premium}
+            assert self.post(ev.ListContract, instrument=name, **fields)
         for name in NAMES:
             assert self.post(ev.OpenAccount, account=name)
             assert self.post(ev.OpenPot, account=name, pot="iso")
@@ -166,7 +172,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def mark(self, name: str, move: int) -> None:
         assert self.post(ev.Mark, prices={name: price_of(name, move)})
 
-    @rule(name=instruments, rate=st.integers(-40, 40), elapsed=st.sampled_from([1, 3_600, 1_717]))
+    @rule(name=perpetuals, rate=st.integers(-40, 40), elapsed=st.sampled_from([1, 3_600, 1_717]))
     def funding(self, name: str, rate: int, elapsed: int) -> None:
         contract = self.state.contracts[name]
         fields = {"rate": str(rate / 10_000), "elapsed_s": elapsed, "interval_s": 3_600}

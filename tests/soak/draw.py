@@ -95,6 +95,19 @@ def beginning(accounts: int) -> list[ev.EventBase]:
     return made
 
 
+def ending() -> list[ev.EventBase]:
+    """Return the events that close every contract and settle every session."""
+    made: list[ev.EventBase] = []
+    for name in CONTRACTS:
+        head = {"id": f"end {name}", "time": LATE, "instrument": name}
+        if name in (FUTURE, MARGINED, CALL, COIN_PUT):
+            made.append(ev.Expiry(**head, samples=("51234.567891", "51000", "50321.00007")))
+        else:
+            made.append(ev.Delist(**head, price=f"{PRICES[name] * 1.0123:.7f}"))
+    made.append(ev.SettleSession(id="end session", time=LATE, asset="USDC"))
+    return made
+
+
 class Draw:
     """Draws one event after another.
 
@@ -453,6 +466,17 @@ class Draw:
             value=rng.choice(("true", "false")),
         )
 
+    def _correct(self) -> ev.EventBase:
+        against = self.rng.choice(("world", "fees", "interest"))
+        return ev.Correct(
+            **self.head(),
+            of=self.rng.choice(("list PERP", "never")),
+            account=self.account(),
+            asset="USDC",
+            amount=self.rng.choice(("0.25", "-1.5")),
+            against=against,
+        )
+
     def _terms(self) -> ev.EventBase:
         into, each = self.rng.choice(((10, 1), (1, 10), (2, 1), (1, 2), (1, 1)))
         size = self.state.contracts[FUTURE].size
@@ -495,6 +519,7 @@ _WEIGHTS = (
     ("adl", 1),
     ("cover", 1.5),
     ("pay_in", 0.2),
+    ("correct", 0.2),
     ("parameter", 4),
     ("nonsense", 0.7),
     # These touch every holder, so that a few of them move as much as many fills.

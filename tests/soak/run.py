@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import operator
 import sys
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 
 from crossmargin.accounts import Applied, BadLine, Refused, State, apply, parse_events, payload
 from crossmargin.accounts.ledger import Line
-from tests.soak.draw import ASSETS, CONTRACTS, Draw, beginning
+from tests.soak.draw import ASSETS, CONTRACTS, Draw, beginning, ending
 
 
 @dataclass
@@ -33,8 +34,11 @@ class Chapter:
     digest: str = ""
 
 
+_balance = operator.attrgetter("balance")
+
+
 def balances(lines: list[Line]) -> list[int]:
-    return [line.balance for line in lines]
+    return list(map(_balance, lines))
 
 
 def must_sum_to_zero(state: State) -> dict[str, list[int]]:
@@ -57,6 +61,17 @@ def must_cancel(state: State, name: str, mark: int) -> None:
             value += position.cost.balance * below
         top += value
     assert top + contract.realised * below == 0, f"{name} at {mark}: {top}/{below}"
+
+
+def must_be_over(state: State) -> None:
+    """Once every contract is closed nothing is held, nothing has a cost, clearing is empty."""
+    must_sum_to_zero(state)
+    state.audit()
+    for line in state.ledger.open_lines():
+        kind = line.name.split(":")[1]
+        assert kind not in ("position", "cost", "session", "clearing", "funding"), line
+    for asset in ("USDC", "BTC"):
+        assert state.ledger.balance("sys:rounding", asset) >= 0
 
 
 def same(before: dict[str, list[int]], after: dict[str, list[int]]) -> bool:
@@ -104,6 +119,12 @@ def chapter(events: int, accounts: int, seed: int) -> Chapter:
         seen.outcomes[type(event).__name__, type(outcome).__name__] += 1
         if number % 200 == 0:
             state.audit()
+    for event in ending():
+        outcome = apply(state, event)
+        assert isinstance(outcome, Applied), outcome
+        log.append(payload(event))
+        moved.update(repr(outcome.transfers).encode())
+    must_be_over(state)
     seen.seconds_events = time.perf_counter() - start
     seen.events = events
     seen.digest = state.digest()
@@ -136,7 +157,7 @@ def _must_have_seen(seen: Chapter) -> None:
         "Fill", "Block", "Bust", "Mark", "Deposit", "Withdrawal", "MoveMoney", "Reserve", "Post",
         "Void", "FeeCharge", "Funding", "Borrow", "Repay", "Interest", "Convert", "SettleSession",
         "MovePosition", "SwitchMode", "LiquidationStep", "Takeover", "Adl", "FundCover",
-        "SocialisedLoss", "FundPayIn", "SetState", "SetParameter",
+        "SocialisedLoss", "FundPayIn", "Correct", "SetState", "SetParameter",
     }  # fmt: skip
     assert wanted <= applied, f"never applied: {sorted(wanted - applied)}"
     assert any(outcome == "Duplicate" for _, outcome in seen.outcomes)

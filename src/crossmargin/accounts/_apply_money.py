@@ -9,32 +9,26 @@ from crossmargin.accounts.amounts import ONE, ceil_div, fixed, floor_div, power_
 from crossmargin.accounts.chart import (
     CONVERSION,
     FEES,
-    INTEREST,
-    ROUNDING,
     SYSTEM,
     VENUE_POT,
     WORLD,
     Line,
     check_name,
-    fund_line,
 )
 from crossmargin.accounts.events import (
-    Borrow,
     Convert,
+    Correct,
     Cover,
     Deposit,
     FeeCharge,
-    Interest,
     MoveMoney,
     Place,
     Post,
     Proof,
-    Repay,
     Reserve,
     Void,
     Withdrawal,
 )
-from crossmargin.accounts.interest import growth, utilisation
 from crossmargin.accounts.pots import Pot
 from crossmargin.accounts.state import Pending, State
 from crossmargin.accounts.states import ALLOWS, Action, states_allowing
@@ -42,8 +36,6 @@ from crossmargin.errors import LedgerError
 from crossmargin.units import parse_time
 
 Pots = tuple[Pot, ...]
-
-_HOUSE = SYSTEM + ":"
 
 
 def must_allow(pot: Pot, action: Action, what: str) -> None:
@@ -221,87 +213,6 @@ def fee(state: State, event: FeeCharge) -> Pots:
     return ()
 
 
-def borrow(state: State, event: Borrow) -> Pots:
-    """Take a loan: the wallet has more, the loan line less than nothing."""
-    pot = state.trader(event.account, event.pot)
-    must_allow(pot, "borrow", "a loan")
-    amount = state.amount(event.amount, event.asset)
-    loan = pot.line("loan", event.asset)
-    state.ledger.pay(loan, pot.wallet(event.asset), amount, "borrow")
-    return (pot,)
-
-
-def repay(state: State, event: Repay) -> Pots:
-    """Pay owed interest, then the loan; never more than is owed."""
-    pot = state.trader(event.account, event.pot)
-    amount = state.amount(event.amount, event.asset)
-    wallet = pot.wallet(event.asset)
-    owed, loan = pot.line("owed", event.asset), pot.line("loan", event.asset)
-    debt = -owed.balance - loan.balance
-    if amount > debt or amount > wallet.balance:
-        raise LedgerError(
-            f"{pot.name} owes {debt} and has {max(wallet.balance, 0)} quanta of {event.asset}",
-            code="LED-005",
-            account=event.account,
-            field="amount",
-            hint="repay at most what is owed and held",
-        )
-    first = min(amount, -owed.balance)
-    state.ledger.pay(wallet, owed, first, "repay_interest")
-    state.ledger.pay(wallet, loan, amount - first, "repay")
-    return ()
-
-
-def interest(state: State, event: Interest) -> Pots:
-    """Charge interest to debtors, rounded up, and pass it on; residues go to ``sys:rounding``."""
-    asset = state.asset(event.asset)
-    name = asset.id
-    ledger = state.ledger
-    # The house lends to nobody and borrows from nobody: its own lines bear no interest.
-    wallets = [x for x in ledger.lines_ending(":wallet", name) if not x.name.startswith(_HOUSE)]
-    loans = ledger.lines_ending(":loan", name)
-    debts = [line for line in [*wallets, *loans] if line.balance < 0]
-    lenders = [line for line in wallets if line.balance > 0]
-    supply = sum(line.balance for line in lenders)
-    if event.rate is not None:
-        rate = fixed(event.rate, name="rate", sign="not negative")
-    else:
-        owed = -sum(line.balance for line in debts)
-        rate = asset.curve.rate(utilisation(owed, supply))
-    top, bottom = growth(rate, event.elapsed_s, event.compounding, event.period_s)
-    shares = [line.balance for line in lenders]
-    income = ledger.line(INTEREST, name)
-    paid = 0
-    for line in debts:
-        due = ceil_div(-line.balance * top, bottom)
-        simple = event.compounding == "simple"
-        onto = ledger.line(line.name.rpartition(":")[0] + ":owed", name) if simple else line
-        ledger.pay(onto, income, due, "interest")
-        paid += due
-    if event.lender == "suppliers" and supply > 0:
-        _to_suppliers(state, name, lenders, shares, paid)
-    return ()
-
-
-def _to_suppliers(
-    state: State, name: str, lenders: list[Line], shares: list[int], paid: int
-) -> None:
-    """Divide `paid` between the fund and the wallets that lend, by what they held before."""
-    asset = state.assets[name]
-    income = state.ledger.line(INTEREST, name)
-    fee = ceil_div(paid * asset.fund_share, ONE)
-    state.ledger.pay(
-        income, state.ledger.line(fund_line(asset.fund_group), name), fee, "interest_fund"
-    )
-    left = rest = paid - fee
-    supply = sum(shares)
-    for line, share in zip(lenders, shares, strict=True):
-        part = floor_div(rest * share, supply)
-        state.ledger.pay(income, line, part, "interest_earned")
-        left -= part
-    state.ledger.pay(income, state.ledger.line(ROUNDING, name), left, "rounding")
-
-
 def convert(state: State, event: Convert) -> Pots:
     """Change one asset into another; the spread is a transfer of its own."""
     pot = state.trader(event.account, event.pot)
@@ -351,7 +262,7 @@ def must_lack(pot: Pot, asset: str, amount: int) -> None:
 
 
 def cover(state: State, event: Cover) -> Pots:
-    """Let a relative that is not ring-fenced pay towards a deficit."""
+    """Let a relative, or another pot, of an account that is not ring-fenced pay for a deficit."""
     source, target = _place(state, event.source), _place(state, event.target)
     payer, debtor = source.account, target.account
     if payer is None or debtor is None or payer.owner != debtor.owner:
@@ -360,7 +271,7 @@ def cover(state: State, event: Cover) -> Pots:
             code="LED-019",
             account=event.source.account,
         )
-    if payer.ring_fenced and payer is not debtor:
+    if payer.ring_fenced:
         raise LedgerError(
             f"{payer.id} is ring-fenced: it does not answer for {debtor.id}",
             code="LED-019",
@@ -376,6 +287,22 @@ def cover(state: State, event: Cover) -> Pots:
     return (source,)
 
 
+def correct(state: State, event: Correct) -> Pots:
+    """Pay or take back what an earlier event got wrong, by a new transfer that names it."""
+    if event.of not in state.seen:
+        raise LedgerError(
+            f"no event {event.of!r} has been applied, so there is nothing to correct",
+            code="LED-014",
+            account=event.account,
+            field="of",
+        )
+    pot = state.trader(event.account, event.pot)
+    amount = scaled(event.amount, state.asset(event.asset).decimals, name="amount")
+    house = state.ledger.line(f"{SYSTEM}:{event.against}", event.asset)
+    state.ledger.pay(house, pot.wallet(event.asset), amount, f"correction:{event.against}")
+    return ()
+
+
 HANDLERS: dict[type, Callable[[State, Any], Pots]] = {
     Deposit: deposit,
     Withdrawal: withdrawal,
@@ -385,9 +312,7 @@ HANDLERS: dict[type, Callable[[State, Any], Pots]] = {
     Void: void,
     Proof: proof,
     FeeCharge: fee,
-    Borrow: borrow,
-    Repay: repay,
-    Interest: interest,
     Convert: convert,
     Cover: cover,
+    Correct: correct,
 }

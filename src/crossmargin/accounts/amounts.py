@@ -6,7 +6,6 @@ a hundred-millionth of a coin), a price or rate an ``int`` of 1e-18. A float nev
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,7 +26,7 @@ MOST_DECIMALS = 18
 #: More digits before the point than any amount that exists; an entry above is a slip of the pen.
 MOST_DIGITS = 24
 
-_PLAIN = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
+_TENS = tuple(10**places for places in range(4 * PLACES + 1))
 
 Rounding = Literal["down", "up", "nearest"]
 Sign = Literal["any", "not negative", "positive"]
@@ -92,19 +91,21 @@ def scaled(
     LedgerError
         ``LED-001``.
     """
-    match = _PLAIN.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
+    if not isinstance(text, str):
         raise _bad(text, "is not a decimal number", name, 'write it as text, like "12.50"')
-    minus, whole, rest = match[1], match[2], match[3] or ""
+    minus = text[:1] == "-"
+    whole, point, rest = (text[1:] if minus else text).partition(".")
+    digits = whole + rest
+    # isdigit alone would let other scripts' digits and superscripts through.
+    if not (whole and digits.isdigit() and digits.isascii() and (rest or not point)):
+        raise _bad(text, "is not a decimal number", name, 'write it as text, like "12.50"')
     if len(whole) > MOST_DIGITS or len(rest) > 4 * PLACES:
         raise _bad(text, "is larger or longer than any amount", name, "check the digits")
+    value = -int(digits) if minus else int(digits)
     if len(rest) <= decimals:
-        value = int(whole + rest) * power_of_ten(decimals - len(rest))
-        value = -value if minus else value
+        value *= _TENS[decimals - len(rest)]
     else:
-        value = int(whole + rest)
-        divisor = power_of_ten(len(rest) - decimals)
-        value = -value if minus else value
+        divisor = _TENS[len(rest) - decimals]
         if rounding is None and value % divisor:
             raise _bad(
                 text,
@@ -143,6 +144,17 @@ class Scales:
     """
 
     decimals: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse decimals that no asset has."""
+        for asset, places in self.decimals.items():
+            if not 0 <= places <= MOST_DECIMALS:
+                raise LedgerError(
+                    f"{asset} with {places} decimals",
+                    code="LED-001",
+                    field="decimals",
+                    hint=f"give 0 to {MOST_DECIMALS}",
+                )
 
     def of(self, asset: str) -> int:
         """Return the decimals of an asset."""

@@ -93,14 +93,14 @@ def check_name(text: str, what: str) -> str:
     Raises
     ------
     LedgerError
-        ``LED-004`` for an empty or long name, or one with ``/``, ``:`` or control characters, by
-        which two lines could become one.
+        ``LED-004`` for an empty or long name, or one with ``/``, ``:`` or signs that cannot be
+        printed, by which two lines could become one.
     """
-    if _NAME.fullmatch(text) is None:
+    if _NAME.fullmatch(text) is None or not text.isprintable():
         raise LedgerError(
             f"{text!r} cannot name {what}",
             code="LED-004",
             field=what,
-            hint="use 1 to 80 characters without '/', ':' and control characters",
+            hint="use 1 to 80 characters without '/', ':' and what cannot be printed",
         )
     return text

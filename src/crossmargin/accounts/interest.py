@@ -21,6 +21,10 @@ GROWTH_ONE: int = 10**36
 
 _EXACT = Context(prec=80)
 
+#: The largest rate times years that is taken for interest; beyond it somebody wrote per cent, or
+#: nanoseconds for seconds.
+MOST_RATE_TIMES_YEARS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -73,12 +77,19 @@ def growth(
     Raises
     ------
     LedgerError
-        ``LED-001`` for periods that do not fit.
+        ``LED-001`` for periods that do not fit, or a rate times years above 20.
 
     Notes
     -----
     Source: requirements row A26 (simple and compounded); ``derive-v2.md`` §6 (continuous).
     """
+    if abs(rate) * elapsed_s > MOST_RATE_TIMES_YEARS * ONE * SECONDS_PER_YEAR:
+        raise LedgerError(
+            f"interest of {elapsed_s} seconds at {rate / ONE:g} a year",
+            code="LED-001",
+            field="rate",
+            hint="rates are decimals a year (0.05 is 5 %), times are seconds",
+        )
     if compounding == "simple":
         return rate * elapsed_s, ONE * SECONDS_PER_YEAR
     if compounding == "periods":

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 from crossmargin.accounts.chart import Line, lowest_of
 from crossmargin.errors import LedgerError, invariant
 
+#: A transfer is smaller than this: what 38 decimal digits hold, in Parquet and databases.
+AMOUNT_END = 10**38
+
 
 class Transfer(NamedTuple):
     """One transfer: `amount` > 0 quanta of `asset` leave `debit` and enter `credit`."""
@@ -78,14 +81,20 @@ class Ledger:
         self._undo.append((back, arguments))
 
     def check_touched(self) -> None:
-        """Refuse the event at hand when it leaves a line below its bound.
+        """Refuse the event at hand when it leaves a line below its bound, or moves absurdly much.
 
         Raises
         ------
         LedgerError
-            ``LED-005``.
+            ``LED-005``; ``LED-001`` for a transfer of :data:`AMOUNT_END` quanta or more.
         """
-        for debit, _, _, _ in self._moves:
+        for debit, _, amount, _ in self._moves:
+            if amount >= AMOUNT_END:
+                raise LedgerError(
+                    f"{amount} quanta of {debit.asset} are more than exist",
+                    code="LED-001",
+                    hint="check quantity and price",
+                )
             if debit.lowest is not None and debit.balance < debit.lowest:
                 raise LedgerError(
                     f"{debit.name} would fall to {debit.balance} quanta of {debit.asset}",

@@ -35,7 +35,10 @@ _CAUSE: dict[str, Cause] = {
     "conversion": "conversion",
     "conversion_spread": "spread",
     **dict.fromkeys(("cover", "fund_cover", "socialised_loss"), "last resorts"),
-    **dict.fromkeys(("borrow", "switch_mode"), "transfers"),
+    **dict.fromkeys(("borrow", "switch_mode", "correction:world"), "transfers"),
+    "correction:fees": "fees",
+    "correction:funding": "funding",
+    "correction:interest": "interest",
 }
 _UNDER_WAY = ("deposit", "withdrawal", "transfer", "reserve")
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from crossmargin.accounts import (
     _apply_last_resorts,
+    _apply_lending,
     _apply_market,
     _apply_money,
     _apply_terms,
@@ -39,12 +40,15 @@ Handler = Callable[[State, Any], tuple[Pot, ...]]
 _HANDLERS: dict[type, Handler] = {
     **_apply_terms.HANDLERS,
     **_apply_money.HANDLERS,
+    **_apply_lending.HANDLERS,
     **_apply_trades.HANDLERS,
     **_apply_market.HANDLERS,
     **_apply_last_resorts.HANDLERS,
 }
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Event).decode
+_TIME_END = 2**63
 _time_ns = lru_cache(maxsize=4096)(parse_time)
 
 
@@ -95,6 +99,50 @@ def payload(event: Event) -> bytes:
     return _encode(event)
 
 
+def time_of(event: Event) -> int:
+    """Return when an event happened, ns UTC.
+
+    Raises
+    ------
+    InputError
+        ``INP-010`` for what is no time between 1970 and 2262.
+    """
+    found = _time_ns(event.time)
+    if not 0 <= found < _TIME_END:
+        raise InputError(
+            f"{event.time!r} is not between 1970 and 2262",
+            code="INP-010",
+            field="time",
+            hint="nanoseconds in 64 bits reach no further",
+        )
+    return found
+
+
+def _checked(event: Event) -> bytes:
+    """Return an event's canonical bytes, having read them back.
+
+    A Struct made in Python checks nothing: what could not be read from a log again is refused
+    here, before it moves anything.
+    """
+    try:
+        raw = _encode(event)
+        _decode(raw)
+        if event.id.isprintable():
+            return raw
+        why = "the id has signs that cannot be printed"
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        why = str(error)
+    return _no_event(why)
+
+
+def _no_event(why: str) -> NoReturn:
+    raise LedgerError(
+        f"this is no event: {why}",
+        code="LED-017",
+        hint="see docs/models/ledger.md for the kinds of event and their fields",
+    )
+
+
 def fingerprint(event: Event) -> bytes:
     """Return 16 bytes that tell an event's content."""
     return hashlib.blake2b(_encode(event), digest_size=16).digest()
@@ -113,7 +161,11 @@ def apply(state: State, event: Event, guard: Guard | None = None) -> Outcome:
         Sees the state after the event and the pots that must stand above IM; a reason from it
         refuses the event (``LED-009``).
     """
-    mine = fingerprint(event)
+    try:
+        raw = _checked(event)
+    except LedgerError as error:
+        return Refused(str(event.id), error)
+    mine = hashlib.blake2b(raw, digest_size=16).digest()
     known = state.seen.get(event.id)
     if known is not None:
         if known[:16] == mine:
@@ -121,7 +173,7 @@ def apply(state: State, event: Event, guard: Guard | None = None) -> Outcome:
         return Refused(event.id, _other_content(event.id))
     ledger = state.ledger
     try:
-        _time_ns(event.time)
+        time_of(event)
         pots = _HANDLERS[type(event)](state, event)
         ledger.check_touched()
         if guard is not None and pots:
@@ -191,13 +243,12 @@ def read_events(path: str | Path) -> Iterator[tuple[int, Event | BadLine]]:
 
 def parse_events(raw: bytes) -> Iterator[tuple[int, Event | BadLine]]:
     """Decode the lines of an event file."""
-    decoder = msgspec.json.Decoder(Event)
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            event = decoder.decode(line)
-            _time_ns(event.time)
+            event = _decode(line)
+            time_of(event)
             yield number, event
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield number, BadLine(number, _bad_line(number, line))

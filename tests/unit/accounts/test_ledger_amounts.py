@@ -69,6 +69,8 @@ def test_the_door_in_never_rounds_unasked() -> None:
     assert to_quanta("1.5000001", "USDC", rounding="up") == 1_500_001
     assert to_quanta(Decimal("1E+3"), "BTC") == 10**11
     assert from_quanta(-5, "X", Scales({"X": 0})) == "-5"
+    with pytest.raises(LedgerError, match="19 decimals"):
+        Scales({"X": 19})
     assert Scales().of("USDT") == 6 and Scales().of("DOGE") == 8
 
 

@@ -11,6 +11,7 @@ from tests.ledgers import INVERSE, Venue
 from crossmargin.accounts import average_entry, project_account
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.events import Side
+from crossmargin.market import FundingIndex, funding_rate, funding_rule, funding_since
 
 D = Decimal
 QUANTUM = D("0.000001")
@@ -169,3 +170,86 @@ def test_average_entry_of_nothing(v: Venue) -> None:
     v.fill("a", "b", "1", "50000")
     v.fill("b", "a", "1", "50000")
     assert average_entry(v.state.pot("a").positions[PERP, "net"]) is None
+
+
+def test_an_inverse_future_settles_in_coin(v: Venue) -> None:
+    """Long 50,000 USD at 50,000, settled at 62,500: 1 − 0.8 coins."""
+    name = "BTC-27MAR26"
+    v.do(ev.ListContract, instrument=name, type="future", underlying="BTC", quote="USD",
+         settlement="BTC", quantity_decimals=0, expiry="2026-03-27T08:00:00Z")  # fmt: skip
+    v.fill("a", "b", "50000", "50000", name)
+    v.do(ev.Expiry, time="2026-03-27T08:00:00Z", instrument=name, price="62500")
+    assert v.wallet("a", "BTC") == D("0.2") and v.wallet("b", "BTC") == D("-0.2")
+    assert v.line("sys:rounding", "BTC") == 0
+
+
+def test_funding_by_the_time_is_the_index_of_the_market_room(v: Venue) -> None:
+    """Derive (derive-v2.md, section 5): an index that grows by the time."""
+    v.fill("a", "b", "2.5", "50000")
+    rule = funding_rule("derive-v2")
+    index = FundingIndex(value=0.0, time_ns=0)
+    start, now = index, 0
+    for premium, price, seconds in (
+        (0.0, 50_000, 3_600),
+        (0.004, 51_234, 1_717),
+        (-1.0, 47_777, 60),
+    ):
+        rate = funding_rate(rule, premium).rate
+        now += seconds * 10**9
+        index = index.accrue(rate, price, now)
+        v.do(ev.Funding, instrument=PERP, rate=f"{rate:.18f}", price=str(price),
+             elapsed_s=seconds, interval_s=3_600)  # fmt: skip
+    assert float(v.wallet("a")) == pytest.approx(funding_since(2.5, start, index), abs=3e-6)
+    assert float(v.wallet("b")) == pytest.approx(funding_since(-2.5, start, index), abs=3e-6)
+
+
+def test_pots_of_one_account_do_not_answer_for_each_other_unasked(v: Venue) -> None:
+    v.do(ev.OpenPot, account="a", pot="iso")
+    v.deposit("a", "10")
+    v.do(ev.FeeCharge, account="a", pot="iso", asset="USDC", amount="3")
+    cover = {"source": ev.Place(account="a"), "target": ev.Place(account="a", pot="iso")}
+    v.refused("LED-019", ev.Cover, asset="USDC", amount="3", **cover)
+    v.do(ev.SetParameter, scope="account", target="a", name="ring_fenced", value="false")
+    v.refused("LED-013", ev.Cover, asset="USDC", amount="3.000001", **cover)
+    v.do(ev.Cover, asset="USDC", amount="3", **cover)
+    assert v.wallet("a") == 7 and v.wallet("a", pot="iso") == 0
+
+
+def test_an_id_is_printable(v: Venue) -> None:
+    for name in ("a\tb", "", "x" * 201):
+        v.refused("LED-017", ev.Deposit, id=name, account="a", asset="USDC", amount="1")
+
+
+def test_a_struct_made_in_python_is_checked_like_a_line(v: Venue) -> None:
+    """msgspec checks what it decodes, not what a caller makes."""
+    perp = {"instrument": PERP, "rate": "0.1", "price": "5"}
+    v.refused("LED-017", ev.Funding, elapsed_s=-5, **perp)
+    v.refused("LED-017", ev.Funding, interval_s=0, **perp)
+    v.refused("LED-017", ev.Redenominate, instrument=PERP, into=0)
+    v.refused("LED-017", ev.SetState, account="a", state="asleep")
+    v.refused("LED-017", ev.Deposit, account="a", asset="USDC", amount=1.5)
+    v.refused("LED-017", ev.Deposit, account=object(), asset="USDC", amount="1")
+    junk = v.trade(PERP, "1", "5", Side(account="a", leg="both"), None)  # type: ignore[arg-type]
+    v.refused("LED-017", ev.Fill, trade=junk)
+
+
+def test_times_that_64_bits_do_not_hold_are_refused(v: Venue) -> None:
+    for time in ("1969-12-31T23:59:59Z", "2300-01-01T00:00:00Z"):
+        v.refused("INP-010", ev.Deposit, time=time, account="a", asset="USDC", amount="1")
+
+
+def test_a_value_beyond_all_bounds_is_refused(v: Venue) -> None:
+    nines = "9" * 24
+    trade = v.trade(PERP, nines, nines, Side(account="a"), Side(account="b"))
+    assert "more than exist" in v.refused("LED-001", ev.Fill, trade=trade)
+
+
+def test_a_correction_names_what_it_corrects(v: Venue) -> None:
+    fee = v.do(ev.FeeCharge, account="a", asset="USDC", amount="3")
+    put_right = {"account": "a", "asset": "USDC", "against": "fees"}
+    v.refused("LED-014", ev.Correct, of="never", amount="1", **put_right)
+    done = v.do(ev.Correct, of=fee.id, amount="1", **put_right)
+    assert v.wallet("a") == -2 and v.line("sys:fees") == 2
+    assert [t.code for t in done.transfers] == ["correction:fees"]
+    v.do(ev.Correct, of=fee.id, amount="-0.5", **put_right)
+    assert v.wallet("a") == D("-2.5")

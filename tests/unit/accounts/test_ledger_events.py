@@ -157,10 +157,10 @@ class TestOptions:
     def test_settlement_on_an_average(self, v: Venue) -> None:
         option(v)
         v.fill("a", "b", "1", "1000", CALL)
-        both = {"instrument": CALL, "price": "1", "samples": ["2"]}
+        both = {"instrument": CALL, "price": "1", "samples": ("2",)}
         v.refused("LED-010", ev.Expiry, time=LATE, **both)
         v.refused("LED-010", ev.Expiry, time=LATE, instrument=CALL)
-        v.do(ev.Expiry, time=LATE, instrument=CALL, samples=["50100", "50200", "50600"])
+        v.do(ev.Expiry, time=LATE, instrument=CALL, samples=("50100", "50200", "50600"))
         assert v.wallet("a") == 99_300
 
     def test_in_coin_rounding_goes_to_its_line(self, v: Venue) -> None:

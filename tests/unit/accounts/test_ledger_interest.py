@@ -58,6 +58,9 @@ def test_growth_against_high_precision() -> None:
         want = (1 + rate * 3_600 / YEAR) ** (seconds // 3_600) - 1
         assert abs(mpmath.mpf(top) / bottom - want) < mpmath.mpf(10) ** -35
     assert Fraction(*growth(ONE, YEAR)) == 1
+    for how in ("simple", "periods", "continuous"):
+        with pytest.raises(LedgerError, match="a year"):
+            growth(21 * ONE, YEAR, how, 3_600)  # type: ignore[arg-type]
     with pytest.raises(LedgerError, match="whole number of periods"):
         growth(ONE, 100, "periods", 33)
 
