@@ -9,7 +9,7 @@ from them, in the order they were given, and binds each to all before it::
 ``canonical_n`` is MessagePack, each value in its shortest form: an array of the sequence number,
 id, time, kind, payload (binary) and the array of transfers, each of them an array of debit,
 credit, asset, amount (decimal digits as text, so that no size is lost) and code. It is injective:
-two entries with equal bytes are equal (source: issue 5, Build 2; confidence: house).
+two entries with equal bytes are equal (house).
 """
 
 from __future__ import annotations
