@@ -479,9 +479,9 @@ def test_a_folder_that_may_not_be_written(tmp_path) -> None:
 
 
 def test_another_program_that_holds_the_file(tmp_path, monkeypatch) -> None:
-    from crossmargin.accounts.store import _sqlite
+    from crossmargin.accounts.store import _sqlite_file
 
-    monkeypatch.setattr(_sqlite, "_BUSY_S", 0.1)
+    monkeypatch.setattr(_sqlite_file, "BUSY_S", 0.1)
     path = tmp_path / "ledger"
     with open_store(path, writer="a", create=True) as store:
         other = sqlite3.connect(path, isolation_level=None)

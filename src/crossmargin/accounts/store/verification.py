@@ -107,7 +107,7 @@ def verify_store(
         Only where there is nothing to verify: ``STO-001`` no ledger, ``STO-003`` a newer one,
         ``STO-010`` it may not be read, ``STO-014`` no driver or server.
     """
-    from crossmargin.accounts.store._store import connect
+    from crossmargin.accounts.store._open import connect
 
     backend = None
     try:
