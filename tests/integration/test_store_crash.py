@@ -247,13 +247,11 @@ def test_a_killed_server(whole, victims, server) -> None:
     def strike(pid: int, served: int) -> None:
         if whole:
             server.kill()
-            server.start()
         else:
-            os.kill(served, signal.SIGKILL)
+            server.kill_session(served)
 
     for _ in range(kills):
         until_killed(victims, place, told, rng, strike)
-        server.wait()
         hold(place, told)
     finish(place, told)
     assert told.killed == kills
