@@ -50,7 +50,7 @@ class PostgresServer:
         self._user = _other_user()
         if self._user is not None:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        tried = [f"no initdb on the PATH, in /usr/lib/postgresql, or in pgserver ({folder})"]
+        tried = ["no initdb on the PATH, in /usr/lib/postgresql, or in pgserver"]
         for place in binaries():
             self._bin = place
             shutil.rmtree(self.data, ignore_errors=True)

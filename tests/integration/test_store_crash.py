@@ -242,7 +242,7 @@ def test_a_killed_server(whole, victims, server) -> None:
     rng = random.Random(7)
     told = Told()
     place = server.database("struck")
-    kills = max(3, KILLS // 20)
+    kills = max(2, KILLS // 20)
 
     def strike(pid: int, served: int) -> None:
         if whole:
