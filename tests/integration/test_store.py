@@ -579,7 +579,7 @@ def test_a_head_is_read_as_it_is_written() -> None:
 def test_names_load_no_database() -> None:
     code = (
         "import sys, crossmargin.accounts.store; "
-        "heavy = {'sqlite3', 'sqlalchemy', 'alembic', 'psycopg', 'polars', 'numpy'}; "
+        "heavy = {'sqlite3', 'sqlalchemy', 'alembic', 'psycopg'}; "
         "sys.exit(len(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
