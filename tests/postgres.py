@@ -50,7 +50,7 @@ class PostgresServer:
         self._user = _other_user()
         if self._user is not None:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        tried = [f"no initdb on the PATH, in /usr/lib/postgresql, or in pgserver ({folder})"]
+        tried = ["no initdb on the PATH, in /usr/lib/postgresql, or in pgserver"]
         for place in binaries():
             self._bin = place
             shutil.rmtree(self.data, ignore_errors=True)
@@ -106,14 +106,35 @@ class PostgresServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Kill the server itself; its children notice and go."""
+        """Kill the server itself, and start it again when its children have noticed and gone."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
-        # Its children hold its shared memory until they have noticed.
         with contextlib.suppress(FileNotFoundError):
             (self.data / "postmaster.pid").unlink()
-        time.sleep(0.3)
+        end = time.monotonic() + 30
+        while True:
+            try:
+                self.start()
+                return
+            except NoServerError:
+                # Its children still hold its shared memory.
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
+    def kill_session(self, pid: int) -> None:
+        """Kill the process of one session: the server ends all of them and recovers."""
+        before = self._times_ready()
+        os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 30
+        while self._times_ready() == before:
+            assert time.monotonic() < end, "the server has not recovered"
+            time.sleep(0.02)
+        self.wait()
+
+    def _times_ready(self) -> int:
+        return (self.folder / "log").read_bytes().count(b"ready to accept connections")
 
     def stop(self) -> None:
         """Stop, whatever its clients do."""

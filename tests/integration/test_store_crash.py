@@ -154,6 +154,10 @@ def at_once(pid: int, served: int) -> None:
 def hold(place: str, told: Told) -> None:
     """Look at what is there: all that was acknowledged, in order, once, with its content."""
     before = max(told.there, told.acknowledged)
+    if place.startswith("postgresql"):
+        # The server may still be within the commit of a client that is gone: the lock tells.
+        with open_store(place, writer="look", create=True, wait_s=20.0):
+            pass
     if place.startswith("postgresql") or Path(place).exists():
         try:
             found = verify_store(place)
@@ -238,18 +242,16 @@ def test_a_killed_server(whole, victims, server) -> None:
     rng = random.Random(7)
     told = Told()
     place = server.database("struck")
-    kills = max(3, KILLS // 20)
+    kills = max(2, KILLS // 20)
 
     def strike(pid: int, served: int) -> None:
         if whole:
             server.kill()
-            server.start()
         else:
-            os.kill(served, signal.SIGKILL)
+            server.kill_session(served)
 
     for _ in range(kills):
         until_killed(victims, place, told, rng, strike)
-        server.wait()
         hold(place, told)
     finish(place, told)
     assert told.killed == kills

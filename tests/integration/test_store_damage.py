@@ -152,6 +152,35 @@ def test_an_edit_is_found_and_placed(statement, first_bad, field, words, whole, 
         assert caught.value.code == "STO-012"
 
 
+def flipped(text: str, place: int) -> str:
+    return text[:place] + chr(ord(text[place]) ^ 1) + text[place + 1 :]
+
+
+def test_one_flipped_bit_is_placed_to_its_field(whole, tmp_path) -> None:
+    """Any bit of any field; also of the last entry, which nothing after it vouches for."""
+    entry = made_entry(MANY)
+    moved = entry.transfers[1]
+    other = (entry.payload[:-1] + bytes([entry.payload[-1] ^ 8])).hex()
+    where = f"UPDATE ledger_transfers SET {{}} = '{{}}' WHERE seq = {MANY} AND line = 1"
+    for statement, seq, field in (
+        (f"UPDATE ledger_entries SET kind = 'fhll' WHERE seq = {MANY}", MANY, "kind"),
+        ("UPDATE ledger_entries SET kind = 'fhll' WHERE seq = 60", 60, "kind"),
+        (f"UPDATE ledger_entries SET id = '{flipped(entry.id, 3)}' WHERE seq = {MANY}", MANY, "id"),
+        (f"UPDATE ledger_entries SET time_ns = {entry.time_ns ^ 2**40} WHERE seq = {MANY}", MANY,
+         "time_ns"),
+        (f"UPDATE ledger_entries SET payload = x'{other}' WHERE seq = {MANY}", MANY, "payload"),
+        *((where.format(name, flipped(value, 0)), MANY, f"transfers[1].{name}") for name, value in (
+            ("debit", moved.debit), ("credit", moved.credit), ("asset", moved.asset),
+            ("amount", str(moved.amount)), ("code", moved.code),
+        )),
+    ):  # fmt: skip
+        path = copy(whole, tmp_path / "copy")
+        edit(path, statement)
+        found = verify_store(path)
+        assert (found.first_bad, found.problems[0].field) == (seq, field), found.problems
+        assert found.what.startswith(f"one bit of the {field} of entry {seq} ")
+
+
 def test_a_number_far_beyond_the_end_is_not_walked_to(whole, tmp_path) -> None:
     path = copy(whole, tmp_path / "copy")
     edit(path, f"UPDATE ledger_entries SET seq = {2**60} WHERE seq = 33")
@@ -479,9 +508,9 @@ def test_a_folder_that_may_not_be_written(tmp_path) -> None:
 
 
 def test_another_program_that_holds_the_file(tmp_path, monkeypatch) -> None:
-    from crossmargin.accounts.store import _sqlite
+    from crossmargin.accounts.store import _sqlite_file
 
-    monkeypatch.setattr(_sqlite, "_BUSY_S", 0.1)
+    monkeypatch.setattr(_sqlite_file, "BUSY_S", 0.1)
     path = tmp_path / "ledger"
     with open_store(path, writer="a", create=True) as store:
         other = sqlite3.connect(path, isolation_level=None)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossmargin.accounts.store._lock import Holder
-    from crossmargin.accounts.store._store import Store, create_store, open_store
+    from crossmargin.accounts.store._open import create_store, open_store
+    from crossmargin.accounts.store._store import Store
     from crossmargin.accounts.store.entries import (
         Appended,
         Entry,
@@ -40,7 +41,8 @@ __all__ = [
 
 _HOMES = {
     "_lock": ("Holder",),
-    "_store": ("Store", "create_store", "open_store"),
+    "_open": ("create_store", "open_store"),
+    "_store": ("Store",),
     "entries": ("Appended", "Entry", "Head", "Record", "TransferRow", "parse_head"),
     "verification": ("Problem", "Verification", "verify_store"),
 }

@@ -243,7 +243,8 @@ class PostgresBackend:
     def rollback(self) -> None:
         """Give the transaction up."""
         with contextlib.suppress(self._driver.Error):
-            if not self._db.closed:
+            status = self._db.info.transaction_status
+            if not self._db.closed and status != self._driver.pq.TransactionStatus.IDLE:
                 self._db.execute("ROLLBACK")
 
     def witness(self, head: Head) -> None:

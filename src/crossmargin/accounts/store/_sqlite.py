@@ -9,31 +9,32 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from crossmargin.accounts.store._backend import EntryRow, Known, TransferLine
 from crossmargin.accounts.store._lock import FileLock, Holder, held
 from crossmargin.accounts.store._migrate import check_revision, upgrade
+from crossmargin.accounts.store._sqlite_file import (
+    cannot_write,
+    connect,
+    durable,
+    remove,
+    schema_made,
+    schema_of,
+    sync,
+    translated,
+)
 from crossmargin.accounts.store._witness import Witness, read_witness
 from crossmargin.accounts.store.entries import GENESIS, Head
 from crossmargin.accounts.store.schema import compiled
 from crossmargin.errors import StoreError
 
-#: How long a statement waits for another program's lock, seconds.
-_BUSY_S = 5.0
-#: Pages of the write-ahead log (4 KiB each) after which they are moved into the file.
-_CHECKPOINT_PAGES = 4_000
 #: Ids asked for in one statement: below the least limit of parameters of any build.
 _IDS = 500
 #: Messages that an integrity check may give.
 _MESSAGES = 20
-#: Signs of a driver's message that are shown.
-_WORDS_MAX = 160
 
 _SQL = compiled("sqlite")
 
@@ -76,7 +77,7 @@ class SqliteBackend:
     def _open_reading(self, lenient: bool) -> None:
         self._must_be_there()
         with self._said("open"):
-            self._connection = _connect(self._path, "ro")
+            self._connection = connect(self._path, "ro")
         if not lenient:
             check_revision(self._revision(), where=self.where, writing=False)
 
@@ -88,18 +89,18 @@ class SqliteBackend:
             self._make()
         self._must_be_there()
         with self._said("open"):
-            self._connection = _connect(self._path, "rw")
-            _durable(self._connection)
+            self._connection = connect(self._path, "rw")
+            durable(self._connection)
         if check_revision(self._revision(), where=self.where, writing=True):
             with self._said("upgrade"):
-                upgrade("sqlite", lambda: _connect(self._path, "rw"), "BEGIN IMMEDIATE")
+                upgrade("sqlite", lambda: connect(self._path, "rw"), "BEGIN IMMEDIATE")
         self._sign(holder)
         head = self.head()
         try:
             self._check_witness(head)
             self._witness = Witness(self._beside("head"), Head(*(head or (0, GENESIS))))
         except OSError as error:
-            raise _cannot_write(self._beside("head"), error) from None
+            raise cannot_write(self._beside("head"), error) from None
 
     def _must_be_there(self) -> None:
         if self._path.is_file():
@@ -122,14 +123,14 @@ class SqliteBackend:
         try:
             self._lock = FileLock(self._beside("lock"))
         except OSError as error:
-            raise _cannot_write(self._beside("lock"), error) from None
+            raise cannot_write(self._beside("lock"), error) from None
         if not self._lock.take():
             raise held(self.where, self._holder_elsewhere())
 
     def _holder_elsewhere(self) -> Holder | None:
         """Read who has the lock, from a connection that only reads."""
         with contextlib.suppress(sqlite3.Error, ValueError, TypeError):
-            reader = _connect(self._path, "ro")
+            reader = connect(self._path, "ro")
             try:
                 rows = reader.execute(_SQL["writer"]).fetchall()
                 return Holder(*rows[0]) if rows else None
@@ -144,20 +145,20 @@ class SqliteBackend:
         """
         made = self._path.with_name(f".{self._path.name[:200]}.making")
         try:
-            _remove(made)
+            remove(made)
             made.touch(0o644)
             with self._said("make"):
-                upgrade("sqlite", lambda: _connect(made, "rw"), "BEGIN IMMEDIATE")
-                connection = _connect(made, "rw")
-                _durable(connection)
+                upgrade("sqlite", lambda: connect(made, "rw"), "BEGIN IMMEDIATE")
+                connection = connect(made, "rw")
+                durable(connection)
                 connection.close()  # which moves the write-ahead log into the file
-            _sync(made)
+            sync(made)
             os.replace(made, self._path)
-            _sync(self._path.parent)
+            sync(self._path.parent)
         except OSError as error:
-            raise _cannot_write(self._path, error) from None
+            raise cannot_write(self._path, error) from None
         finally:
-            _remove(made)
+            remove(made)
 
     def _revision(self) -> str | None:
         try:
@@ -337,8 +338,8 @@ class SqliteBackend:
     def check_schema(self) -> list[str]:
         """Compare tables and triggers with those of a ledger that is made anew."""
         with self._said("read"):
-            found = _schema_of(self._db)
-        wanted = _schema_made()
+            found = schema_of(self._db)
+        wanted = schema_made()
         out = [f"{name} is missing" for name in wanted if name not in found]
         out += [f"{name} should not be there" for name in found if name not in wanted]
         return out + [
@@ -379,125 +380,3 @@ class SqliteBackend:
             if isinstance(inner, sqlite3.Error):
                 raise translated(inner, self.where, doing) from None
             raise
-
-
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open a file without making one; a log on a medium without writing has no -shm to share."""
-    url = f"file:{quote(str(path.absolute()))}?mode={mode}"
-    if mode == "ro" and not os.access(path.parent, os.W_OK):
-        wal = path.with_name(path.name + "-wal")
-        if not (wal.exists() and wal.stat().st_size):
-            url += "&immutable=1"
-    connection = sqlite3.connect(
-        url, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("PRAGMA cell_size_check=ON")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _durable(connection: sqlite3.Connection) -> None:
-    """Set what makes a commit last; the mode of the journal stays with the file."""
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != "wal":
-        raise sqlite3.OperationalError(f"the file system allows no write-ahead log ({mode})")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA fullfsync=ON")
-    connection.execute("PRAGMA checkpoint_fullfsync=ON")
-    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-    connection.execute("PRAGMA cache_size=-65536")
-
-
-def _remove(path: Path) -> None:
-    for end in ("", "-wal", "-shm", "-journal"):
-        with contextlib.suppress(OSError):
-            os.unlink(f"{path}{end}")
-
-
-def _sync(path: Path) -> None:
-    """Have the disk keep a file or a folder's names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _schema_of(connection: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    return {
-        f"{kind} {name}": (kind, sql)
-        for kind, name, sql in rows
-        if not str(name).startswith("sqlite_stat")
-    }
-
-
-@cache
-def _schema_made() -> dict[str, tuple[str, str | None]]:
-    """Return tables and triggers as the migrations make them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "made"
-        upgrade("sqlite", lambda: sqlite3.connect(path, isolation_level=None), "BEGIN IMMEDIATE")
-        connection = sqlite3.connect(path)
-        try:
-            return _schema_of(connection)
-        finally:
-            connection.close()
-
-
-def _cannot_write(path: Path, error: OSError) -> StoreError:
-    why = (error.strerror or "unknown reason").lower()
-    return StoreError(
-        f"cannot write {str(path)!r}: {why}",
-        code="STO-009" if error.errno == 28 else "STO-010",
-        hint="check that the folder exists, may be written and has room",
-    )
-
-
-#: SQLite's primary result codes: code of ours, words, remedy.
-_WORDS = {
-    sqlite3.SQLITE_FULL: ("STO-009", "the disk is full", "make room and send it again"),
-    sqlite3.SQLITE_READONLY: ("STO-010", "it may not be written", "check its permissions"),
-    sqlite3.SQLITE_PERM: ("STO-010", "access is not allowed", "check its permissions"),
-    sqlite3.SQLITE_CANTOPEN: (
-        "STO-010", "it, or the folder it lies in, may not be opened", "check the permissions",
-    ),
-    sqlite3.SQLITE_BUSY: (
-        "STO-005", "another program holds it", "close what else has the file open",
-    ),
-    sqlite3.SQLITE_LOCKED: (
-        "STO-005", "another program holds it", "close what else has the file open",
-    ),
-    sqlite3.SQLITE_IOERR: (
-        "STO-011", "the operating system could not carry it out",
-        "check the disk, open the ledger again and send what was not acknowledged again",
-    ),
-    sqlite3.SQLITE_NOTADB: (
-        "STO-012", "its first page is not that of a SQLite database",
-        "check the path; restore it from a copy if it was a ledger",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        "STO-012", "its pages are damaged", "crossmargin ledger verify says what is still good",
-    ),
-}  # fmt: skip
-
-
-def translated(error: Exception, where: str, doing: str) -> StoreError:
-    """Return what a driver's error means."""
-    number = getattr(error, "sqlite_errorcode", None)
-    code, words, hint = _WORDS.get(
-        -1 if number is None else number & 0xFF,
-        ("STO-012", _brief(error), "crossmargin ledger verify says what is damaged"),
-    )
-    return StoreError(f"cannot {doing} {where}: {words}", code=code, hint=hint)
-
-
-def _brief(error: Exception) -> str:
-    """Return a driver's words on one line: of a damaged file it may print whole pages."""
-    text = " ".join(str(error).split())
-    shown = "".join(sign if sign.isprintable() else "?" for sign in text)
-    return shown if len(shown) <= _WORDS_MAX else shown[:_WORDS_MAX] + " …"

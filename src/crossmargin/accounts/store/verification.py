@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from crossmargin.accounts.store._backend import Backend, EntryRow, TransferLine
+from crossmargin.accounts.store._flips import flipped_field
 from crossmargin.accounts.store._rows import CHUNK, bundles
 from crossmargin.accounts.store.entries import GENESIS, Head, canonical, link
 from crossmargin.errors import StoreError
 
 #: Faults of entries that are listed; the others are counted.
 _LISTED = 100
+#: Damaged entries whose bits are turned one by one.
+_TURNED = 20
 _UNSEEN = (
     "there is no witness of the end of the log: a tail that is missing shows only against a head "
     "that was noted elsewhere"
@@ -107,7 +110,7 @@ def verify_store(
         Only where there is nothing to verify: ``STO-001`` no ledger, ``STO-003`` a newer one,
         ``STO-010`` it may not be read, ``STO-014`` no driver or server.
     """
-    from crossmargin.accounts.store._store import connect
+    from crossmargin.accounts.store._open import connect
 
     backend = None
     try:
@@ -260,13 +263,18 @@ class _Walk:
             self.add(seq, "transfers", f"the transfers of {name} are not numbered 0, 1, 2 …")
             return
         field = self._culprit(seq, made)
+        if field != "hash" and self._before is not None and self._count < _TURNED:
+            turned = flipped_field(self._before, row[:5], tuple(line[2:] for line in lines), row[6])
+            if turned is not None:
+                self.add(seq, turned, f"one bit of the {turned} of {name} is flipped")
+                return
         what = {
             "hash": f"the hash of {name} is not what was written; its content is",
             "content": f"the content of {name} is not what was written: its hash does not fit it, "
             "and fits the entries after it",
-        }.get(
-            field, f"{name} does not fit the chain: its content or its hash is not what was written"
-        )
+            "chain": f"{name} does not fit the chain: its content or its hash is not what was "
+            "written",
+        }[field]
         self.add(seq, field, what)
 
     def _culprit(self, seq: int, made: bytes) -> str:
