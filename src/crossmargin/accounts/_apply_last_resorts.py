@@ -94,14 +94,17 @@ def takeover(state: State, event: Takeover) -> Pots:
 
 
 def fund_pay_in(state: State, event: FundPayIn) -> Pots:
-    """Pay into a fund, from outside or out of fees that were earned."""
+    """Pay into a fund: from outside, out of fees that were earned, or of what a liquidator has."""
     check_name(event.group, "group")
     amount = state.amount(event.amount, event.asset)
     ledger = state.ledger
-    source = ledger.line(WORLD if event.source == "world" else FEES, event.asset)
-    if event.source == "fees" and amount > source.balance:
+    if event.source == "liquidator":
+        source = state.system[LIQUIDATOR_POT].wallet(event.asset)
+    else:
+        source = ledger.line(WORLD if event.source == "world" else FEES, event.asset)
+    if event.source != "world" and amount > source.balance:
         raise LedgerError(
-            f"fees hold {source.balance} quanta of {event.asset}, not {amount}",
+            f"{source.name} holds {source.balance} quanta of {event.asset}, not {amount}",
             code="LED-005",
             field="amount",
         )

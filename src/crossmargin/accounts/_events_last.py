@@ -36,12 +36,12 @@ class Takeover(EventBase, frozen=True, kw_only=True, tag="takeover"):
 
 
 class FundPayIn(EventBase, frozen=True, kw_only=True, tag="fund_pay_in"):
-    """Money is paid into an insurance fund, from outside or from the house's fees."""
+    """Money is paid into an insurance fund: from outside, from fees, or by the liquidator."""
 
     group: str
     asset: str
     amount: Amount
-    source: Literal["world", "fees"] = "world"
+    source: Literal["world", "fees", "liquidator"] = "world"
 
 
 class FundCover(EventBase, frozen=True, kw_only=True, tag="fund_cover"):
