@@ -268,6 +268,15 @@ def test_price_and_cost_say_the_same(quantity: float, inverse: bool) -> None:
     assert costs.within(leg, 9.0, None) == 9.0
 
 
+def test_a_thin_book_fills_whole_lots() -> None:
+    leg = Leg(name="x", quantity=3.0, mark=200.0, unit_usd=200.0, lot=0.25)
+    costs = ClosingCost(depth={"x": 0.9})
+    assert costs.within(leg, 3.0, None) == 0.75 and costs.within(leg, 0.8, None) == 0.8
+    account = LinearAccount((leg,), (Brackets((0.0,), (0.05,)),), 1.0)
+    found = reduce(Trial(account, Line(), ClosingCost(), most=np.array([0.75])), "proportional")
+    assert found.closed[0] == 0.75 and not found.sufficient
+
+
 def test_brackets_by_slice_and_whole() -> None:
     floors, rates = (0.0, 100.0, 300.0), (0.01, 0.02, 0.05)
     sliced, whole = Brackets(floors, rates), Brackets(floors, rates, marginal=False)
