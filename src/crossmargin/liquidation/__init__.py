@@ -78,6 +78,7 @@ from crossmargin.liquidation.engine import (
     Reduced,
     TrailStep,
     advance,
+    after_look,
     begin,
     liquidate,
 )
@@ -170,6 +171,7 @@ __all__ = [
     "adl_score",
     "advance",
     "after_adl",
+    "after_look",
     "allocate",
     "apportion",
     "bankruptcy_legs",
