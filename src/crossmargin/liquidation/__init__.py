@@ -75,21 +75,18 @@ from crossmargin.liquidation.costs import ClosingCost
 from crossmargin.liquidation.engine import (
     Look,
     Progress,
-    Reduced,
     TrailStep,
     advance,
-    after_look,
     begin,
-    liquidate,
 )
 from crossmargin.liquidation.gauges import GapLoss, Gauges, gap_loss, gauges
 from crossmargin.liquidation.hedges import AfterAdl, Exposure, after_adl
-from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss
+from crossmargin.liquidation.last_resort import Bearers, Resolution, layers_of, resolve_loss
+from crossmargin.liquidation.looks import Reduced, after_look, liquidate
 from crossmargin.liquidation.margined import MarginedAccount
 from crossmargin.liquidation.policies import POLICIES, Policy, Reduction, Trial, reduce
 from crossmargin.liquidation.rules import (
     LiquidationRules,
-    layers_of,
     liquidation_rule_ids,
     liquidation_rules,
     rules_from_dict,
