@@ -309,6 +309,8 @@ def test_dydx_fee_never_takes_more_than_bankruptcy_leaves() -> None:
     step = look.trail[0]
     assert step.fee == 0 and step.from_fund == pytest.approx(10 * 30 / 75)
     assert step.after.equity == pytest.approx(-10 + 4)
+    assert look.trail[1].rule == "dydx-v4/deleverage" and look.takeover is not None
+    assert look.takeover.equity == pytest.approx(-6) and look.progress.state == "taken-over"
 
 
 def test_nobody_fills_beyond_the_fillable_price() -> None:
