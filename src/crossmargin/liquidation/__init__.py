@@ -79,6 +79,13 @@ from crossmargin.liquidation.engine import (
     advance,
     begin,
 )
+from crossmargin.liquidation.fund_size import (
+    FundPaths,
+    FundSize,
+    exhaustion_curve,
+    fund_paths,
+    fund_size,
+)
 from crossmargin.liquidation.gauges import GapLoss, Gauges, gap_loss, gauges
 from crossmargin.liquidation.hedges import AfterAdl, Exposure, after_adl
 from crossmargin.liquidation.last_resort import Bearers, Resolution, layers_of, resolve_loss
@@ -137,6 +144,8 @@ __all__ = [
     "Exposure",
     "Filled",
     "Fund",
+    "FundPaths",
+    "FundSize",
     "GapLoss",
     "Gauges",
     "Layer",
@@ -182,7 +191,10 @@ __all__ = [
     "cover",
     "deleverage",
     "drawdown_excess",
+    "exhaustion_curve",
     "fillable_price",
+    "fund_paths",
+    "fund_size",
     "gap_loss",
     "gauges",
     "gini",
