@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -138,6 +139,28 @@ class Account(Protocol):
 
     def weights(self, quantity: Floats) -> Floats:
         """Return each leg's share of the requirement, at least 0: how equity is allocated."""
+
+
+#: What of a lot rounding may be off by without counting as a lot more.
+_DUST = 1e-9
+
+
+def lots_up(units: float, lot: float, most: float) -> float:
+    """Round units up to whole lots, at most to `most`; a rest of dust is not left behind."""
+    if lot <= 0.0:
+        return min(units, most)
+    rounded = _multiple(lot, math.ceil(units / lot - _DUST))
+    return most if rounded >= most - _DUST * lot else rounded
+
+
+def lots_down(units: float, lot: float) -> float:
+    """Round units down to whole lots."""
+    return units if lot <= 0.0 else _multiple(lot, math.floor(units / lot + _DUST))
+
+
+def _multiple(lot: float, count: int) -> float:
+    """Return count lots as the decimal they are meant to be: 3 × 0.1 is 0.3."""
+    return float(Decimal(repr(lot)) * count)
 
 
 def start_of(account: Account) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.account import Leg
+from crossmargin.liquidation.account import Leg, lots_down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,7 @@ class ClosingCost:
         if limit is not None:
             most = min(most, self._until(leg, limit))
         # What is asked for whole is filled whole; a part of it comes in lots.
-        if most < units and leg.lot > 0.0:
-            return math.floor(most / leg.lot + 1e-9) * leg.lot
-        return most
+        return lots_down(most, leg.lot) if most < units else most
 
     def _until(self, leg: Leg, limit: float) -> float:
         """Return the units whose average fill is the limit; infinite where impact is none."""

@@ -23,7 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.account import Account, Leg, Line, Standing, start_of
+from crossmargin.liquidation.account import (
+    Account,
+    Leg,
+    Line,
+    Standing,
+    lots_down,
+    lots_up,
+    start_of,
+)
 from crossmargin.liquidation.costs import ClosingCost
 from crossmargin.margin import close_in
 
@@ -122,7 +130,9 @@ class Trial:
 
     def quantity(self, closed: Floats) -> Floats:
         """Return signed units left."""
-        return np.asarray(np.sign(self.start) * (np.abs(self.start) - closed), dtype=np.float64)
+        left = np.sign(self.start) * (np.abs(self.start) - closed)
+        # Nothing is 0, not −0.
+        return np.asarray(left + 0.0, dtype=np.float64)
 
     def cost(self, closed: Floats) -> Floats:
         """Return what has been paid for each leg, US dollars."""
@@ -200,7 +210,22 @@ def reduce(trial: Trial, policy: Policy) -> Reduction:
             target = targets.send(closed)
         except StopIteration:
             target = None
-    return trial.done(closed, tuple(order))
+    closed = _to_the_end(trial, closed)
+    order += [i for i in np.flatnonzero(closed > 0).tolist() if i not in order]
+    return trial.done(_give_back(trial, closed, order), tuple(order))
+
+
+def _to_the_end(trial: Trial, closed: Floats) -> Floats:
+    """Go on where rounding up to lots used up what sufficed; at last everything goes.
+
+    That happens where a leg costs more to close than it frees.
+    """
+    for _ in range(PARTS):
+        further = _walk(trial, closed, trial.most)
+        if (further == closed).all() or trial.excess(further) >= 0.0:
+            return further
+        closed = further
+    return trial.most
 
 
 def _targets(trial: Trial, policy: Policy) -> Generator[Floats, Floats, None]:
@@ -365,14 +390,23 @@ def _peak(excess: Callable[[float], float]) -> tuple[float, float] | None:
 
 
 def _in_lots(trial: Trial, closed: Floats, target: Floats) -> Floats:
-    """Round what is closed of each leg up to a lot, at most to all that may be closed."""
+    """Round what is closed of each leg up to a lot, at most to all that may be closed.
+
+    Where that takes back what sufficed, because a leg costs more to close than it frees, such
+    legs are rounded down.
+    """
     result = target.copy()
-    for row, leg in enumerate(trial.legs):
-        moved = target[row] > closed[row]
-        if not (moved and leg.lot > 0.0):
-            continue
-        lots = math.ceil(target[row] / leg.lot - 1e-9)
-        result[row] = min(lots * leg.lot, trial.most[row])
+    moved = [row for row in np.flatnonzero(target > closed).tolist() if trial.legs[row].lot > 0.0]
+    for row in moved:
+        lot = trial.legs[row].lot
+        result[row] = lots_up(float(target[row]), lot, float(trial.most[row]))
+    if trial.excess(result) >= 0.0 or trial.excess(target) < 0.0:
+        return result
+    for row in moved:
+        less = result.copy()
+        less[row] = max(float(closed[row]), lots_down(float(target[row]), trial.legs[row].lot))
+        if trial.excess(less) > trial.excess(result):
+            result = less
     return result
 
 
@@ -384,17 +418,31 @@ def _give_back(trial: Trial, closed: Floats, order: list[int]) -> Floats:
         lot = trial.legs[row].lot
         if lot <= 0.0:
             continue
-        spare, most = 0, int(closed[row] / lot + 1e-9)
-        step = 1
-        while step >= 1 and spare + step <= most:
-            trial_closed = closed.copy()
-            trial_closed[row] = max(0.0, closed[row] - (spare + step) * lot)
-            if trial.excess(trial_closed) >= 0.0:
+        held = float(closed[row])
+        lots = round(lots_down(held, lot) / lot)
+        # A rest below a lot was closed with the whole leg: it is the first to be taken back.
+        top = lots if held > lots_down(held, lot) else lots - 1
+
+        one_less = trial.excess(_with(closed, row, lot, top)) if top >= 0 else math.inf
+        if one_less > trial.excess(closed):
+            # It cost more to close than it freed: where all legs go alike it goes along.
+            continue
+        spare, step = 0, 1
+        while True:
+            left = top + 1 - spare - step
+            if left >= 0 and trial.excess(_with(closed, row, lot, left)) >= 0.0:
                 spare, step = spare + step, step * 2
             elif step == 1:
                 break
             else:
                 step = 1
-        closed = closed.copy()
-        closed[row] = max(0.0, closed[row] - spare * lot)
+        if spare:
+            closed = _with(closed, row, lot, top + 1 - spare)
     return closed
+
+
+def _with(closed: Floats, row: int, lot: float, count: int) -> Floats:
+    """Return what is closed with one leg at so many lots."""
+    changed = closed.copy()
+    changed[row] = lots_up(count * lot, lot, math.inf)
+    return changed
