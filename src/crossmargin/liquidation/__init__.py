@@ -91,7 +91,7 @@ from crossmargin.liquidation.hedges import AfterAdl, Exposure, after_adl
 from crossmargin.liquidation.last_resort import Bearers, Resolution, layers_of, resolve_loss
 from crossmargin.liquidation.looks import Reduced, after_look, liquidate
 from crossmargin.liquidation.margined import MarginedAccount
-from crossmargin.liquidation.policies import POLICIES, Policy, Reduction, Trial, reduce
+from crossmargin.liquidation.policies import POLICIES, Policy, reduce
 from crossmargin.liquidation.rules import (
     LiquidationRules,
     liquidation_rule_ids,
@@ -110,6 +110,7 @@ from crossmargin.liquidation.sharing import (
     water_fill,
 )
 from crossmargin.liquidation.takeover import Takeover, Unwound, take_over, unwind
+from crossmargin.liquidation.trial import Reduction, Trial
 from crossmargin.liquidation.waterfall import (
     Borne,
     Fund,

@@ -14,7 +14,7 @@ from crossmargin.errors import LiquidationError
 from crossmargin.liquidation.account import Brackets, Line, lots_up
 from crossmargin.liquidation.closing import bankruptcy_legs, fillable_price
 from crossmargin.liquidation.engine import Round
-from crossmargin.liquidation.policies import Trial, reduce
+from crossmargin.liquidation.policies import reduce
 from crossmargin.liquidation.rules import (
     AuctionStep,
     CancelOrders,
@@ -27,6 +27,7 @@ from crossmargin.liquidation.rules import (
     TierSteps,
 )
 from crossmargin.liquidation.takeover import take_over
+from crossmargin.liquidation.trial import Trial
 from crossmargin.units import NS_PER_SECOND
 
 Floats = NDArray[np.float64]
