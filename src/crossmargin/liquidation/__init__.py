@@ -75,20 +75,25 @@ from crossmargin.liquidation.costs import ClosingCost
 from crossmargin.liquidation.engine import (
     Look,
     Progress,
-    Reduced,
     TrailStep,
     advance,
     begin,
-    liquidate,
+)
+from crossmargin.liquidation.fund_size import (
+    FundPaths,
+    FundSize,
+    exhaustion_curve,
+    fund_paths,
+    fund_size,
 )
 from crossmargin.liquidation.gauges import GapLoss, Gauges, gap_loss, gauges
 from crossmargin.liquidation.hedges import AfterAdl, Exposure, after_adl
-from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss
+from crossmargin.liquidation.last_resort import Bearers, Resolution, layers_of, resolve_loss
+from crossmargin.liquidation.looks import Reduced, after_look, liquidate
 from crossmargin.liquidation.margined import MarginedAccount
-from crossmargin.liquidation.policies import POLICIES, Policy, Reduction, Trial, reduce
+from crossmargin.liquidation.policies import POLICIES, Policy, reduce
 from crossmargin.liquidation.rules import (
     LiquidationRules,
-    layers_of,
     liquidation_rule_ids,
     liquidation_rules,
     rules_from_dict,
@@ -105,6 +110,7 @@ from crossmargin.liquidation.sharing import (
     water_fill,
 )
 from crossmargin.liquidation.takeover import Takeover, Unwound, take_over, unwind
+from crossmargin.liquidation.trial import Reduction, Trial
 from crossmargin.liquidation.waterfall import (
     Borne,
     Fund,
@@ -139,6 +145,8 @@ __all__ = [
     "Exposure",
     "Filled",
     "Fund",
+    "FundPaths",
+    "FundSize",
     "GapLoss",
     "Gauges",
     "Layer",
@@ -170,6 +178,7 @@ __all__ = [
     "adl_score",
     "advance",
     "after_adl",
+    "after_look",
     "allocate",
     "apportion",
     "bankruptcy_legs",
@@ -183,7 +192,10 @@ __all__ = [
     "cover",
     "deleverage",
     "drawdown_excess",
+    "exhaustion_curve",
     "fillable_price",
+    "fund_paths",
+    "fund_size",
     "gap_loss",
     "gauges",
     "gini",

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.account import Brackets, Line
+from crossmargin.liquidation.account import Brackets, Line, lots_up
 from crossmargin.liquidation.closing import bankruptcy_legs, fillable_price
 from crossmargin.liquidation.engine import Round
-from crossmargin.liquidation.policies import Trial, reduce
+from crossmargin.liquidation.policies import reduce
 from crossmargin.liquidation.rules import (
     AuctionStep,
     CancelOrders,
@@ -27,6 +27,7 @@ from crossmargin.liquidation.rules import (
     TierSteps,
 )
 from crossmargin.liquidation.takeover import take_over
+from crossmargin.liquidation.trial import Trial
 from crossmargin.units import NS_PER_SECOND
 
 Floats = NDArray[np.float64]
@@ -118,12 +119,6 @@ def _by_requirement(here: Round) -> list[int]:
     return sorted(rows, key=lambda row: (-weights[row], row))
 
 
-def _in_lots(lot: float, units: float, held: float) -> float:
-    if lot <= 0:
-        return min(units, held)
-    return min(math.ceil(units / lot - 1e-9) * lot, held)
-
-
 def _share(step: ReduceShare, here: Round) -> None:
     if _waits(step, here):
         return
@@ -136,7 +131,7 @@ def _share(step: ReduceShare, here: Round) -> None:
             return
         large = held * leg.unit_usd > step.above_usd
         part = large and not window
-        wanted = _in_lots(leg.lot, held * step.share, held) if part else held
+        wanted = lots_up(held * step.share, leg.lot, held) if part else held
         units = here.costs.within(leg, wanted, None)
         if units <= 0:
             here.say(step, "not-filled", "the book fills nothing", leg=leg.name)
@@ -180,7 +175,7 @@ def _tiers(step: TierSteps, here: Round) -> None:
         to = max(1, tier[row] - step.tiers)
         leg, held = here.legs[row], abs(float(here.quantity[row]))
         excess = (notional[row] - brackets[row].floors[to]) / leg.unit_usd
-        wanted = _in_lots(leg.lot, excess, held)
+        wanted = lots_up(excess, leg.lot, held)
         units = float(min(wanted, _fillable(step, here)[row]))
         rounds += 1
         if units <= 0 or (step.fill_or_kill and units < wanted):
@@ -242,7 +237,7 @@ def _capped(step: CappedReduce, here: Round) -> None:
     row = open_[here.draw % len(open_)]
     leg, held = here.legs[row], abs(float(here.quantity[row]))
     most = min(held * step.most_share, step.most_usd / leg.unit_usd)
-    wanted = _in_lots(leg.lot, max(most, step.least_usd / leg.unit_usd), held)
+    wanted = lots_up(max(most, step.least_usd / leg.unit_usd), leg.lot, held)
     net, mm = here.standing.equity, here.standing.mm
     share = float(here.account.weights(here.quantity)[row])
     limit = fillable_price(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,11 @@ class Leg:
     def delta(self) -> float:
         """Delta per unit in US dollars; the notional where none is given."""
         return self.unit_usd if math.isnan(self.delta_usd) else self.delta_usd
+
+    def left(self, quantity: float) -> Leg:
+        """Return what is left of the leg: its profit falls with its size."""
+        part = quantity / self.quantity if self.quantity else 0.0
+        return replace(self, quantity=quantity, profit_usd=self.profit_usd * part)
 
     @property
     def point(self) -> float:
@@ -133,6 +139,28 @@ class Account(Protocol):
 
     def weights(self, quantity: Floats) -> Floats:
         """Return each leg's share of the requirement, at least 0: how equity is allocated."""
+
+
+#: What of a lot rounding may be off by without counting as a lot more.
+_DUST = 1e-9
+
+
+def lots_up(units: float, lot: float, most: float) -> float:
+    """Round units up to whole lots, at most to `most`; a rest of dust is not left behind."""
+    if lot <= 0.0:
+        return min(units, most)
+    rounded = _multiple(lot, math.ceil(units / lot - _DUST))
+    return most if rounded >= most - _DUST * lot else rounded
+
+
+def lots_down(units: float, lot: float) -> float:
+    """Round units down to whole lots."""
+    return units if lot <= 0.0 else _multiple(lot, math.floor(units / lot + _DUST))
+
+
+def _multiple(lot: float, count: int) -> float:
+    """Return count lots as the decimal they are meant to be: 3 × 0.1 is 0.3."""
+    return float(Decimal(repr(lot)) * count)
 
 
 def start_of(account: Account) -> Floats:
@@ -224,6 +252,25 @@ class LinearAccount:
         notional = (abs(q) * leg.unit_usd for q, leg in zip(quantity.tolist(), self.legs))
         return [b.mm(n) for b, n in zip(self.brackets, notional)]
 
+    def after(self, quantity: Floats, cost: Floats, *, orders: bool) -> LinearAccount:
+        """Return the account once legs were closed down to `quantity` at the marks.
+
+        Parameters
+        ----------
+        quantity, cost : float64[n]
+            Units left and costs paid, by leg.
+        orders : bool
+            Whether orders still rest.
+        """
+        rows = zip(self.legs, quantity.tolist())
+        return replace(
+            self,
+            legs=tuple(leg.left(q) for leg, q in rows),
+            equity=self.equity - math.fsum(cost),
+            order_mm=self.order_mm if orders else 0.0,
+            has_orders=orders and self.has_orders,
+        )
+
     def at(self, marks: Sequence[float]) -> LinearAccount:
         """Return the account at other marks, profit taken into equity.
 
@@ -232,13 +279,20 @@ class LinearAccount:
         """
         legs, gain = [], 0.0
         for leg, mark in zip(self.legs, marks):
-            if leg.inverse:
-                gain += leg.quantity * leg.unit_usd * (mark / leg.mark - 1.0)
-                legs.append(replace(leg, mark=mark))
-            else:
-                unit = leg.unit_usd * mark / leg.mark
-                gain += leg.quantity * (unit - leg.unit_usd)
-                legs.append(replace(leg, mark=mark, unit_usd=unit))
+            worth = leg.unit_usd * mark / leg.mark
+            more = leg.quantity * (worth - leg.unit_usd)
+            gain += more
+            # The notional of an inverse unit is dollars and stays; its delta with it.
+            unit = leg.unit_usd if leg.inverse else worth
+            legs.append(
+                replace(
+                    leg,
+                    mark=mark,
+                    unit_usd=unit,
+                    delta_usd=leg.delta_usd * (unit / leg.unit_usd),
+                    profit_usd=leg.profit_usd + more,
+                )
+            )
         return replace(self, legs=tuple(legs), equity=self.equity + gain)
 
 

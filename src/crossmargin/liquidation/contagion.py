@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from crossmargin.errors import LiquidationError
 from crossmargin.liquidation.account import Account, Line, LinearAccount
 from crossmargin.liquidation.costs import ClosingCost
-from crossmargin.liquidation.policies import Policy, Reduction, Trial, reduce
+from crossmargin.liquidation.policies import Policy, reduce
+from crossmargin.liquidation.trial import Reduction, Trial
 
 Floats = NDArray[np.float64]
 

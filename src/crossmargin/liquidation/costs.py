@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.account import Leg
+from crossmargin.liquidation.account import Leg, lots_down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +70,27 @@ class ClosingCost:
     def within(self, leg: Leg, units: float, limit: float | None) -> float:
         """Return how many of `units` fill at once at no worse an average than `limit`.
 
+        Fewer than asked for come in whole lots.
+
         Parameters
         ----------
         limit : float or None
             Price at which the order is placed; None for a market order.
         """
         most = min(units, self.depth.get(leg.name, math.inf))
-        if limit is None:
-            return most
-        long = leg.quantity > 0
+        if limit is not None:
+            most = min(most, self._until(leg, limit))
+        # What is asked for whole is filled whole; a part of it comes in lots.
+        return lots_down(most, leg.lot) if most < units else most
+
+    def _until(self, leg: Leg, limit: float) -> float:
+        """Return the units whose average fill is the limit; infinite where impact is none."""
         if leg.inverse:
             room = (leg.mark / limit - 1.0) * leg.unit_usd
         else:
             room = (leg.mark - limit) * leg.point
-        room = (room if long else -room) - self.slip_rate * leg.unit_usd
+        room = (room if leg.quantity > 0 else -room) - self.slip_rate * leg.unit_usd
         if room < 0.0:
             return 0.0
         alpha = self.impact.get(leg.name, 0.0)
-        return most if alpha == 0.0 else min(most, 2.0 * room / alpha)
+        return math.inf if alpha == 0.0 else 2.0 * room / alpha

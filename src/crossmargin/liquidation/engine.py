@@ -10,7 +10,7 @@ every later action waits for its rule's timer; no leg is turned round or made la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -337,78 +337,3 @@ def _result(here: Round) -> Look:
         standing=here.standing,
         takeover=here.takeover,
     )
-
-
-def _left(leg: Leg, quantity: float) -> Leg:
-    """Return what is left of a leg: its profit falls with its size."""
-    part = quantity / leg.quantity if leg.quantity else 0.0
-    return replace(leg, quantity=quantity, profit_usd=leg.profit_usd * part)
-
-
-class Reduced:
-    """An account with part of it closed: what the next look in the same market sees."""
-
-    def __init__(self, account: Account, look: Look) -> None:
-        self._account, self._look = account, look
-        rows = zip(account.legs, look.quantity.tolist())
-        self._legs = tuple(_left(leg, q) for leg, q in rows)
-
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        """Legs with what is left of them."""
-        return self._legs
-
-    @property
-    def has_orders(self) -> bool:
-        """Whether orders still rest."""
-        return self._look.orders
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else the account knows."""
-        return getattr(self._account, name)
-
-    def standing(self, quantity: Floats, cost: Floats, *, orders: bool = False) -> Standing:
-        """Return equity and requirement; costs paid before are paid."""
-        return self._account.standing(quantity, self._look.cost + cost, orders=orders)
-
-    def weights(self, quantity: Floats) -> Floats:
-        """Return each leg's share of the requirement."""
-        return self._account.weights(quantity)
-
-
-def liquidate(
-    account: Account,
-    rules: LiquidationRules,
-    times_ns: Iterable[int],
-    *,
-    costs: ClosingCost | None = None,
-    draws: Callable[[int], int] = lambda look: look,
-) -> list[Look]:
-    """Take looks at the given moments in one unmoved market, until it is over.
-
-    Parameters
-    ----------
-    account : Account
-        At the start.
-    rules : LiquidationRules
-        The venue's.
-    times_ns : iterable of int
-        Moments of looks, rising.
-    costs : ClosingCost, optional
-        What closing costs.
-    draws : callable
-        The draw of the n-th look; by default its number.
-
-    Returns
-    -------
-    list of Look
-        At least one unless there are no moments; the last says where it ended.
-    """
-    progress, looks = begin(), list[Look]()
-    for number, now_ns in enumerate(times_ns):
-        look = advance(account, rules, progress, now_ns, costs=costs, draw=draws(number))
-        looks.append(look)
-        if look.progress.state != "liquidating":
-            break
-        account, progress = Reduced(account, look), look.progress
-    return looks

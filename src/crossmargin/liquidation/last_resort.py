@@ -188,3 +188,35 @@ def _shared(rule: LayerRule, rest: int, bearers: Bearers) -> tuple[SharedLoss | 
         profit=bearers.profit,
     )
     return found, rest - found.uncovered
+
+
+def layers_of(
+    rules: LiquidationRules, available: Mapping[str, int | None], *, quanta_per_usd: int = 1_000_000
+) -> list[Layer]:
+    """Return the layers that bear what a takeover leaves, in the venue's order.
+
+    Parameters
+    ----------
+    rules : LiquidationRules
+        The venue's.
+    available : mapping of str to int or None
+        Quanta by layer; None where it bears whatever comes.
+    quanta_per_usd : int
+        For limits, which the rules state in US dollars.
+
+    Raises
+    ------
+    LiquidationError
+        ``LIQ-008`` where what a layer has is not said.
+    """
+    found = []
+    for layer in rules.layers:
+        if layer.name not in available:
+            raise LiquidationError(
+                f"how much the layer {layer.name!r} can bear is not said",
+                code="LIQ-008",
+                field=f"available.{layer.name}",
+            )
+        limit = None if layer.limit_usd is None else int(layer.limit_usd * quanta_per_usd)
+        found.append(Layer(layer.name, available[layer.name], limit))
+    return found

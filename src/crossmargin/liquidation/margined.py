@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from crossmargin.book import AccountFile, BalanceEntry, book_from_accounts
 from crossmargin.errors import LiquidationError
 from crossmargin.liquidation.account import Leg, Line, Standing
+from crossmargin.liquidation.auction import NetMargin
 from crossmargin.margin import Frame, Requirement, Ruleset, equity, frame_for, requirement
 from crossmargin.market import Snapshot
 
@@ -212,6 +213,19 @@ class MarginedAccount:
         frame = self.frame.with_book(replace(base, position_quantity=held, balance_amount=amount))
         counted = orders and self.has_orders and "mm" in frame.ruleset.data.orders.levels
         return frame, requirement(frame, orders=counted, levels=("mm",))
+
+    def net_margin(self) -> NetMargin:
+        """Return margin and value net, as an auction of the account is decided on.
+
+        MM is equity that counts at the maintenance level less the requirement, MtM the market
+        value of everything before haircuts; both in US dollars (derive-v2.md §1).
+        """
+        held = self.frame.book.position_quantity[self.rows]
+        frame, need = self.evaluated(held, np.zeros(held.size))
+        have, usd = equity(frame, need), float(frame.pot_usd[self.pot])
+        value = have.balances + have.unrealised + have.option_value
+        net = float(have.mm[self.pot] - need.mm[self.pot])
+        return NetMargin(net * usd, float(value[self.pot]) * usd)
 
     def weights(self, quantity: Floats) -> Floats:
         """Return what each leg adds to the requirement through netting; hedges weigh nothing."""

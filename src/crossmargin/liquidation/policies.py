@@ -15,17 +15,15 @@ policy").
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.account import Account, Leg, Line, Standing, start_of
-from crossmargin.liquidation.costs import ClosingCost
-from crossmargin.margin import close_in
+from crossmargin.liquidation._walk import PARTS, give_back, top, walk
+from crossmargin.liquidation.trial import Reduction, Trial
 
 Floats = NDArray[np.float64]
 
@@ -38,118 +36,6 @@ Policy = Literal[
     "hedge-preserving",
 ]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-
-#: Points looked at on a way before a crossing between two of them is closed in on. A stretch
-#: narrower than a sixteenth of a way on which the line holds may be missed.
-PARTS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reduction:
-    """What a policy closes.
-
-    Attributes
-    ----------
-    closed : float64[n]
-        Units closed of each leg, at least 0.
-    quantity : float64[n]
-        Signed units left.
-    cost : float64[n]
-        Paid for each leg, US dollars, what was paid before included.
-    order : tuple of int
-        Legs in the order in which they were closed; legs closed together in their own order.
-    sufficient : bool
-        Whether the line holds afterwards; if not, everything that could be closed was.
-    before, after : Standing
-        Orders left aside.
-    """
-
-    closed: Floats
-    quantity: Floats
-    cost: Floats
-    order: tuple[int, ...]
-    sufficient: bool
-    before: Standing
-    after: Standing
-
-
-class Trial:
-    """An account on its way down: standings by units closed.
-
-    Parameters
-    ----------
-    account : Account
-        Whose legs are closed.
-    line : Line
-        What is to hold.
-    costs : ClosingCost
-        What closing costs.
-    quantity, cost : float64[n], optional
-        Where it stands already; default as held, nothing paid.
-    most : float64[n], optional
-        The most that may be closed of each leg, units.
-    orders : bool
-        Whether resting orders still stand meanwhile.
-    """
-
-    def __init__(
-        self,
-        account: Account,
-        line: Line,
-        costs: ClosingCost,
-        quantity: Floats | None = None,
-        cost: Floats | None = None,
-        most: Floats | None = None,
-        *,
-        orders: bool = False,
-    ) -> None:
-        self.account, self.line, self.costs, self.orders = account, line, costs, orders
-        held = start_of(account)
-        self.start = held if quantity is None else quantity
-        if ((self.start * held < 0) | (abs(self.start) > abs(held))).any():
-            raise LiquidationError(
-                "a liquidation only reduces what was held", code="LIQ-001", field="quantity"
-            )
-        self.paid = np.zeros(held.size) if cost is None else cost
-        room = np.abs(self.start)
-        self.most = room if most is None else np.minimum(room, most)
-        self.none = np.zeros(held.size)
-
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        """The account's legs."""
-        return self.account.legs
-
-    def quantity(self, closed: Floats) -> Floats:
-        """Return signed units left."""
-        return np.asarray(np.sign(self.start) * (np.abs(self.start) - closed), dtype=np.float64)
-
-    def cost(self, closed: Floats) -> Floats:
-        """Return what has been paid for each leg, US dollars."""
-        now = [self.costs.paid(leg, x) for leg, x in zip(self.legs, closed.tolist())]
-        return np.asarray(self.paid + np.array(now), dtype=np.float64)
-
-    def at(self, closed: Floats) -> Standing:
-        """Return the standing once that much has been closed."""
-        quantity, cost = self.quantity(closed), self.cost(closed)
-        return self.account.standing(quantity, cost, orders=self.orders)
-
-    def excess(self, closed: Floats) -> float:
-        """Return the excess over the line once that much has been closed."""
-        return self.line.excess(self.at(closed))
-
-    def done(self, closed: Floats, order: tuple[int, ...]) -> Reduction:
-        """Write the result down."""
-        after = self.at(closed)
-        return Reduction(
-            closed=closed,
-            quantity=self.quantity(closed),
-            cost=self.cost(closed),
-            order=order,
-            sufficient=self.line.holds(after),
-            before=self.at(self.none),
-            after=after,
-        )
 
 
 def reduce(trial: Trial, policy: Policy) -> Reduction:
@@ -192,15 +78,30 @@ def reduce(trial: Trial, policy: Policy) -> Reduction:
     target = next(targets, None)
     while target is not None:
         before = closed
-        closed = _walk(trial, closed, target)
+        closed = walk(trial, closed, target)
         order += [i for i in np.flatnonzero(closed > before).tolist() if i not in order]
         if trial.excess(closed) >= 0.0:
-            return trial.done(_give_back(trial, closed, order), tuple(order))
+            return trial.done(give_back(trial, closed, order), tuple(order))
         try:
             target = targets.send(closed)
         except StopIteration:
             target = None
-    return trial.done(closed, tuple(order))
+    closed = _to_the_end(trial, closed)
+    order += [i for i in np.flatnonzero(closed > 0).tolist() if i not in order]
+    return trial.done(give_back(trial, closed, order), tuple(order))
+
+
+def _to_the_end(trial: Trial, closed: Floats) -> Floats:
+    """Go on where rounding up to lots used up what sufficed; at last everything goes.
+
+    That happens where a leg costs more to close than it frees.
+    """
+    for _ in range(PARTS):
+        further = walk(trial, closed, trial.most)
+        if (further == closed).all() or trial.excess(further) >= 0.0:
+            return further
+        closed = further
+    return trial.most
 
 
 def _targets(trial: Trial, policy: Policy) -> Generator[Floats, Floats, None]:
@@ -272,28 +173,9 @@ def _helpful(trial: Trial, closed: Floats) -> Iterator[tuple[int, float]]:
         begins = best > 0 or gain(low + 1e-6 * room) > 0.0
         if begins and best < PARTS and here + gains[best] < 0.0:
             # Somewhere on the way help turns into harm: the leg exceeds its hedge no longer.
-            far = _top(gain, points[max(best - 1, 0)], points[best + 1], far)
+            far = top(gain, points[max(best - 1, 0)], points[best + 1], far)
         if far > low and gain(far) > 0.0:
             yield row, far
-
-
-def _top(gain: Callable[[float], float], low: float, high: float, known: float) -> float:
-    """Close in on the top of a gain by golden section, and return the best point seen."""
-    golden = 0.5 * (math.sqrt(5.0) - 1.0)
-    best, f_best = known, gain(known)
-    a, b = high - golden * (high - low), low + golden * (high - low)
-    f_a, f_b = gain(a), gain(b)
-    for _ in range(32):
-        best, f_best = max((best, f_best), (a, f_a), (b, f_b), key=lambda x: x[1])
-        if f_a >= f_b:
-            high, b, f_b = b, a, f_a
-            a = high - golden * (high - low)
-            f_a = gain(a)
-        else:
-            low, a, f_a = a, b, f_b
-            b = low + golden * (high - low)
-            f_b = gain(b)
-    return best
 
 
 def _key(trial: Trial, policy: Policy, closed: Floats, row: int, far: float) -> float:
@@ -310,91 +192,3 @@ def _key(trial: Trial, policy: Policy, closed: Floats, row: int, far: float) -> 
     if policy == "cheapest-relief":
         return -math.inf if cost == 0.0 and relief > 0.0 else -relief / max(cost, 1e-300)
     return -relief
-
-
-def _walk(trial: Trial, closed: Floats, target: Floats) -> Floats:
-    """Close along a straight way until the line holds, in lots; all of it where it never does."""
-    way = target - closed
-    if not (way > 0).any():
-        return closed
-
-    def excess(share: float) -> float:
-        return trial.excess(closed + way * share)
-
-    last, f_last = 0.0, excess(0.0)
-    if f_last >= 0.0:
-        return closed
-    for step in range(1, PARTS + 1):
-        share = step / PARTS
-        f = excess(share)
-        if f >= 0.0:
-            share = close_in(excess, share, f, last, f_last).safe
-            return _in_lots(trial, closed, closed + way * share)
-        last, f_last = share, f
-    peak = _peak(excess)
-    if peak is not None:
-        share = close_in(excess, peak[0], peak[1], 0.0, excess(0.0)).safe
-        return _in_lots(trial, closed, closed + way * share)
-    return _in_lots(trial, closed, target)
-
-
-def _peak(excess: Callable[[float], float]) -> tuple[float, float] | None:
-    """Look for a top between the points of the walk at which the line holds after all.
-
-    Closing in on the top by golden section; right where the excess has one top, as with linear
-    impact.
-    """
-    golden = 0.5 * (math.sqrt(5.0) - 1.0)
-    low, high = 0.0, 1.0
-    a, b = high - golden * (high - low), low + golden * (high - low)
-    f_a, f_b = excess(a), excess(b)
-    for _ in range(48):
-        if f_a >= 0.0:
-            return a, f_a
-        if f_b >= 0.0:
-            return b, f_b
-        if f_a >= f_b:
-            high, b, f_b = b, a, f_a
-            a = high - golden * (high - low)
-            f_a = excess(a)
-        else:
-            low, a, f_a = a, b, f_b
-            b = low + golden * (high - low)
-            f_b = excess(b)
-    return None
-
-
-def _in_lots(trial: Trial, closed: Floats, target: Floats) -> Floats:
-    """Round what is closed of each leg up to a lot, at most to all that may be closed."""
-    result = target.copy()
-    for row, leg in enumerate(trial.legs):
-        moved = target[row] > closed[row]
-        if not (moved and leg.lot > 0.0):
-            continue
-        lots = math.ceil(target[row] / leg.lot - 1e-9)
-        result[row] = min(lots * leg.lot, trial.most[row])
-    return result
-
-
-def _give_back(trial: Trial, closed: Floats, order: list[int]) -> Floats:
-    """Take back every lot that is not needed, from the leg closed last."""
-    if trial.excess(closed) < 0.0:
-        return closed
-    for row in reversed(order):
-        lot = trial.legs[row].lot
-        if lot <= 0.0:
-            continue
-        spare, most = 0, int(closed[row] / lot + 1e-9)
-        step = 1
-        while step >= 1 and spare + step <= most:
-            trial_closed = closed.copy()
-            trial_closed[row] = max(0.0, closed[row] - (spare + step) * lot)
-            if trial.excess(trial_closed) >= 0.0:
-                spare, step = spare + step, step * 2
-            elif step == 1:
-                break
-            else:
-                step = 1
-        closed = closed.copy()
-        closed[row] = max(0.0, closed[row] - spare * lot)
-    return closed

@@ -31,7 +31,6 @@ from crossmargin.liquidation.figures import (
 from crossmargin.liquidation.policies import Policy
 from crossmargin.liquidation.sharing import Rule
 from crossmargin.liquidation.takeover import TakeoverPrice
-from crossmargin.liquidation.waterfall import Layer
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -384,35 +383,3 @@ def liquidation_rules(name: str, *, overrides: Mapping[str, Any] | None = None) 
     if raw is None:
         raise unknown("set of liquidation rules", name, _shipped())
     return rules_from_dict(raw, overrides=overrides, what=f"liquidation rules {name!r}")
-
-
-def layers_of(
-    rules: LiquidationRules, available: Mapping[str, int | None], *, quanta_per_usd: int = 1_000_000
-) -> list[Layer]:
-    """Return the layers that bear what a takeover leaves, in the venue's order.
-
-    Parameters
-    ----------
-    rules : LiquidationRules
-        The venue's.
-    available : mapping of str to int or None
-        Quanta by layer; None where it bears whatever comes.
-    quanta_per_usd : int
-        For limits, which the rules state in US dollars.
-
-    Raises
-    ------
-    LiquidationError
-        ``LIQ-008`` where what a layer has is not said.
-    """
-    found = []
-    for layer in rules.layers:
-        if layer.name not in available:
-            raise LiquidationError(
-                f"how much the layer {layer.name!r} can bear is not said",
-                code="LIQ-008",
-                field=f"available.{layer.name}",
-            )
-        limit = None if layer.limit_usd is None else int(layer.limit_usd * quanta_per_usd)
-        found.append(Layer(layer.name, available[layer.name], limit))
-    return found

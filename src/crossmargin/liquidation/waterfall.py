@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 from crossmargin.errors import LiquidationError, invariant
 
-#: The usual order of the house: design.md §3 and requirements row B08.
-ORDER = ("collateral", "fund", "adl", "socialised-loss")
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:

@@ -165,6 +165,26 @@ def test_a_rest_below_a_lot_can_be_closed() -> None:
     assert found.closed[0] == 0.35 and found.quantity[0] == 0.0
 
 
+def test_what_is_not_closed_whole_is_closed_in_lots() -> None:
+    """A part of 0.35 is 0.1, 0.2 or 0.3; all of it is 0.35. Short by 1.7 of a requirement of 2."""
+    account = linear_account(
+        quantity=[0.35, 5], mark=[100, 1], rate=0.05, equity=0.3, lot=[0.1, 5], names=["a", "b"]
+    )
+    found = reduce(Trial(account, Line(), ClosingCost()), "proportional")
+    assert found.closed.tolist() == [0.3, 5.0] and found.sufficient
+    found = reduce(Trial(account, Line(), ClosingCost()), "riskiest-first")
+    assert found.closed.tolist() == [0.35, 0.0] and found.sufficient, "0.3 would not suffice"
+
+
+def test_no_dust_is_left() -> None:
+    """A float hair above a lot: everything goes, not all but a hair."""
+    account = linear_account(
+        quantity=[-1, -0.010000000000000002], mark=1, rate=0.05, equity=-1, lot=[0, 0.01]
+    )
+    found = reduce(Trial(account, Line(), ClosingCost()), "proportional")
+    assert found.quantity.tolist() == [0.0, 0.0] and str(found.quantity[0]) == "0.0"
+
+
 def test_no_more_than_allowed() -> None:
     trial = Trial(two_legs(), Line(), ClosingCost(), most=np.array([0.5, 2.0]))
     found = reduce(trial, "riskiest-first")
@@ -266,6 +286,15 @@ def test_price_and_cost_say_the_same(quantity: float, inverse: bool) -> None:
     assert costs.within(leg, 1.0, price) == 1.0
     assert costs.within(leg, 9.0, 200.0) == 0.0
     assert costs.within(leg, 9.0, None) == 9.0
+
+
+def test_a_thin_book_fills_whole_lots() -> None:
+    leg = Leg(name="x", quantity=3.0, mark=200.0, unit_usd=200.0, lot=0.25)
+    costs = ClosingCost(depth={"x": 0.9})
+    assert costs.within(leg, 3.0, None) == 0.75 and costs.within(leg, 0.8, None) == 0.8
+    account = LinearAccount((leg,), (Brackets((0.0,), (0.05,)),), 1.0)
+    found = reduce(Trial(account, Line(), ClosingCost(), most=np.array([0.75])), "proportional")
+    assert found.closed[0] == 0.75 and not found.sufficient
 
 
 def test_brackets_by_slice_and_whole() -> None:

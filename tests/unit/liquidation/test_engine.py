@@ -309,6 +309,8 @@ def test_dydx_fee_never_takes_more_than_bankruptcy_leaves() -> None:
     step = look.trail[0]
     assert step.fee == 0 and step.from_fund == pytest.approx(10 * 30 / 75)
     assert step.after.equity == pytest.approx(-10 + 4)
+    assert look.trail[1].rule == "dydx-v4/deleverage" and look.takeover is not None
+    assert look.takeover.equity == pytest.approx(-6) and look.progress.state == "taken-over"
 
 
 def test_nobody_fills_beyond_the_fillable_price() -> None:
@@ -326,6 +328,22 @@ def test_derive_is_auctioned() -> None:
     assert [s.action for s in look.trail] == ["auction"] and look.progress.state == "auction"
     again = advance(perpetual(), liquidation_rules("derive-v2"), look.progress, 4)
     assert again.trail == () and again.progress == look.progress
+
+
+def test_marks_move_between_looks() -> None:
+    """47,000 holds, 43,000 does not; what was closed there stays closed at 46,000."""
+    path = {0: [47_000.0], SECOND: [43_000.0], 2 * SECOND: [46_000.0]}
+    looks = liquidate(
+        perpetual(6_000.0), liquidation_rules("house"), path, marks=lambda now: path[now]
+    )
+    assert [bool(look.trail) for look in looks] == [False, True, False]
+    size = (0.05 * 43_000 - 2_000) / (43_000 * 0.045)
+    assert looks[1].quantity[0] == looks[2].quantity[0] == pytest.approx(1 - size)
+    paid = 0.005 * 43_000 * size
+    assert looks[2].standing.equity == pytest.approx(2_000 - paid + 3_000 * (1 - size))
+    held = Reduced(perpetual(6_000.0), looks[1])
+    with pytest.raises(LiquidationError, match="only a LinearAccount"):
+        liquidate(held, liquidation_rules("house"), path, marks=lambda now: path[now])
 
 
 def test_time_does_not_run_back() -> None:

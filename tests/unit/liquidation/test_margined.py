@@ -204,6 +204,15 @@ def test_what_one_account_cannot_be() -> None:
         MarginedAccount(who, fixture_g(), scan_rules(), pool="elsewhere")
 
 
+def test_net_margin_is_what_an_auction_looks_at() -> None:
+    """Short one call under a scan: value is cash less the call, margin that less the scan."""
+    who = account((CALL, -1), balances={"USDC": 9_000})
+    held = MarginedAccount(who, fixture_g(), scan_rules())
+    net, at = held.net_margin(), held.standing(start_of(held), zeros(held))
+    assert net.mtm == pytest.approx(9_000 - held.legs[0].mark) == pytest.approx(at.equity)
+    assert net.mm == pytest.approx(at.equity - at.mm) and net.mm < net.mtm
+
+
 def test_cash_arrives_where_there_was_no_balance() -> None:
     who = account((PERP, 1, 40_000), balances={"BTC": 1})
     held = MarginedAccount(who, fixture_g(), rules(flat_rate(0.1, 0.05)))
