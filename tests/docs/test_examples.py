@@ -18,6 +18,7 @@ SHOWS = {
     "04_write_a_rule_set": "hash",
     "05_many_accounts": "accounts",
     "06_size_costs": "split over two accounts",
+    "07_a_venues_day": "all of them what was written",
 }
 
 

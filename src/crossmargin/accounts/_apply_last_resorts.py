@@ -81,7 +81,7 @@ def liquidation_step(state: State, event: LiquidationStep) -> Pots:
 
 
 def takeover(state: State, event: Takeover) -> Pots:
-    """Hand a position to the liquidator at a price."""
+    """Hand a position to the liquidator at a price, and the margin that goes with it."""
     contract = state.contract(event.instrument)
     pot = state.trader(event.account, event.pot)
     position = find_position(state, contract, pot, event.leg)
@@ -90,6 +90,19 @@ def takeover(state: State, event: Takeover) -> Pots:
     _must_reduce(position, quantity)
     value = contract.traded_value(quantity, price_of(contract, event.price))
     hand_over(state, position, liquidator, quantity, value, "takeover")
+    asset = contract.settlement
+    margin = scaled(event.margin, state.asset(asset).decimals, name="margin", sign="not negative")
+    wallet = pot.wallet(asset)
+    if margin > max(wallet.balance, 0):
+        raise LedgerError(
+            f"{pot.name} has {wallet.balance} quanta of {asset} left, not {margin}",
+            code="LED-005",
+            account=event.account,
+            instrument=event.instrument,
+            field="margin",
+        )
+    taker = state.system[LIQUIDATOR_POT].wallet(asset)
+    state.ledger.pay(wallet, taker, margin, "takeover_margin")
     return ()
 
 

@@ -25,7 +25,7 @@ class LiquidationStep(EventBase, frozen=True, kw_only=True, tag="liquidation_ste
 
 
 class Takeover(EventBase, frozen=True, kw_only=True, tag="takeover"):
-    """The liquidator takes a position over, at the bankruptcy price."""
+    """The liquidator takes a position over, at the bankruptcy price or with margin behind it."""
 
     instrument: str
     quantity: Amount
@@ -33,6 +33,7 @@ class Takeover(EventBase, frozen=True, kw_only=True, tag="takeover"):
     account: str
     pot: str = "cross"
     leg: Leg = "net"
+    margin: Amount = "0"
 
 
 class FundPayIn(EventBase, frozen=True, kw_only=True, tag="fund_pay_in"):

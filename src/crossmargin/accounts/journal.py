@@ -9,6 +9,7 @@ then are they acknowledged. If the store fails, the state is ahead of it and is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ class Journal:
     ) -> None:
         self._store = store
         self._lost = False
+        self._gathered: list[Entry] | None = None
         self.state = _cached(store)
         start, end = self.state.count, store.head().seq
         for record in store.read(start + 1):
@@ -148,16 +150,40 @@ class Journal:
         # From here on the state may be ahead of the store, until the store has it too.
         self._lost = True
         outcomes: list[Outcome] = []
-        entries = []
+        entries: list[Entry] = []
         for event in events:
             outcome = apply(self.state, event, guard)
             outcomes.append(outcome)
             if isinstance(outcome, Applied):
                 entries.append(_entry(event, outcome))
-        if entries:
+        if self._gathered is not None:
+            # The commit comes with the end of `together`.
+            self._gathered += entries
+        elif entries:
             self._store.append(entries)
         self._lost = False
         return outcomes
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Store all that is posted within in one commit, at its end; only then is it durable.
+
+        When anything raises within, nothing of it is stored and the journal is not used again.
+        """
+        if self._gathered is not None:
+            yield
+            return
+        self._gathered = []
+        try:
+            yield
+        except BaseException:
+            self._lost, self._gathered = True, None
+            raise
+        entries, self._gathered = self._gathered, None
+        self._lost = True
+        if entries:
+            self._store.append(entries)
+        self._lost = False
 
     def records(self, first: int = 1, last: int | None = None) -> Iterator[Record]:
         """Read entries of the log, in order."""

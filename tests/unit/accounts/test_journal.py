@@ -92,6 +92,28 @@ def test_a_store_that_fails_ends_the_journal_and_a_new_one_goes_on(
         assert journal.state.pot("a").wallet("USDC").balance == 10_360_700_000
 
 
+def test_what_is_posted_together_is_stored_together_or_not_at_all(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.ledger")
+
+    def more(name: str) -> ev.Deposit:
+        return ev.Deposit(id=name, time=TIME, account="a", asset="USDC", amount="1")
+
+    with open_journal(path, writer="test") as journal:
+        with journal.together():
+            journal.post([more("x")])
+            journal.post([more("y")])
+            assert journal.state.pot("a").wallet("USDC").balance == 10_361_700_000
+            assert sum(1 for _ in journal.records()) == 7
+        assert sum(1 for _ in journal.records()) == 9
+        with pytest.raises(KeyError), journal.together():
+            journal.post([more("z")])
+            raise KeyError
+        with pytest.raises(StoreError, match="not to be used"):
+            journal.post([more("w")])
+    with open_journal(path) as again:
+        assert again.state.count == 9
+
+
 def test_a_log_whose_transfers_are_not_those_of_its_events_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.ledger"
     create_store(path)

@@ -151,7 +151,10 @@ class TestByHand:
         day.mark(START, {BTC: "50000"})
         with pytest.raises(LiquidationError, match="before the last"):
             day.mark(START - 1, {BTC: "50000"})
-        bare = VenueDay(venue.state, venue.post, {}, liquidation_rules("house"))
+        again = venue.day()
+        with pytest.raises(LiquidationError, match="another name"):
+            again.mark(START, {BTC: "50000"})
+        bare = VenueDay(venue.state, venue.post, {}, liquidation_rules("house"), name="other")
         with pytest.raises(LiquidationError, match="no margin rates"):
             bare.mark(START, {BTC: "50000"})
 
