@@ -128,15 +128,21 @@ def paid_for(layout: Layout, units: Units) -> Floats:
 
 
 def _paid_in(layout: Layout, units: Units) -> list[tuple[int, int, float]]:
-    """Return, for each cost code, a contract paid in it and that contract's profit."""
+    """Return, for each cost code, a contract paid in it and that contract's profit.
+
+    An open contract, for what was paid for one that has expired no longer moves in scenarios; where
+    all have expired, only accounts that are computed apart have such a cost.
+    """
     frame = units.sized(1.0)
     terms, index = frame.terms, frame.book.position_instrument
     profit, _ = frame.position_values()
     kinds = [KIND_CODE["perpetual"], KIND_CODE["future"]]
     linear = np.isin(terms.kind[index], kinds) & (frame.book.position_quantity != 0)
+    live = ~frame.view.settled[index]
     out = []
     for code in np.flatnonzero(layout.what == COST).tolist():
         mine = linear & (terms.settlement[index] == layout.item[code])
+        mine = mine & live if (mine & live).any() else mine
         same = mine & (layout.group[units.codes] == layout.group[code])
         rows = np.flatnonzero(same if same.any() else mine)
         if rows.size:

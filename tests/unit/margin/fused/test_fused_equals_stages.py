@@ -151,3 +151,27 @@ def test_coins_are_stressed_when_the_first_contract_has_expired():
     one = evaluate_compact(book, later, rules, engine="fused")
     other = evaluate_compact(book, later, rules, engine="vectorised")
     np.testing.assert_allclose(one.im, other.im, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_what_was_paid_is_stressed_after_each_expiry(name: str) -> None:
+    """One unit paid is read off an open contract: those that have expired move no more."""
+    registry, snapshot = generated_market(
+        seed=1, venue_kind=FUSED[name][0], underlyings=["BTC", "ETH"], instruments=60
+    )
+    book = generate_book(300, seed=3, registry=registry, snapshot=snapshot)
+    rules = load_ruleset(name)
+    open_to_the_end = np.ones(book.regular, dtype=bool)
+    owner = np.repeat(np.arange(book.regular), np.diff(book.position_start))
+    expiry = registry.terms.expiry_ns[book.position_instrument]
+    expiries = sorted({i.expiry_ns for i in registry if i.kind != "perpetual"})
+    for moment in expiries[:-1]:
+        later = snapshot.at(moment + 3_600_000_000_000)
+        open_to_the_end[owner[(expiry > 0) & (expiry <= moment)]] = False
+        # Somebody is left whom the one pass computes, or nothing would be compared.
+        assert open_to_the_end.any()
+        ours = evaluate_compact(book, later, rules, engine="fused")
+        theirs = evaluate_compact(book, later, rules, engine="vectorised")
+        np.testing.assert_allclose(ours.im, theirs.im, rtol=1e-9, atol=1e-6)
+        np.testing.assert_allclose(ours.mm, theirs.mm, rtol=1e-9, atol=1e-6)
+        np.testing.assert_allclose(ours.equity, theirs.equity, rtol=1e-9, atol=1e-6)

@@ -75,6 +75,23 @@ def test_time_passes_and_contracts_expire(name):
     assert_as_whole(live, live.snapshot(), name, within=1e-11)
 
 
+@pytest.mark.parametrize("triggers", [False, True])
+@pytest.mark.parametrize("name", FUSED)
+def test_futures_expire_one_after_another(name, triggers):
+    """What was paid for open contracts moves in scenarios as before, whichever expired first."""
+    live, book, snapshot = live_book(name, 120, triggers=triggers)
+    expiries = sorted({i.expiry_ns for i in book.registry if i.kind == "option"})
+    prices: dict[str, float] = {}
+    for k, moment in enumerate(e + HOUR for e in expiries[:-1]):
+        live.at(moment)
+        prices |= {"BTC": price(snapshot, "BTC") * (1.1 - 0.05 * k), "USDC": 1.0 - 0.01 * k}
+        live.tick(prices)
+        market = at_market(snapshot.at(moment), book.registry, prices, {})
+        assert_as_whole(live, market, name, within=1e-11)
+        # Somebody is left whom the engine computes.
+        assert live.apart.size < book.regular
+
+
 def test_breaches_are_those_of_the_columns():
     live, _book, snapshot = live_book("derive-pm2", 400)
     before = live.below.copy(), live.short.copy()
