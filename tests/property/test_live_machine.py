@@ -269,8 +269,8 @@ class LiveMachine(RuleBasedStateMachine):
         self.session.deposit(account, coin, dollars)
 
     @precondition(lambda self: self.session.live.snapshot().moment_ns
-                  < self.session.start.as_of_ns + 40 * 24 * HOUR)  # fmt: skip
-    @rule(hours=st.integers(1, 200))
+                  < self.session.start.as_of_ns + 150 * 24 * HOUR)  # fmt: skip
+    @rule(hours=st.integers(1, 600))
     def wait(self, hours: int) -> None:
         self.session.wait(hours)
 

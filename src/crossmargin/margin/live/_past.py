@@ -11,7 +11,13 @@ from crossmargin.margin.fused._kernel import DISCOUNT
 from crossmargin.margin.fused._layout import POSITION
 from crossmargin.margin.fused._program import Program
 from crossmargin.margin.live._curves import grown_by_rate, swings, time_moves, vol_moves
-from crossmargin.margin.live._price import OptionLanes, PriceTable, price_table, program_at
+from crossmargin.margin.live._price import (
+    OptionLanes,
+    PriceTable,
+    price_table,
+    program_at,
+    require_same_lanes,
+)
 from crossmargin.margin.live._signed import NotBounded
 from crossmargin.margin.live._tables import Anchor
 from crossmargin.market import MarketView
@@ -161,6 +167,7 @@ class Past:
         ) or not np.array_equal(view.asset_confidence, home.asset_confidence):
             raise NotBounded("rates, or how far prices are trusted, have changed")
         new = program_at(program, prices.drivers, 1.0, view)
+        require_same_lanes(program, new)
         table = price_table(new)
         self._vols.append(_vols(table))
         self._times.append(view.as_of_ns)

@@ -204,6 +204,8 @@ def price_table(program: Program) -> PriceTable:
     drivers = drivers_of(program)
     signed = signed_plan(program)
     probed = [program if rho == 1.0 else program_at(program, drivers, rho) for rho in PROBES]
+    for one in probed:
+        require_same_lanes(program, one)
     tables = [signed_table(one, signed) for one in probed]
     found = [_option_lanes(program, drivers, signed, d, tables) for d in range(drivers.asset.size)]
     curved = np.zeros_like(tables[0], dtype=bool)
@@ -222,6 +224,25 @@ def price_table(program: Program) -> PriceTable:
     )  # fmt: skip
     _hold(program, out, tables)
     return out
+
+
+def require_same_lanes(program: Program, other: Program) -> None:
+    """See that two programs of one layout keep their parts in the same lanes.
+
+    Parts that are alike, or that keep to one ratio, in a market share a lane there; rounding
+    decides it where few contracts are left. A table is then read by the wrong columns.
+
+    Raises
+    ------
+    NotBounded
+        Where they do not.
+    """
+    mine, theirs = program.lanes, other.lanes
+    alike = mine.value == theirs.value and all(
+        np.array_equal(getattr(mine, name), getattr(theirs, name)) for name in ("columns", "shape")
+    )
+    if not alike:
+        raise NotBounded("parts of the requirement share a lane at some prices and not at others")
 
 
 def program_at(
