@@ -226,6 +226,23 @@ def test_what_is_no_known_curve_is_refused(monkeypatch):
         price_table(program)
 
 
+def test_parts_that_share_a_lane_at_some_prices_only_are_refused(monkeypatch):
+    """Rounding decides whether two levels keep one ratio, and with it how many lanes there are."""
+    program, _ = case("derive-pm2")
+    import crossmargin.margin.live._price as module
+
+    real = module.program_at
+
+    def apart(*args):
+        there = real(*args)
+        columns = there.lanes.columns[:-1]
+        return replace(there, lanes=replace(there.lanes, columns=columns))
+
+    monkeypatch.setattr(module, "program_at", apart)
+    with pytest.raises(NotBounded, match="share a lane at some prices"):
+        price_table(program)
+
+
 def test_slack_that_is_not_concave_is_refused():
     program, _ = case("derive-pm2")
     signed = table("derive-pm2").signed
