@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossmargin.accounts._encoding import fingerprint, payload
 from crossmargin.accounts.amounts import (
     ONE,
     PLACES,
@@ -40,9 +41,7 @@ from crossmargin.accounts.replay import (
     Outcome,
     Refused,
     apply,
-    fingerprint,
     parse_events,
-    payload,
     read_events,
     replay,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from crossmargin.accounts._apply_money import must_allow, must_have
+from crossmargin.accounts._encoding import fingerprint
 from crossmargin.accounts._trading import (
     book_trade,
     charge,
@@ -136,8 +137,6 @@ def switch_mode(state: State, event: SwitchMode) -> Pots:
 
 def bust(state: State, event: Bust) -> Pots:
     """Undo a fill by new transfers: the same trade the other way round, and its fees back."""
-    from crossmargin.accounts.replay import fingerprint
-
     named = event.fill.id
     trade = event.fill.trade
     contract = state.contract(trade.instrument)

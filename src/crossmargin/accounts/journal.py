@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from crossmargin.accounts._encoding import payload
 from crossmargin.accounts.events import Event
 from crossmargin.accounts.matching import Class, LogLine
 from crossmargin.accounts.replay import (
@@ -25,7 +26,6 @@ from crossmargin.accounts.replay import (
     Outcome,
     Refused,
     apply,
-    payload,
 )
 from crossmargin.accounts.snapshot import restore, snapshot
 from crossmargin.accounts.state import State

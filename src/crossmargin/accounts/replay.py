@@ -23,6 +23,7 @@ from crossmargin.accounts import (
     _apply_terms,
     _apply_trades,
 )
+from crossmargin.accounts._encoding import encode
 from crossmargin.accounts.events import Event
 from crossmargin.accounts.ledger import Move, Transfer, transfers_of
 from crossmargin.accounts.pots import Pot
@@ -46,7 +47,6 @@ _HANDLERS: dict[type, Handler] = {
     **_apply_last_resorts.HANDLERS,
 }
 
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
 _TIME_END = 2**63
 _time_ns = lru_cache(maxsize=4096)(parse_time)
@@ -94,11 +94,6 @@ class Refused:
 Outcome = Applied | Duplicate | Refused
 
 
-def payload(event: Event) -> bytes:
-    """Return an event as canonical JSON bytes, for a log."""
-    return _encode(event)
-
-
 def time_of(event: Event) -> int:
     """Return when an event happened, ns UTC.
 
@@ -125,7 +120,7 @@ def _checked(event: Event) -> bytes:
     here, before it moves anything.
     """
     try:
-        raw = _encode(event)
+        raw = encode(event)
         _decode(raw)
         if event.id.isprintable():
             return raw
@@ -141,11 +136,6 @@ def _no_event(why: str) -> NoReturn:
         code="LED-017",
         hint="see docs/models/ledger.md for the kinds of event and their fields",
     )
-
-
-def fingerprint(event: Event) -> bytes:
-    """Return 16 bytes that tell an event's content."""
-    return hashlib.blake2b(_encode(event), digest_size=16).digest()
 
 
 def apply(state: State, event: Event, guard: Guard | None = None) -> Outcome:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import LiquidationError
+from crossmargin.liquidation._round import Round
 from crossmargin.liquidation.account import Brackets, Line, lots_up
 from crossmargin.liquidation.closing import bankruptcy_legs, fillable_price
-from crossmargin.liquidation.engine import Round
 from crossmargin.liquidation.policies import reduce
 from crossmargin.liquidation.rules import (
     AuctionStep,
