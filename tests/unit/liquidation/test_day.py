@@ -217,6 +217,39 @@ def test_laws_of_a_crash(rules: str, fund: str) -> None:
     assert len(list(day_rows(ticks))) == 40
 
 
+def below_by_hand(venue: Venue, prices: dict[str, str]) -> set[str]:
+    """Who is below 5 % of what he holds at these prices, from the ledger's lines alone."""
+    found = set()
+    for name in venue.state.accounts:
+        equity = venue.state.ledger.balance(f"{name}/cross:wallet", "USDC")
+        mm = Decimal(0)
+        for instrument, price in prices.items():
+            size = venue.state.ledger.balance(
+                f"{name}/cross:position:net", f"contract:{instrument}"
+            )
+            value = Decimal(size) / 10**4 * Decimal(price) * 10**6
+            cost = venue.state.ledger.balance(f"{name}/cross:cost:{instrument}:net", "USDC")
+            equity += int(value.to_integral_value("ROUND_FLOOR")) + cost
+            mm += abs(value) * Decimal("0.05")
+        if equity < mm:
+            found.add(f"{name}/cross")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_is_liquidated_above_the_line_and_everybody_below_it_at_once(seed: int) -> None:
+    venue = random_venue(seed, 40, "5000000")
+    day = venue.day("house", ClosingCost(slip_rate=0.001))
+    seen = 0
+    for k, prices in enumerate(crash(random.Random(seed), 40)):
+        # The fund is rich: nobody else is touched by what befalls one account.
+        expected = below_by_hand(venue, prices)
+        tick = day.mark(START + k * MINUTE, prices)
+        assert set(tick.breached) == expected
+        seen += len(expected)
+    assert seen > 5
+
+
 def held(venue: Venue, name: str) -> dict[str, int]:
     pot = venue.state.pot(name)
     return {p.contract.id: p.held.balance for p in pot.open_positions()}
