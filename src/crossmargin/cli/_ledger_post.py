@@ -133,14 +133,22 @@ def statement(
     ] = None,
     ruleset: Annotated[str | None, Parameter(help="Rule-set to margin it under.")] = None,
     entries: Annotated[int, Parameter(help="Entries of its journal shown, the last ones.")] = 20,
+    html: Annotated[
+        str | None,
+        Parameter(help="Write a page with equity against IM and MM over time; needs both."),
+    ] = None,
     quiet: QuietOpt = False,
     json: JsonOpt = False,
 ) -> None:
     """Show an account: money by pot and asset, positions, where its equity came from, journal.
 
-    With `--market` and `--ruleset` also what it must hold.
+    With `--market` and `--ruleset` also what it must hold, and with `--html` how equity stood
+    against it at each mark.
 
     Example: `crossmargin ledger statement desk.ledger desk`
+
+    Example: `crossmargin ledger statement desk.ledger desk --market calm-2026-02-03
+    --ruleset deribit-pm-cross --html desk.html`
     """
     from crossmargin.accounts.journal import open_journal
     from crossmargin.accounts.kept_statement import kept_statement
@@ -148,7 +156,7 @@ def statement(
     from crossmargin.cli._progress import Meter
     from crossmargin.errors import InputError
 
-    if (market is None) is not (ruleset is None):
+    if (market is None) is not (ruleset is None) or (html is not None and market is None):
         raise InputError(
             "margin needs a market and a rule-set",
             code="INP-013",
@@ -163,6 +171,13 @@ def statement(
         made = kept_statement(
             journal.state, account, journal.records(), world, rules, entries=entries
         )
+        if html is not None and world is not None and rules is not None:
+            from crossmargin import __version__
+            from crossmargin.accounts.history import margin_history
+            from crossmargin.reports.ledger import render_kept
+
+            lived = margin_history(journal.records(), account, world, rules)
+            io.write_whole(html, render_kept(made, lived, version=__version__).encode())
     if json:
         _print_json(made)
         return

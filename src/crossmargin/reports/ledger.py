@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from crossmargin.accounts.amounts import Scales, from_quanta
+from crossmargin.accounts.history import HistoryPoint
 from crossmargin.accounts.kept_statement import KeptStatement
 from crossmargin.accounts.matching import AGES, Break, Reconciliation, correction_of
+from crossmargin.reports._line_chart import line_chart
+from crossmargin.reports._sections import heading
+from crossmargin.reports._table import Column, table
+from crossmargin.reports._text import DASH, Safe
+from crossmargin.reports.html import page
 from crossmargin.reports.terminal import table_of, usd
 from crossmargin.units import format_time
 from crossmargin.venues.transaction_logs import VenueLog
@@ -33,36 +40,103 @@ def print_kept(console: Console, made: KeptStatement) -> None:
     else:
         console.print(Text("no money was ever booked", "dim"))
     if made.positions:
-        table = table_of("position", "leg", "quantity", "entry", "mark", "unrealised", left=2)
+        shown = table_of("position", "leg", "quantity", "entry", "mark", "unrealised", left=2)
         for p in made.positions:
             paper = "not marked" if p.unrealised is None else f"{p.unrealised} {p.settlement}"
-            table.add_row(p.instrument, p.leg, p.quantity, p.entry_price or "", p.mark or "", paper)
-        console.print(table)
+            shown.add_row(p.instrument, p.leg, p.quantity, p.entry_price or "", p.mark or "", paper)
+        console.print(shown)
     if made.margin:
-        table = table_of("margin of pot", "equity", "IM", "MM", "available", "health")
+        shown = table_of("margin of pot", "equity", "IM", "MM", "available", "health")
         for g in made.margin:
             health = "none needed" if g.health is None else f"{g.health:.3f}"
             held = (usd(g.equity), usd(g.im), usd(g.mm), usd(g.available))
-            table.add_row(f"{g.pot}, {g.numeraire}", *held, health)
-        console.print(table)
+            shown.add_row(f"{g.pot}, {g.numeraire}", *held, health)
+        console.print(shown)
         console.print(Text(f"under {made.ruleset}", "dim"))
     if made.journal:
-        table = table_of("entry", "time", "kind", "id", "moved", left=5)
+        shown = table_of("entry", "time", "kind", "id", "moved", left=5)
         for e in made.journal:
             moved = ", ".join(f"{amount} {asset}" for asset, amount in e.moved.items())
-            table.add_row(f"{e.seq:,}", e.time, e.kind, e.id, moved)
-        console.print(table)
+            shown.add_row(f"{e.seq:,}", e.time, e.kind, e.id, moved)
+        console.print(shown)
 
 
 def _causes(console: Console, made: KeptStatement) -> None:
     names = list(dict.fromkeys(cause for m in made.money for cause in m.causes))
     if not names:
         return
-    table = table_of("equity came from", *(f"{m.asset} in {m.pot}" for m in made.money))
+    shown = table_of("equity came from", *(f"{m.asset} in {m.pot}" for m in made.money))
     for name in names:
-        table.add_row(name, *(m.causes.get(name, "") for m in made.money))
-    table.add_row("equity", *(m.equity for m in made.money))
-    console.print(table)
+        shown.add_row(name, *(m.causes.get(name, "") for m in made.money))
+    shown.add_row("equity", *(m.equity for m in made.money))
+    console.print(shown)
+
+
+def render_kept(made: KeptStatement, history: Sequence[HistoryPoint], *, version: str) -> str:
+    """Write an account's statement as a page, with equity against IM and MM over time.
+
+    Parameters
+    ----------
+    made : KeptStatement
+        What the ledger says.
+    history : sequence of HistoryPoint
+        One or more.
+    version : str
+        Of this package, for the footer.
+    """
+    times = [format_time(p.time_ns) for p in history]
+    said = {k: ", ".join(_counted(p.events)) for k, p in enumerate(history) if p.events}
+    chart = line_chart(
+        times,
+        {
+            "equity": [p.equity for p in history],
+            "initial margin": [p.im for p in history],
+            "maintenance": [p.mm for p in history],
+        },
+        "US dollars",
+        said,
+    )
+    money = table(
+        "Money and where equity came from",
+        [Column("pot", text=True), Column("asset", text=True), Column("wallet"),
+         Column("unrealised"), Column("equity"), Column("came from", text=True)],
+        [
+            [m.pot, m.asset, m.wallet, m.unrealised, m.equity,
+             ", ".join(f"{cause} {x}" for cause, x in m.causes.items())]
+            for m in made.money
+        ],
+    )  # fmt: skip
+    positions = table(
+        "Positions",
+        [Column("instrument", text=True), Column("leg", text=True), Column("quantity"),
+         Column("entry"), Column("mark"), Column("unrealised")],
+        [
+            [p.instrument, p.leg, p.quantity, p.entry_price or DASH, p.mark or DASH,
+             DASH if p.unrealised is None else f"{p.unrealised} {p.settlement}"]
+            for p in made.positions
+        ],
+    )  # fmt: skip
+    facts = [f"{made.entries:,} entries of the ledger, state {made.state[:16]}"]
+    if made.ruleset is not None:
+        facts.append(f"Rule-set {made.ruleset}; the market is carried to each mark")
+    body = [heading("Account statement", made.account, facts)]
+    for key, title, inner in (
+        (
+            "life",
+            "Equity against requirement, US dollars",
+            Safe(f'<div class="card">{chart}</div>'),
+        ),
+        ("money", "Money", money),
+        ("positions", "Positions", positions),
+    ):
+        body.append(
+            Safe(f'<section aria-labelledby="{key}"><h2 id="{key}">{title}</h2>{inner}</section>')
+        )
+    return page(made.account, body, version=version, skip=("#life", "Skip to the picture"))
+
+
+def _counted(kinds: Sequence[str]) -> list[str]:
+    return [f"{n} × {kind}" if n > 1 else kind for kind, n in Counter(kinds).items()]
 
 
 def print_reconciled(
@@ -79,10 +153,10 @@ def print_reconciled(
     )
     if found.breaks:
         _by_class(console, found)
-        table = table_of("time", "what", "asset", "difference", "age", "mend it", left=2)
-        table.columns[5].justify = "left"
+        shown = table_of("time", "what", "asset", "difference", "age", "mend it", left=2)
+        shown.columns[5].justify = "left"
         for b in found.breaks[:_SHOWN]:
-            table.add_row(
+            shown.add_row(
                 _when(b),
                 b.kind,
                 b.asset,
@@ -90,7 +164,7 @@ def print_reconciled(
                 b.age,
                 correction_of(b).words,
             )
-        console.print(table)
+        console.print(shown)
         if len(found.breaks) > _SHOWN:
             console.print(Text(f"and {len(found.breaks) - _SHOWN:,} more; --json shows all", "dim"))
     for asset, gap in found.differences.items():
@@ -102,10 +176,10 @@ def print_reconciled(
 def _by_class(console: Console, found: Reconciliation) -> None:
     counts = Counter((b.kind, b.age) for b in found.breaks)
     kinds = list(dict.fromkeys(b.kind for b in found.breaks))
-    table = table_of("broken", *(name for name, _ in AGES))
+    shown = table_of("broken", *(name for name, _ in AGES))
     for kind in kinds:
-        table.add_row(kind, *(f"{counts[kind, name] or ''}" for name, _ in AGES))
-    console.print(table)
+        shown.add_row(kind, *(f"{counts[kind, name] or ''}" for name, _ in AGES))
+    console.print(shown)
 
 
 def _when(b: Break) -> str:

@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossmargin.liquidation.day import Tick
+from crossmargin.reports._line_chart import line_chart
 from crossmargin.reports._sections import heading
-from crossmargin.reports._svg import Svg, pc, px, tidy_ticks, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import Safe, amount, esc, join
+from crossmargin.reports._text import Safe, amount, esc
 from crossmargin.reports.html import page
 from crossmargin.units import format_time
-
-_PLOT, _TOP, _FOOT, _LEFT = 200.0, 18.0, 26.0, 0.09
 
 #: States from the best, and how each is drawn.
 _STATES = ("healthy", "warning", "reduce-only", "liquidating", "bankrupt")
@@ -80,19 +78,19 @@ def render_day(
         if any(t.states.get(state) for t in ticks)
     }
     charts = [
-        ("Prices, % from the first mark", _lines(times, shares, "%")),
-        ("Accounts that are not healthy, by state", _lines(times, below, "accounts")),
+        ("Prices, % from the first mark", line_chart(times, shares, "%")),
+        ("Accounts that are not healthy, by state", line_chart(times, below, "accounts")),
         (
             f"Closed by force at each mark, {asset}",
-            _lines(times, {"closed": [t.closed for t in ticks]}, asset),
+            line_chart(times, {"closed": [t.closed for t in ticks]}, asset),
         ),
         (
             f"Insurance fund, {asset}",
-            _lines(times, {"fund": [t.fund / unit for t in ticks]}, asset),
+            line_chart(times, {"fund": [t.fund / unit for t in ticks]}, asset),
         ),
         (
             f"One account's life: {life.account}, {asset}",
-            _lines(
+            line_chart(
                 times,
                 {"equity": life.equity, "initial margin": life.im, "maintenance": life.mm},
                 asset,
@@ -125,52 +123,3 @@ def _totals(ticks: Sequence[Tick], unit: int, asset: str) -> Safe:
     ]
     shown = table("The day in figures", [Column("what", text=True), Column("figure")], rows)
     return Safe(f'<section aria-labelledby="totals"><h2 id="totals">Totals</h2>{shown}</section>')
-
-
-def _lines(
-    times: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    unit: str,
-    events: Mapping[int, str] | None = None,
-) -> Safe:
-    """Draw lines over the ticks, with the events that are given as flags."""
-    values = [v for line in series.values() for v in line] or [0.0]
-    low, high = min(0.0, *values), max(0.0, *values)
-    high = high if high > low else low + 1.0
-    last = max(len(times) - 1, 1)
-
-    def x(k: int) -> float:
-        return _LEFT + (1.0 - _LEFT) * k / last
-
-    def y(value: float) -> float:
-        return _TOP + _PLOT * (high - value) / (high - low)
-
-    said = ", ".join(f"{name} ends at {amount(line[-1])}" for name, line in series.items())
-    svg = Svg("curve day", _TOP + _PLOT + _FOOT, f"{said or 'nothing'} {unit}.")
-    for tick in tidy_ticks(low, high, 5):
-        svg.line(_LEFT, y(tick), 1.0, y(tick), cls="grid")
-        svg.text(_LEFT - 0.008, y(tick) + 4, amount(tick).removesuffix(".00"), anchor="end",
-                 cls="tick")  # fmt: skip
-    for k in range(0, len(times), max(1, len(times) // 8)):
-        svg.text(x(k), _TOP + _PLOT + 18, times[k][11:16], anchor="middle", cls="tick")
-    for number, (_, line) in enumerate(series.items()):
-        for k in range(len(line) - 1):
-            svg.raw(
-                f'<line x1="{pc(x(k))}" y1="{px(y(line[k]))}" x2="{pc(x(k + 1))}" '
-                f'y2="{px(y(line[k + 1]))}" class="s{number % 5}"/>'
-            )
-    for k, words in sorted((events or {}).items()):
-        first = next(iter(series.values()))
-        svg.raw(f"<g{tip(times[k] + chr(10) + words)}>")
-        svg.circle(x(k), y(first[k]), 5, cls="liq")
-        svg.raw("</g>")
-    return join([_legend(list(series)), svg.markup()])
-
-
-def _legend(names: Sequence[str]) -> Safe:
-    items = "".join(
-        f'<li><svg class="curve day" width="28" height="14" aria-hidden="true">'
-        f'<line x1="0" x2="28" y1="7" y2="7" class="s{k % 5}"/></svg> {esc(name)}</li>'
-        for k, name in enumerate(names)
-    )
-    return Safe(f'<ul class="legend">{items}</ul>')
