@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class Columns:
+class Columns(ABC):
     """Columns by account, in US dollars.
 
     With trigger prices, accounts that no event has made due are computed when a column is read;
@@ -22,9 +24,9 @@ class Columns:
 
     _standing: Standing
 
+    @abstractmethod
     def _bring_up(self) -> None:
         """Compute what has been left for later."""
-        raise NotImplementedError
 
     @property
     def size(self) -> int:
