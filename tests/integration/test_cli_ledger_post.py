@@ -149,6 +149,8 @@ def test_a_venues_log_beside_ours(desk: Path) -> None:
     [
         (("statement", "LEDGER", "nobody"), "no account 'nobody'"),
         (("statement", "LEDGER", "desk", "--ruleset", "span"), "market and a rule-set"),
+        (("statement", "LEDGER", "desk", "--entries", "-5"), "-5 entries"),
+        (("statement", "LEDGER", "desk", "--html", "x.html"), "market and a rule-set"),
         (("post", "LEDGER", "none.jsonl"), "none.jsonl"),
         (("reconcile", "LEDGER", "desk", "none.csv"), "none.csv"),
         (("import", "none.ledger", "none.csv", "--account", "desk"), "none.ledger"),

@@ -22,12 +22,22 @@ from numpy.typing import NDArray
 
 from crossmargin.analytics.frontier_types import Axis, Frontier, FrontierPoint, Ray, Runway
 from crossmargin.errors import CrossmarginError, InputError
-from crossmargin.margin import EVERY, CarriedAccount, close_in, outward
+from crossmargin.margin import (
+    EVERY,
+    HIGHEST_RATIO,
+    LOWEST_RATIO,
+    CarriedAccount,
+    close_in,
+    outward,
+)
 
 Floats = NDArray[np.float64]
 
 #: Factors are not moved beyond these multiples unless asked to.
 LOWEST, HIGHEST = 0.2, 5.0
+
+#: Standard deviations outside are slips, and their squares would be lost to rounding.
+LEAST_SIGMA, MOST_SIGMA = 1e-6, 10.0
 
 #: Rays of a frontier in two factors, and in more.
 RAYS, RAYS_MANY = 36, 90
@@ -97,7 +107,8 @@ def liquidation_frontier(
     correlations : mapping of (str, str) to float, optional
         Between factors, in (−1, 1); pairs left out are taken as uncorrelated.
     low, high : float
-        Range of every factor as multiples of today, ``0 < low < 1 < high``.
+        Range of every factor as multiples of today, ``0.01 <= low < 1 < high <= 20``: as far
+        as liquidation prices are looked for.
     rays : int, optional
         Directions, evenly spread over log-moves; 36 in two factors, 90 in more.
     grid : int
@@ -156,12 +167,13 @@ class _Search:
                 field="factors",
                 hint="for example BTC ETH, or BTC vol; one factor alone: see `when`",
             )
-        if not (0 < low < 1 < high and math.isfinite(high)):
+        if not LOWEST_RATIO <= low < 1 < high <= HIGHEST_RATIO:
             raise InputError(
-                f"a range from {low:g} to {high:g} does not hold today's market",
+                f"a range from {low:g} to {high:g} does not hold today's market, or is too wide",
                 code="INP-004",
                 field="range",
-                hint="give 0 < low < 1 < high, as multiples of today",
+                hint=f"give {LOWEST_RATIO:g} <= low < 1 < high <= {HIGHEST_RATIO:g}, as multiples "
+                "of today",
             )
         self.account, self.factors = account, tuple(factors)
         self.names = names
@@ -355,9 +367,13 @@ def _spread(
             hint="give one for every factor, or for none",
         )
     for name, value in sigmas.items():
-        if not (math.isfinite(value) and value > 0):
+        if not LEAST_SIGMA <= value <= MOST_SIGMA:
             raise InputError(
-                f"the standard deviation of {name} is {value:g}", code="INP-004", field="sigma"
+                f"the standard deviation of {name} is {value:g}",
+                code="INP-004",
+                field="sigma",
+                hint=f"of its logarithm, from {LEAST_SIGMA:g} to {MOST_SIGMA:g}: 0.03 is three "
+                "per cent",
             )
     scale = np.array([sigmas[name] for name in names])
     matrix = np.eye(len(names))

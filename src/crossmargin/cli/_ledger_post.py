@@ -161,8 +161,10 @@ def statement(
             "margin needs a market and a rule-set",
             code="INP-013",
             field="--ruleset" if ruleset is None else "--market",
-            hint="give both, or none",
+            hint="give both, or none of them and no --html",
         )
+    if entries < 0:
+        raise InputError(f"{entries} entries", code="INP-004", field="--entries", hint="0 or more")
     world = None if market is None else io.load_market(market)
     rules = None if ruleset is None else io.load_rules([ruleset], {}, None)[0]
     with Meter("entries", quiet=quiet or json) as meter:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Looks at most, so that a command ends.
 _MOST_LOOKS = 10_000
 
+#: A coin is moved to twenty times its price at most, as far as liquidation prices are looked for.
+_FARTHEST = 19.0
+
 
 @app.command
 def liquidate(
@@ -87,18 +90,21 @@ def liquidate(
             field="--looks",
             hint=f"1 to {_MOST_LOOKS:,} looks, more than 0 seconds apart",
         )
-    held = MarginedAccount(who, world, under, pool=pool, lots=_figures(lot, "--lot"))
+    lots, impacts = _figures(lot, "--lot"), _figures(impact, "--impact")
+    held = MarginedAccount(who, world, under, pool=pool, lots=lots)
+    _must_be_held(held, lots, "--lot")
+    _must_be_held(held, impacts, "--impact")
     for coin, share in _figures(move, "--move").items():
-        if not share > -1:
+        if not -1 < share <= _FARTHEST:
             raise InputError(
                 f"{coin} cannot move by {share:g}",
                 code="INP-004",
                 field="--move",
-                hint="a fraction above -1, for example -0.2",
+                hint=f"a fraction above -1 and at most {_FARTHEST}, for example -0.2",
             )
         held = held.shocked(coin, share)
     start = held.frame.view.as_of_ns
-    costs = ClosingCost(slip_rate=slip, impact=_figures(impact, "--impact"))
+    costs = ClosingCost(slip_rate=slip, impact=impacts)
     found = play(held, engine, (start + round(k * every * 1e9) for k in range(looks)), costs=costs)
     made = _summary(who.account, under.id, engine.id, held, found, start)
     if json:
@@ -151,6 +157,19 @@ def _figures(texts: list[str] | None, option: str) -> dict[str, float]:
                 hint="write BTC=-0.2",
             )
     return found
+
+
+def _must_be_held(held: MarginedAccount, figures: dict[str, float], option: str) -> None:
+    """Refuse figures of what the pool does not hold: they would be passed over in silence."""
+    names = [leg.name for leg in held.legs]
+    for name, value in figures.items():
+        if name not in names or value < 0:
+            raise InputError(
+                f"{name}={value:g} is no figure of a position of the pool",
+                code="INP-013",
+                field=option,
+                hint=f"at least 0, for one of {', '.join(sorted(set(names)))}",
+            )
 
 
 def _summary(

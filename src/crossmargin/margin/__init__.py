@@ -67,6 +67,8 @@ from crossmargin.margin.inverse import (
     largest_withdrawal,
 )
 from crossmargin.margin.liquidation_price import (
+    HIGHEST_RATIO,
+    LOWEST_RATIO,
     Crossing,
     LiquidationPrice,
     excess_at,
@@ -160,6 +162,8 @@ __all__ = [
     "ACCOUNT_STATES",
     "CHANGE_FORMAT",
     "EVERY",
+    "HIGHEST_RATIO",
+    "LOWEST_RATIO",
     "ArrayCommodity",
     "ArrayContract",
     "BookColumns",

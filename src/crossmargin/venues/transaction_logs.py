@@ -126,7 +126,7 @@ def read_transaction_log(
     """
     what = str(path)
     return parse_transaction_log(
-        read_bytes(path, what=what), what=what, format=format, scales=scales
+        read_bytes(path, what="transaction log"), what=what, format=format, scales=scales
     )
 
 

@@ -185,6 +185,8 @@ class TestBadInput:
         [
             ({"low": 1.2}, "does not hold today"),
             ({"high": math.inf}, "does not hold today"),
+            ({"low": 1e-300, "high": 1e300}, "too wide"),
+            ({"sigmas": {"BTC": 1e-300, "ETH": 0.1}}, "standard deviation of BTC is 1e-300"),
             ({"sigmas": {"BTC": 0.03}}, "ETH has no standard deviation"),
             ({"sigmas": {"BTC": 0.03, "ETH": -1.0}}, "standard deviation of ETH is -1"),
             ({"sigmas": {"SOL": 0.03}}, "SOL is not one of the factors"),
