@@ -11,7 +11,8 @@ from crossmargin.margin._arrange import bucket_rows, buckets
 from crossmargin.margin._formula import Part, fill_extremes
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._lookup import distinct, look_up
-from crossmargin.margin._scan import capped_losses, settlement_rule
+from crossmargin.margin._phi import settlement_rule
+from crossmargin.margin._scan import capped_losses
 from crossmargin.margin.components import (
     Borrow,
     CorrelationContingency,

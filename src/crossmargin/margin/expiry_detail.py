@@ -11,7 +11,7 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._feeds import least_confidence
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._option_charges import bounded_alone, shocked_values
-from crossmargin.margin._scan import static_discount
+from crossmargin.margin._phi import static_discount
 from crossmargin.margin.components import BasisContingency, OptionBounded, OracleConfidence
 from crossmargin.scenarios import vol_multiplier
 

@@ -12,7 +12,7 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._charges import _leg_deltas, _same, _spot_numeraire
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._scan import settlement_rule
+from crossmargin.margin._phi import settlement_rule
 from crossmargin.margin.components import DeltaConcentration, MinDelta, Roll
 
 if TYPE_CHECKING:

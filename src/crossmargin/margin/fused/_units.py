@@ -18,7 +18,8 @@ from crossmargin.instruments import Registry
 from crossmargin.margin._faults import Faults
 from crossmargin.margin._formula import Part
 from crossmargin.margin._frame import Frame, sum_by
-from crossmargin.margin._scan import scanned, static_discount
+from crossmargin.margin._phi import static_discount
+from crossmargin.margin._scan import scanned
 from crossmargin.margin._shared import SharedMarket
 from crossmargin.margin._stages import Stage, run_stage
 from crossmargin.margin.components import Component, Scan

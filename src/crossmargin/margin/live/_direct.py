@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._option_charges import basis_share
-from crossmargin.margin._scan import _stress_bounds, settlement_rule
+from crossmargin.margin._phi import settlement_rule
+from crossmargin.margin._scan import _stress_bounds
 from crossmargin.margin.components import (
     BasisContingency,
     CollateralConfidence,
