@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from crossmargin.errors import InputError
+from crossmargin.errors import CrossmarginError, InputError
 
 T = TypeVar("T")
+
+#: How well a figure is known; the same words in every file of figures (``docs/conventions.md``).
+Certainty = Literal["published", "mirror", "secondary", "inferred", "unconfirmed", "house", "user"]
+
+#: Makes a room's error of a sentence and the field that it is about.
+Wrong = Callable[[str, str], CrossmarginError]
 
 
 def _lower(text: str) -> str:
@@ -69,3 +78,47 @@ def read_bytes(path: str | Path, *, what: str) -> bytes:
     if not raw.strip():
         raise InputError(f"{what} {str(path)!r} is empty", code="INP-002")
     return raw
+
+
+def parse_toml(text: str, what: str, wrong: Wrong) -> dict[str, Any]:
+    """Read TOML text; what is none is the error that `wrong` makes."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise wrong(f"{what} is not TOML: {error}", what) from None
+
+
+def convert_data(raw: Any, kind: type[T], what: str, wrong: Wrong) -> T:
+    """Turn plain data into a Struct, strictly and without infinities; faults are sentences.
+
+    Parameters
+    ----------
+    raw : object
+        As TOML gives it.
+    kind : type
+        What it must be.
+    what : str
+        Name of the file or table, for messages.
+    wrong : callable
+        Makes the error from a sentence and the field.
+    """
+    _require_finite(raw, what, wrong)
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `")
+        raise wrong(
+            f"{what}: {message[:1].lower()}{message[1:]}", place.rstrip("`").lstrip("$.") or what
+        ) from None
+
+
+def _require_finite(raw: Any, what: str, wrong: Wrong) -> None:
+    """Refuse the infinities and NaN that TOML can write."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            _require_finite(value, f"{what}: {key}", wrong)
+    elif isinstance(raw, list | tuple):
+        for value in raw:
+            _require_finite(value, what, wrong)
+    elif isinstance(raw, float) and not math.isfinite(raw):
+        raise wrong(f"{what} is {raw!r}, not a finite number", what)

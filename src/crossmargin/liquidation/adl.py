@@ -18,10 +18,10 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
+from crossmargin.codec import Certainty
 from crossmargin.errors import LiquidationError, invariant
 from crossmargin.liquidation.adl_scores import Candidates, Score, adl_score
 from crossmargin.liquidation.figures import (
-    Certainty,
     Data,
     Origin,
     convert,

@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from crossmargin.codec import Certainty
 from crossmargin.errors import LiquidationError
 from crossmargin.liquidation.figures import (
-    Certainty,
     Data,
     Origin,
     convert,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Iterable
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from crossmargin import codec
+from crossmargin.codec import convert_data
 from crossmargin.errors import LiquidationError
-
-#: How well a figure is known; the same words as in rule-sets (``docs/conventions.md``).
-Certainty = Literal["published", "mirror", "secondary", "inferred", "unconfirmed", "house", "user"]
 
 T = TypeVar("T")
 
@@ -29,6 +26,16 @@ class Origin(Data, frozen=True, kw_only=True):
     date: str
 
 
+def wrong_rule(message: str, field: str) -> LiquidationError:
+    """Return the error for a rule that is malformed or out of range."""
+    return LiquidationError(
+        message,
+        code="LIQ-002",
+        field=field,
+        hint="see docs/models/liquidation.md and docs/models/adl.md for what is allowed",
+    )
+
+
 def convert(raw: Any, kind: type[T], what: str) -> T:
     """Turn plain data into a Struct; faults become one sentence.
 
@@ -37,30 +44,7 @@ def convert(raw: Any, kind: type[T], what: str) -> T:
     LiquidationError
         ``LIQ-002`` for an unknown key, a wrong type or a figure out of range.
     """
-    _require_finite(raw, what)
-    try:
-        return msgspec.convert(raw, kind, strict=True)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `")
-        raise LiquidationError(
-            f"{what}: {message[:1].lower()}{message[1:]}",
-            code="LIQ-002",
-            field=place.rstrip("`").lstrip("$.") or what,
-            hint="see docs/models/liquidation.md and docs/models/adl.md for what is allowed",
-        ) from None
-
-
-def _require_finite(raw: Any, what: str) -> None:
-    if isinstance(raw, dict):
-        for key, value in raw.items():
-            _require_finite(value, f"{what}: {key}")
-    elif isinstance(raw, list | tuple):
-        for value in raw:
-            _require_finite(value, what)
-    elif isinstance(raw, float) and not math.isfinite(raw):
-        raise LiquidationError(
-            f"{what} is {raw!r}, not a finite number", code="LIQ-002", field=what
-        )
+    return convert_data(raw, kind, what, wrong_rule)
 
 
 def parse_toml(text: str, what: str) -> dict[str, Any]:
@@ -71,10 +55,7 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
     LiquidationError
         ``LIQ-002`` when it is not TOML.
     """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise LiquidationError(f"{what} is not TOML: {error}", code="LIQ-002", field=what) from None
+    return codec.parse_toml(text, what, wrong_rule)
 
 
 def shipped_texts(folder: str) -> dict[str, str]:

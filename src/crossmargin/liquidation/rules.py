@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from crossmargin.codec import Certainty
 from crossmargin.errors import LiquidationError
 from crossmargin.liquidation.account import Line
 from crossmargin.liquidation.adl import adl_rule_ids
 from crossmargin.liquidation.auction import AuctionTerms
 from crossmargin.liquidation.figures import (
-    Certainty,
     Data,
     Origin,
     convert,

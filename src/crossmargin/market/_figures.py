@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from crossmargin import codec
+from crossmargin.codec import Certainty, convert_data
 from crossmargin.errors import MarketDataError
-
-#: How well a figure is known; the same words as in rule-sets (``docs/conventions.md``).
-Certainty = Literal["published", "mirror", "secondary", "inferred", "unconfirmed", "house", "user"]
 
 T = TypeVar("T")
 
@@ -63,26 +60,7 @@ def convert_rule(raw: Any, kind: type[T], what: str) -> T:
     MarketDataError
         ``MKT-014`` for an unknown key, a wrong type or a figure out of range.
     """
-    _require_finite(raw, what)
-    try:
-        return msgspec.convert(raw, kind, strict=True)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `")
-        raise wrong_rule(
-            f"{what}: {message[:1].lower()}{message[1:]}", place.rstrip("`").lstrip("$.") or what
-        ) from None
-
-
-def _require_finite(raw: Any, what: str) -> None:
-    """Refuse the infinities and NaN that TOML can write."""
-    if isinstance(raw, dict):
-        for key, value in raw.items():
-            _require_finite(value, f"{what}: {key}")
-    elif isinstance(raw, list | tuple):
-        for value in raw:
-            _require_finite(value, what)
-    elif isinstance(raw, float) and not math.isfinite(raw):
-        raise wrong_rule(f"{what} is {raw!r}, not a finite number", what)
+    return convert_data(raw, kind, what, wrong_rule)
 
 
 def parse_toml(text: str, what: str) -> dict[str, Any]:
@@ -93,10 +71,7 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
     MarketDataError
         ``MKT-014`` when it is not TOML.
     """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise wrong_rule(f"{what} is not TOML: {error}", what) from None
+    return codec.parse_toml(text, what, wrong_rule)
 
 
 def table_from_toml(text: str, what: str) -> FigureTable:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from crossmargin.market._figures import Certainty, convert_rule, parse_toml, shipped_text
+from crossmargin.codec import Certainty
+from crossmargin.market._figures import convert_rule, parse_toml, shipped_text
 
 _FILE = "generated_market.toml"
 

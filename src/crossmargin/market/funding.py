@@ -16,9 +16,9 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import ArrayLike, NDArray
 
+from crossmargin.codec import Certainty
 from crossmargin.errors import MarketDataError
 from crossmargin.market._figures import (
-    Certainty,
     Origin,
     convert_rule,
     parse_toml,

@@ -72,19 +72,8 @@ class MovedMarket:
         )
 
     def _ratio(self, name: str, price: float) -> float:
-        old = self._snapshot.assets.get(name)
-        if old is None:
-            raise MarketDataError(
-                f"the market has no price for {name}, so that nothing can move with it",
-                code="MKT-001",
-                field=f"assets.{name}",
-                hint=f"add {name} with its price in US dollars to the market",
-            )
-        if not 0.0 < price < float("inf"):
-            raise MarketDataError(
-                f"{price:g} is no price of {name}", code="MKT-009", field=f"assets.{name}"
-            )
-        return price / old.price_usd
+        check_price(self._snapshot, name, price)
+        return price / self._snapshot.assets[name].price_usd
 
     def _quote(
         self, name: str, quote: InstrumentQuote, ratio: Mapping[str, float]
@@ -98,6 +87,28 @@ class MovedMarket:
             price_mark=_times(quote.price_mark, by),
             bid=_times(quote.bid, by),
             ask=_times(quote.ask, by),
+        )
+
+
+def check_price(snapshot: Snapshot, name: str, price: float) -> None:
+    """Refuse a new price of a coin that cannot be moved, or that is no price.
+
+    Raises
+    ------
+    MarketDataError
+        ``MKT-001`` for a coin that the market has no price of, ``MKT-009`` for a price that is
+        not positive.
+    """
+    if name not in snapshot.assets:
+        raise MarketDataError(
+            f"the market has no price for {name}, so that nothing can move with it",
+            code="MKT-001",
+            field=f"assets.{name}",
+            hint=f"add {name} with its price in US dollars to the market",
+        )
+    if not 0.0 < price < float("inf"):
+        raise MarketDataError(
+            f"{price:g} is no price of {name}", code="MKT-009", field=f"assets.{name}"
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from crossmargin.accounts.store._backend import EntryRow, Known, TransferLine
 from crossmargin.accounts.store._lock import Holder, held
 from crossmargin.accounts.store._migrate import check_revision, upgrade
+from crossmargin.accounts.store._reads import Reads
 from crossmargin.accounts.store.entries import Head
 from crossmargin.accounts.store.schema import VERSION_TABLE, compiled, metadata
 from crossmargin.errors import StoreError
@@ -44,7 +45,7 @@ _TRIGGERS = tuple(
 )
 
 
-class PostgresBackend:
+class PostgresBackend(Reads):
     """One session on a server; see `Backend`.
 
     Parameters
@@ -58,6 +59,8 @@ class PostgresBackend:
     lenient : bool
         Open for reading without looking at the revision.
     """
+
+    _sql = _SQL
 
     def __init__(
         self, url: str, holder: Holder | None, *, create: bool = False, lenient: bool = False
@@ -172,41 +175,6 @@ class PostgresBackend:
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._db.execute(sql, values, binary=True).fetchall()  # type: ignore[arg-type,unused-ignore]
-
-    def head(self) -> tuple[int, bytes] | None:
-        """Return number and hash of the last entry."""
-        with self._said("read"):
-            rows = self._rows(_SQL["head"])
-        return rows[0] if rows else None
-
-    def hash_at(self, seq: int) -> bytes | None:
-        """Return the stored hash of an entry."""
-        with self._said("read"):
-            rows = self._rows(_SQL["hash_at"], (seq,))
-        return rows[0][0] if rows else None
-
-    def entries(self, first: int, last: int) -> list[EntryRow]:
-        """Return rows in the order of the log."""
-        with self._said("read"):
-            return self._rows(_SQL["entries"], (first, last))
-
-    def transfers(self, first: int, last: int) -> list[TransferLine]:
-        """Return the transfers of entries."""
-        with self._said("read"):
-            return self._rows(_SQL["transfers"], (first, last))
-
-    def next_entry(self, seq: int) -> int | None:
-        """Return the least number of an entry from `seq` on."""
-        with self._said("read"):
-            (found,) = self._rows(_SQL["next_entry"], (seq,))[0]
-        return found if isinstance(found, int) else None
-
-    def stray(self) -> tuple[int, int]:
-        """Return how many transfers lie below and above the entries."""
-        with self._said("read"):
-            below = self._rows(_SQL["transfers_below"])[0][0]
-            above = self._rows(_SQL["transfers_above"])[0][0]
-        return below, above
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return the entries that are there already."""

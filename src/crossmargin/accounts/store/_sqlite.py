@@ -16,6 +16,7 @@ from typing import Any
 from crossmargin.accounts.store._backend import EntryRow, Known, TransferLine
 from crossmargin.accounts.store._lock import FileLock, Holder, held
 from crossmargin.accounts.store._migrate import check_revision, upgrade
+from crossmargin.accounts.store._reads import Reads
 from crossmargin.accounts.store._sqlite_file import (
     cannot_write,
     connect,
@@ -39,7 +40,7 @@ _MESSAGES = 20
 _SQL = compiled("sqlite")
 
 
-class SqliteBackend:
+class SqliteBackend(Reads):
     """One connection to a ledger file; see `Backend`.
 
     Parameters
@@ -53,6 +54,8 @@ class SqliteBackend:
     lenient : bool
         Open for reading whatever can be opened, without looking at the revision.
     """
+
+    _sql = _SQL
 
     def __init__(
         self, path: Path, holder: Holder | None, *, create: bool = False, lenient: bool = False
@@ -226,41 +229,11 @@ class SqliteBackend:
 
     def head(self) -> tuple[int, bytes] | None:
         """Return number and hash of the last entry."""
-        with self._said("read"):
-            rows = self._rows(_SQL["head"])
-        if rows and not (isinstance(rows[0][0], int) and isinstance(rows[0][1], bytes)):
+        found = super().head()
+        if found and not (isinstance(found[0], int) and isinstance(found[1], bytes)):
             raise translated(ValueError("its last entry has no number or no hash"), self.where,
                              "read")  # fmt: skip
-        return rows[0] if rows else None
-
-    def hash_at(self, seq: int) -> bytes | None:
-        """Return the stored hash of an entry."""
-        with self._said("read"):
-            rows = self._rows(_SQL["hash_at"], (seq,))
-        return rows[0][0] if rows else None
-
-    def entries(self, first: int, last: int) -> list[EntryRow]:
-        """Return rows in the order of the log."""
-        with self._said("read"):
-            return self._rows(_SQL["entries"], (first, last))
-
-    def transfers(self, first: int, last: int) -> list[TransferLine]:
-        """Return the transfers of entries."""
-        with self._said("read"):
-            return self._rows(_SQL["transfers"], (first, last))
-
-    def next_entry(self, seq: int) -> int | None:
-        """Return the least number of an entry from `seq` on."""
-        with self._said("read"):
-            (found,) = self._rows(_SQL["next_entry"], (seq,))[0]
-        return found if isinstance(found, int) else None
-
-    def stray(self) -> tuple[int, int]:
-        """Return how many transfers lie below and above the entries."""
-        with self._said("read"):
-            below = self._rows(_SQL["transfers_below"])[0][0]
-            above = self._rows(_SQL["transfers_above"])[0][0]
-        return below, above
+        return found
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Return the entries that are there already."""

@@ -12,7 +12,7 @@ from crossmargin.errors import MarketDataError
 from crossmargin.instruments import KIND_CODE, Option, Registry, Terms
 from crossmargin.market import InstrumentQuote, MarketView, Snapshot
 from crossmargin.market._view import option_vol
-from crossmargin.market.moved import MovedMarket
+from crossmargin.market.moved import MovedMarket, check_price
 
 Floats = NDArray[np.float64]
 
@@ -82,17 +82,7 @@ class World:
             is not positive. Nothing is changed then.
         """
         for name, price in prices_usd.items():
-            if name not in self._base.assets:
-                raise MarketDataError(
-                    f"the market has no price for {name}, so that nothing can move with it",
-                    code="MKT-001",
-                    field=f"assets.{name}",
-                    hint=f"add {name} with its price in US dollars to the market",
-                )
-            if not 0.0 < price < float("inf"):
-                raise MarketDataError(
-                    f"{price:g} is no price of {name}", code="MKT-009", field=f"assets.{name}"
-                )
+            check_price(self._base, name, price)
         self._prices.update({name: float(price) for name, price in prices_usd.items()})
 
     def scale_vols(self, underlying: str, factor: float) -> None:
