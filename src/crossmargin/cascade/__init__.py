@@ -1,0 +1,1 @@
+"""What happens to everyone: impact, depth, loop gain, contagion, open interest, simulation."""

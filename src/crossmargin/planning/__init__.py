@@ -1,0 +1,1 @@
+"""What to do: allocation, sizing, drawdown control, rebalancing, cheapest hedge."""

@@ -1,0 +1,1 @@
+"""Is the model right: back-tests, procyclicality, coverage, impulse response."""
