@@ -29,11 +29,12 @@ from crossmargin.accounts.replay import (
 )
 from crossmargin.accounts.snapshot import restore, snapshot
 from crossmargin.accounts.state import State
+from crossmargin.accounts.store.entries import Entry, Record, TransferRow
 from crossmargin.errors import CrossmarginError, LedgerError, StoreError
 from crossmargin.units import parse_time
 
 if TYPE_CHECKING:
-    from crossmargin.accounts.store import Entry, Record, Store
+    from crossmargin.accounts.store import Store
 
 #: What kinds of event are in a venue's words; the others are trades' or the house's own.
 _CLASSES: dict[str, Class] = {
@@ -65,6 +66,8 @@ _CLASSES: dict[str, Class] = {
 #: Classes whose events bear the venue's own id.
 _NAMED = ("trade", "liquidation")
 
+_decode = msgspec.json.Decoder(Event).decode
+
 #: Name of the snapshot, and after how many replayed entries one is left.
 _SNAPSHOT = "state"
 SNAPSHOT_EVERY = 20_000
@@ -81,6 +84,8 @@ class Journal:
         Whether the store may be written: a long replay then leaves a snapshot for the next one.
     progress : callable, optional
         Called with entries replayed and entries in all.
+    cached : bool
+        Whether to begin at the last snapshot; without it every entry is applied again.
 
     Raises
     ------
@@ -94,11 +99,12 @@ class Journal:
         *,
         writing: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        cached: bool = True,
     ) -> None:
         self._store = store
         self._lost = False
         self._gathered: list[Entry] | None = None
-        self.state = _cached(store)
+        self.state = _cached(store) if cached else State()
         start, end = self.state.count, store.head().seq
         for record in store.read(start + 1):
             _replay(self.state, record)
@@ -229,6 +235,7 @@ def open_journal(
     *,
     writer: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cached: bool = True,
 ) -> Journal:
     """Open a ledger and replay it.
 
@@ -240,6 +247,8 @@ def open_journal(
         Name under which to hold the writer's lock; without it the ledger is opened for reading.
     progress : callable, optional
         Called with entries replayed and entries in all.
+    cached : bool
+        Whether to begin at the last snapshot; without it every entry is applied again.
 
     Raises
     ------
@@ -252,7 +261,7 @@ def open_journal(
 
     store = open_store(place, writer=writer)
     try:
-        return Journal(store, writing=writer is not None, progress=progress)
+        return Journal(store, writing=writer is not None, progress=progress, cached=cached)
     except BaseException:
         store.close()
         raise
@@ -273,8 +282,6 @@ def _cached(store: Store) -> State:
 
 
 def _entry(event: Event, outcome: Applied) -> Entry:
-    from crossmargin.accounts.store import Entry, TransferRow
-
     raw = payload(event)
     return Entry(
         id=event.id,
@@ -288,7 +295,7 @@ def _entry(event: Event, outcome: Applied) -> Entry:
 def _replay(state: State, record: Record) -> None:
     """Apply a stored entry, and hold what it does to what was stored."""
     try:
-        event = msgspec.json.decode(record.payload, type=Event)
+        event = _decode(record.payload)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _differs(record, f"it is no event: {error}") from None
     outcome = apply(state, event)
