@@ -112,6 +112,10 @@ class LiquidationError(CrossmarginError):
     """A liquidation rule that is malformed, or a state of affairs that it cannot decide on."""
 
 
+class CascadeError(CrossmarginError):
+    """A population, a rule of price impact or a path that no simulation can start from."""
+
+
 class LedgerError(CrossmarginError):
     """An event that the ledger refuses: nothing has moved."""
 
