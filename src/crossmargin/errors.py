@@ -116,6 +116,10 @@ class CascadeError(CrossmarginError):
     """A population, a rule of price impact or a path that no simulation can start from."""
 
 
+class PlanningError(CrossmarginError):
+    """A plan that cannot be made of these figures: a limit nobody can meet, a series too short."""
+
+
 class LedgerError(CrossmarginError):
     """An event that the ledger refuses: nothing has moved."""
 
