@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
+from crossmargin.planning._checks import series
 from crossmargin.stats import expected_shortfall
 
 Floats = NDArray[np.float64]
@@ -24,18 +25,6 @@ Floats = NDArray[np.float64]
 ROUNDING = 1e-12
 #: A fan is kept at this many steps, and so many numbers are drawn at once: memory stays bounded.
 _SHOWN, _CELLS = 365, 2_000_000
-
-
-def _series(values: ArrayLike, what: str, least: int = 1) -> Floats:
-    v = np.asarray(values, dtype=np.float64)
-    if v.ndim != 1 or v.size < least or not np.isfinite(v).all():
-        raise PlanningError(
-            f"{what} is a row of at least {least} finite numbers",
-            code="PLN-001",
-            field=what,
-            hint="leave out what is missing, or fill it in before",
-        )
-    return v
 
 
 def unit_values(equity: ArrayLike, flows: ArrayLike | None = None) -> Floats:
@@ -56,8 +45,8 @@ def unit_values(equity: ArrayLike, flows: ArrayLike | None = None) -> Floats:
     PlanningError
         ``PLN-001`` series that do not fit; ``PLN-002`` money after ruin.
     """
-    e = _series(equity, "equity")
-    f = np.zeros_like(e) if flows is None else _series(flows, "flows")
+    e = series(equity, "equity")
+    f = np.zeros_like(e) if flows is None else series(flows, "flows")
     if f.size != e.size:
         raise PlanningError(
             f"{e.size} values of equity and {f.size} flows", code="PLN-001", field="flows",
@@ -79,7 +68,7 @@ def unit_values(equity: ArrayLike, flows: ArrayLike | None = None) -> Floats:
 
 def underwater(values: ArrayLike) -> Floats:
     """Return the fall from the running peak at each point, 0 at a peak."""
-    v = _series(values, "values")
+    v = series(values, "values")
     peak = np.maximum.accumulate(v)
     return np.divide(peak - v, peak, out=np.zeros_like(v), where=peak > 0)
 
@@ -106,7 +95,7 @@ class Drawdown:
 
 def drawdowns(values: ArrayLike) -> list[Drawdown]:
     """Return every fall of a series, the deepest first; of equal ones the earlier."""
-    v = _series(values, "values")
+    v = series(values, "values")
     fall = underwater(v)
     dry = np.flatnonzero(fall <= 0.0)
     found = []
@@ -183,7 +172,7 @@ def drawdown_report(
     level : float
         Confidence of the conditional drawdown.
     """
-    v = _series(values, "values", 2)
+    v = series(values, "values", 2)
     if v[0] <= 0:
         raise PlanningError("the series does not start above 0", code="PLN-001", field="values")
     fall = underwater(v)
@@ -502,7 +491,7 @@ def _drawn(
 ) -> Floats:
     if returns is None:
         return np.asarray(drift + vol * rng.standard_normal((paths, steps)))
-    r = _series(returns, "returns", 2)
+    r = series(returns, "returns", 2)
     if (r <= -1).any():
         raise PlanningError("a return of −1 or less is ruin", code="PLN-001", field="returns")
     blocks = -(-steps // block)
