@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from crossmargin.planning.allocation import (
+    Allocation,
+    AllocationLine,
+    Strategy,
+    allocate,
+    margin_frontier,
+    risk_budget_weights,
+    shortfall_contributions,
+    volatility_contributions,
+    worst_contributions,
+)
 from crossmargin.planning.drawdown import (
     Drawdown,
     DrawdownFan,
@@ -44,6 +55,8 @@ from crossmargin.planning.sizing import (
 )
 
 __all__ = [
+    "Allocation",
+    "AllocationLine",
     "Drawdown",
     "DrawdownFan",
     "DrawdownReport",
@@ -54,6 +67,8 @@ __all__ = [
     "RuleSize",
     "Rung",
     "SizePlan",
+    "Strategy",
+    "allocate",
     "atr_quantity",
     "average_true_range",
     "check_ladder",
@@ -67,15 +82,20 @@ __all__ = [
     "kelly_binary",
     "kelly_weights",
     "ladder_exposure",
+    "margin_frontier",
     "max_drawdown",
     "merton_weight",
     "no_trade_half_width",
     "rebalance",
+    "risk_budget_weights",
     "risk_target",
+    "shortfall_contributions",
     "simulate_drawdowns",
     "size_position",
     "stop_quantity",
     "underwater",
     "unit_values",
+    "volatility_contributions",
     "volatility_quantity",
+    "worst_contributions",
 ]
