@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.cascade.figures import Floats, number, numbers
 from crossmargin.errors import CascadeError
@@ -106,6 +106,53 @@ def fill(
     average = np.divide(paid, filled, out=middle.copy(), where=filled != 0.0)
     low, high = p * np.exp(np.minimum(there, here)), p * np.exp(np.maximum(there, here))
     return Fill(move=there - here, price=np.clip(average, low, high), filled=filled)
+
+
+#: Halvings of the interval in which a flow is looked for: more than a float64 has digits.
+_HALVINGS = 200
+
+
+def coins_to(rule: Impact, depth_usd: ArrayLike, price: ArrayLike, target: ArrayLike) -> Floats:
+    """Return the window's flow that brings each price to a target, float64[K], signed.
+
+    Where no flow does (a floor, the end of a book) the most that can be traded, which may be
+    infinite. Found by halving: rules are monotone in the flow.
+
+    Parameters
+    ----------
+    rule : Impact
+        The rule.
+    depth_usd, price : array-like [K]
+        At the beginning of the window.
+    target : array-like [K]
+        US dollars, at least 0.
+    """
+    depth, p = np.asarray(depth_usd, np.float64), np.asarray(price, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        wanted = np.log(numbers("target", target, least=0) / p)
+    sign = np.where(wanted < 0, -1.0, 1.0)
+    sell, buy = rule.capacity(depth, p)
+    most = np.where(wanted < 0, sell, buy)
+    high = np.minimum(depth / p, most)
+    high[~np.isfinite(high)] = 1.0
+    low = np.zeros(high.shape)
+
+    def short(coins: Floats) -> NDArray[np.bool_]:
+        there = rule.displacement(sign * coins, depth, p)
+        return np.asarray(np.abs(there) < np.abs(wanted), dtype=np.bool_)
+
+    for _ in range(_HALVINGS):
+        more = short(high) & (high < most) & (high < 1e300)
+        if not more.any():
+            break
+        low = np.where(more, high, low)
+        high = np.where(more, np.minimum(2.0 * high, most), high)
+    never = short(high)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        less = short(middle)
+        low, high = np.where(less, middle, low), np.where(less, high, middle)
+    return np.asarray(sign * np.where(never, most, high), dtype=np.float64)
 
 
 def _unbounded(price: Floats) -> tuple[Floats, Floats]:
