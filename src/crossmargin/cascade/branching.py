@@ -36,7 +36,7 @@ def borel_pmf(size: ArrayLike, gain: float) -> Floats:
     g = number("gain", gain, least=0.0, most=1.0)
     if g == 0.0:
         return np.asarray(np.where(n == 1.0, 1.0, 0.0))
-    return np.exp(-g * n + (n - 1.0) * np.log(g * n) - gammaln(n + 1.0))
+    return np.asarray(np.exp(-g * n + (n - 1.0) * np.log(g * n) - gammaln(n + 1.0)))
 
 
 def borel_moments(gain: float) -> tuple[float, float]:

@@ -67,9 +67,7 @@ class Sweep:
     through: bool
 
 
-def sweep(
-    distance: ArrayLike, coins: ArrayLike, shock: float, displacement: Displacement
-) -> Sweep:
+def sweep(distance: ArrayLike, coins: ArrayLike, shock: float, displacement: Displacement) -> Sweep:
     """Find where price stops: the first fixed point of ``R = x + I(Q(R))``, without rounds.
 
     Written in prices, the greatest fixed point of ``p = p0 − x − λ·Q(p)``. Triggers are sorted;

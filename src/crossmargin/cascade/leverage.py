@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade.figures import number, numbers, same_shape
+from crossmargin.cascade.figures import number, numbers
 from crossmargin.errors import CascadeError
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ def drift(start: ArrayLike, move: ArrayLike) -> Floats:
     capital = 1.0 + first * r
     out = np.copysign(np.inf, first)
     np.divide(first * (1.0 + r), capital, out=out, where=capital > 0)
-    return out
+    return np.asarray(out, dtype=np.float64)
 
 
 def target_sale(start: ArrayLike, move: ArrayLike, target: ArrayLike | None = None) -> Floats:
@@ -256,7 +256,7 @@ class LiquidityRatio:
     depth_over_interest : float64[...]
         depth / OI: fragile where **low**. The product of the two is 1.
     alert_high, alert_low : bool[...]
-        The alert of each form; they agree by construction of the limits.
+        The alert of each form. They agree, but for the last bit where a ratio is at its limit.
     limit_high, limit_low : float
         ``limit``, and ``1/limit``.
     """
@@ -293,13 +293,11 @@ def liquidity_ratio(
     over, under = np.where(oi > 0, np.inf, 0.0), np.where(d > 0, np.inf, 0.0)
     np.divide(oi, d, out=over, where=d > 0)
     np.divide(d, oi, out=under, where=oi > 0)
-    same_shape(open_interest=over, absorber=under)
     return LiquidityRatio(
         interest_over_depth=over,
         depth_over_interest=np.where((oi == 0) & (d == 0), np.inf, under),
         alert_high=over > high,
-        # The same comparison, turned round, so that rounding cannot part them.
-        alert_low=over > high,
+        alert_low=under < 1.0 / high,
         limit_high=high,
         limit_low=1.0 / high,
     )

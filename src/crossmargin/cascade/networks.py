@@ -324,7 +324,7 @@ def overlap_matrix(holdings: ArrayLike, depth: ArrayLike) -> Floats:
 
 
 def _product(holdings: Any, weights: Floats) -> Floats:
-    """``holdings @ weights`` for dense and sparse holdings alike."""
+    """Multiply dense and sparse holdings alike."""
     return np.asarray(holdings @ weights, dtype=np.float64)
 
 
@@ -474,8 +474,9 @@ def debt_rank(
     if pi.shape[0] != e.size:
         raise CascadeError("holdings need a row for each equity", code="CAS-001", field="holdings")
     mine = np.zeros(e.size) if own else _own(pi, d)
-    step, start, done, settled = h, h, 0, False
+    step, start, played, settled = h, h, 0, False
     for done in range(1, int(number("rounds", rounds, least=1)) + 1):
+        played = done
         spread = _product(pi, _product(pi.T, step) / d).ravel() - mine * step
         new = np.clip(h + np.maximum(spread, 0.0) / e, 0.0, 1.0)
         h, step = new, new - h
@@ -491,7 +492,7 @@ def debt_rank(
     return DebtRank(
         distress=h,
         score=float(((h - start) * e).sum() / e.sum()),
-        rounds=done,
+        rounds=played,
         spectral_radius=radius,
         settled=settled,
     )
