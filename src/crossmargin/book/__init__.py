@@ -7,6 +7,7 @@ from crossmargin.book._account import (
     ACCOUNT_FORMAT,
     AccountFile,
     BalanceEntry,
+    Leg,
     OrderEntry,
     OrderLeg,
     PoolEntry,
@@ -29,7 +30,7 @@ from crossmargin.book._mapped import write_compact
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
 from crossmargin.book._read_compact import CompactRead, read_compact
 from crossmargin.book._rejected import Rejected
-from crossmargin.book._select import join_books, select_accounts
+from crossmargin.book._select import join_books, repeat_account, select_accounts
 from crossmargin.book._shape import ACCOUNT_KINDS, BookShape
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "BookShape",
     "CompactBook",
     "CompactRead",
+    "Leg",
     "NumberedIds",
     "OrderEntry",
     "OrderLeg",
@@ -65,6 +67,7 @@ __all__ = [
     "read_account",
     "read_book_parquet",
     "read_compact",
+    "repeat_account",
     "select_accounts",
     "to_float",
     "underlying_major",

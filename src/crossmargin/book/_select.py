@@ -109,3 +109,42 @@ def join_books(first: Book, second: Book) -> Book:
             moved_on = other + offset[column.name] if column.name in offset else other
             columns[column.name] = np.concatenate([mine, moved_on])
     return Book(**columns)
+
+
+def repeat_account(book: Book, times: int) -> Book:
+    """Return a book of one account as that many accounts that hold the same.
+
+    Parameters
+    ----------
+    book : Book
+        One account.
+    times : int
+        At least 1. Copies are called ``0``, ``1`` and so on, each with an owner of its own.
+    """
+    invariant(book.size == 1 and times >= 1, "one account is repeated, once or more")
+    counts = {
+        "pool_account": 1,
+        "balance_pool": len(book.pool_names),
+        "position_pool": len(book.pool_names),
+        "order_pool": len(book.pool_names),
+        "group_pool": len(book.pool_names),
+        "leg_order": len(book.order_ids),
+    }
+    columns: dict[str, Any] = {}
+    for column in fields(Book):
+        mine = getattr(book, column.name)
+        if column.name in ("registry", "locations"):
+            columns[column.name] = mine
+        elif column.name in ("account_ids", "owners"):
+            columns[column.name] = [str(k) for k in range(times)]
+        elif isinstance(mine, list):
+            columns[column.name] = mine * times
+        else:
+            tiled = np.tile(mine, times)
+            each = np.repeat(np.arange(times, dtype=np.int64), mine.size)
+            if column.name in counts:
+                tiled = tiled + each * counts[column.name]
+            elif column.name == "order_group":
+                tiled = np.where(tiled >= 0, tiled + each * len(book.group_ids), -1)
+            columns[column.name] = tiled
+    return Book(**columns)

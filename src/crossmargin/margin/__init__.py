@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from crossmargin.margin._crossing import close_in, outward
 from crossmargin.margin._explain import (
+    PositionGreeks,
     Standalone,
     component_lines,
+    position_greeks,
+    pot_name,
     standalone_margins,
 )
 from crossmargin.margin._frame import (
@@ -151,6 +154,13 @@ from crossmargin.margin.topup import (
     TopUp,
     top_up,
 )
+from crossmargin.margin.trades import (
+    Fill,
+    Trade,
+    TradedAccount,
+    account_totals,
+    evaluation_of,
+)
 from crossmargin.margin.watch import (
     BookWatcher,
     Breaches,
@@ -180,6 +190,7 @@ __all__ = [
     "Equity",
     "Evaluation",
     "ExpiryDetail",
+    "Fill",
     "Frame",
     "FundingFlow",
     "HaircutPoint",
@@ -191,6 +202,7 @@ __all__ = [
     "LocationStress",
     "OrderCheck",
     "ParameterChange",
+    "PositionGreeks",
     "PotCheck",
     "Requirement",
     "RiskArrays",
@@ -204,9 +216,12 @@ __all__ = [
     "StopSize",
     "TierTable",
     "TopUp",
+    "Trade",
+    "TradedAccount",
     "Watcher",
     "WithdrawalLimit",
     "account_states",
+    "account_totals",
     "below_line",
     "changes_path",
     "check_changes",
@@ -222,6 +237,7 @@ __all__ = [
     "evaluate",
     "evaluate_book",
     "evaluate_compact",
+    "evaluation_of",
     "excess_at",
     "expired_changes",
     "expiry_details",
@@ -248,7 +264,9 @@ __all__ = [
     "next_jumps",
     "outward",
     "parameter_changes",
+    "position_greeks",
     "pot_lines",
+    "pot_name",
     "protect_haircut",
     "protect_of",
     "protected_state",
