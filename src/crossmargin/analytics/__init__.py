@@ -24,6 +24,17 @@ from crossmargin.analytics.efficiency import (
     expected_shortfall,
     tail_cost,
 )
+from crossmargin.analytics.explain import (
+    CAUSES,
+    CausePart,
+    ComponentPart,
+    Explained,
+    Moment,
+    PositionMove,
+    PriceMove,
+    explain_change,
+    shapley,
+)
 from crossmargin.analytics.frontier import Factor, liquidation_frontier, parse_factor
 from crossmargin.analytics.frontier_types import Axis, Frontier, FrontierPoint, Ray, Runway
 from crossmargin.analytics.infer import (
@@ -83,6 +94,7 @@ from crossmargin.analytics.what_if import (
 )
 
 __all__ = [
+    "CAUSES",
     "MISS_CLASSES",
     "AccountRow",
     "Add",
@@ -90,12 +102,15 @@ __all__ = [
     "BookImpact",
     "BookSummary",
     "CaseResult",
+    "CausePart",
     "Cell",
     "ChangedAccount",
     "ComparisonRow",
     "ComponentChange",
+    "ComponentPart",
     "Concentration",
     "ExpiryCliff",
+    "Explained",
     "Factor",
     "FailureRow",
     "Frontier",
@@ -108,9 +123,12 @@ __all__ = [
     "LiquidationReconciliation",
     "MarginPath",
     "Matrix",
+    "Moment",
     "OrderOfLegs",
     "OwnCase",
     "PathStep",
+    "PositionMove",
+    "PriceMove",
     "PriceProfile",
     "Ray",
     "Reconciliation",
@@ -130,6 +148,7 @@ __all__ = [
     "diff_rulesets",
     "expected_shortfall",
     "expiry_cliff",
+    "explain_change",
     "infer",
     "liquidation_frontier",
     "margin_path",
@@ -140,6 +159,7 @@ __all__ = [
     "reconcile",
     "reconcile_cases",
     "reconcile_liquidation_prices",
+    "shapley",
     "summarise_book",
     "tail_cost",
     "trades_of",

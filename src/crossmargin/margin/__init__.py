@@ -78,6 +78,7 @@ from crossmargin.margin.liquidation_price import (
     liquidation_prices,
     tick_size,
 )
+from crossmargin.margin.mixed import evaluate_in, prepare
 from crossmargin.margin.pretrade import (
     OrderCheck,
     PotCheck,
@@ -237,6 +238,7 @@ __all__ = [
     "evaluate",
     "evaluate_book",
     "evaluate_compact",
+    "evaluate_in",
     "evaluation_of",
     "excess_at",
     "expired_changes",
@@ -267,6 +269,7 @@ __all__ = [
     "position_greeks",
     "pot_lines",
     "pot_name",
+    "prepare",
     "protect_haircut",
     "protect_of",
     "protected_state",
