@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crossmargin.accounts._apply_money import must_lack
+from crossmargin.accounts._apply_money import must_have, must_lack
 from crossmargin.accounts._apply_trades import hand_over
 from crossmargin.accounts._trading import charge, find_position, price_of, quantity_of
 from crossmargin.accounts.amounts import scaled
@@ -24,6 +24,7 @@ from crossmargin.accounts.chart import (
 )
 from crossmargin.accounts.events import (
     Adl,
+    Forfeit,
     FundCover,
     FundPayIn,
     LiquidationStep,
@@ -103,6 +104,24 @@ def takeover(state: State, event: Takeover) -> Pots:
         )
     taker = state.system[LIQUIDATOR_POT].wallet(asset)
     state.ledger.pay(wallet, taker, margin, "takeover_margin")
+    return ()
+
+
+def forfeit(state: State, event: Forfeit) -> Pots:
+    """Pass what a pot has left to the liquidator; only once nothing is open in it."""
+    pot = state.trader(event.account, event.pot)
+    if pot.open_positions():
+        raise LedgerError(
+            f"{pot.name} still holds positions, so its money is its own",
+            code="LED-013",
+            account=event.account,
+            field="pot",
+            hint="take its positions over first",
+        )
+    amount = state.amount(event.amount, event.asset)
+    wallet = must_have(pot, event.asset, amount)
+    taker = state.system[LIQUIDATOR_POT].wallet(event.asset)
+    state.ledger.pay(wallet, taker, amount, "forfeit")
     return ()
 
 
@@ -206,6 +225,7 @@ def socialised_loss(state: State, event: SocialisedLoss) -> Pots:
 HANDLERS: dict[type, Callable[[State, Any], Pots]] = {
     LiquidationStep: liquidation_step,
     Takeover: takeover,
+    Forfeit: forfeit,
     FundPayIn: fund_pay_in,
     FundCover: fund_cover,
     Adl: adl,

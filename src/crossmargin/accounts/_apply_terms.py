@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from crossmargin.accounts.amounts import ONE, fixed
+from crossmargin.accounts.amounts import ONE, fixed, scaled
 from crossmargin.accounts.chart import SYSTEM, check_name
 from crossmargin.accounts.contract import make_contract
 from crossmargin.accounts.events import (
     DefineAsset,
     ListContract,
+    MarginCall,
     OpenAccount,
     OpenPot,
     SetParameter,
@@ -130,6 +131,17 @@ def set_state(state: State, event: SetState) -> Pots:
     return ()
 
 
+def margin_call(state: State, event: MarginCall) -> Pots:
+    """Note that a holder was called upon; amounts must be such as the asset has."""
+    state.trader(event.account, event.pot)
+    decimals = state.asset(event.asset).decimals
+    scaled(event.equity, decimals, name="equity")
+    scaled(event.required, decimals, name="required", sign="not negative")
+    if event.until is not None:
+        parse_time(event.until, field="until")
+    return ()
+
+
 def set_parameter(state: State, event: SetParameter) -> Pots:
     """Change one parameter that is known."""
     change = _PARAMETERS.get((event.scope, event.name))
@@ -213,5 +225,6 @@ HANDLERS: dict[type, Callable[[State, Any], Pots]] = {
     OpenAccount: open_account,
     OpenPot: open_pot,
     SetState: set_state,
+    MarginCall: margin_call,
     SetParameter: set_parameter,
 }

@@ -36,6 +36,15 @@ class Takeover(EventBase, frozen=True, kw_only=True, tag="takeover"):
     margin: Amount = "0"
 
 
+class Forfeit(EventBase, frozen=True, kw_only=True, tag="forfeit"):
+    """What is left in a wallet goes to the liquidator, who took all its positions over."""
+
+    account: str
+    asset: str
+    amount: Amount
+    pot: str = "cross"
+
+
 class FundPayIn(EventBase, frozen=True, kw_only=True, tag="fund_pay_in"):
     """Money is paid into an insurance fund: from outside, from fees, or by the liquidator."""
 

@@ -74,3 +74,18 @@ class SetState(EventBase, frozen=True, kw_only=True, tag="set_state"):
     account: str
     state: AccountState
     pot: str = "cross"
+
+
+class MarginCall(EventBase, frozen=True, kw_only=True, tag="margin_call"):
+    """A holder was told that a pot stands below a line; nothing moves.
+
+    `equity` and `required` as they stood, in `asset`; `until` when it must be mended, where the
+    venue gives time.
+    """
+
+    account: str
+    asset: str
+    equity: Amount
+    required: Amount
+    pot: str = "cross"
+    until: str | None = None

@@ -11,6 +11,7 @@ from crossmargin.accounts._event_base import EventBase, Place, Side, Trade
 from crossmargin.accounts._events_last import (
     Adl,
     AdlShare,
+    Forfeit,
     FundCover,
     FundPayIn,
     LiquidationStep,
@@ -36,6 +37,7 @@ from crossmargin.accounts._events_money import (
 from crossmargin.accounts._events_terms import (
     DefineAsset,
     ListContract,
+    MarginCall,
     OpenAccount,
     OpenPot,
     SetParameter,
@@ -94,6 +96,8 @@ Event = (
     | FundCover
     | Adl
     | SocialisedLoss
+    | Forfeit
+    | MarginCall
 )
 
 __all__ = [
@@ -113,6 +117,7 @@ __all__ = [
     "Expiry",
     "FeeCharge",
     "Fill",
+    "Forfeit",
     "FundCover",
     "FundPayIn",
     "Funding",
@@ -120,6 +125,7 @@ __all__ = [
     "LiquidationStep",
     "ListContract",
     "LossShare",
+    "MarginCall",
     "Mark",
     "MoveMoney",
     "MovePosition",

@@ -58,6 +58,7 @@ _CLASSES: dict[str, Class] = {
     "convert": "conversion",
     "liquidation_step": "liquidation",
     "takeover": "liquidation",
+    "forfeit": "liquidation",
     "adl": "liquidation",
     "fund_cover": "liquidation",
     "socialised_loss": "liquidation",

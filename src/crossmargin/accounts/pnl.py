@@ -34,7 +34,9 @@ _CAUSE: dict[str, Cause] = {
     **dict.fromkeys(("interest", "interest_earned", "repay", "repay_interest"), "interest"),
     "conversion": "conversion",
     "conversion_spread": "spread",
-    **dict.fromkeys(("cover", "fund_cover", "socialised_loss", "takeover_margin"), "last resorts"),
+    **dict.fromkeys(
+        ("cover", "fund_cover", "socialised_loss", "takeover_margin", "forfeit"), "last resorts"
+    ),
     **dict.fromkeys(("borrow", "switch_mode", "correction:world"), "transfers"),
     "correction:fees": "fees",
     "correction:funding": "funding",
