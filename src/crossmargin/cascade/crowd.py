@@ -29,7 +29,7 @@ _HEALTH = 1.05
 def gross(people: Population) -> Floats:
     """Return the gross notional of every account at the marks, US dollars."""
     notional = np.abs(people.quantity) * people.price[people.contract]
-    return np.bincount(people.account, notional, minlength=people.size)
+    return np.bincount(people.account, notional, minlength=people.size).astype(np.float64)
 
 
 def with_interest(people: Population, interest_usd: ArrayLike) -> Population:
@@ -250,7 +250,7 @@ def _coin_value(people: Population) -> Floats:
     """Return what coins and debts add to the equity of every account, after haircuts."""
     cut = np.where(people.coll_quantity > 0, 1.0 - people.haircut[people.coll_asset], 1.0)
     value = people.coll_quantity * people.price[people.coll_asset] * cut
-    return np.bincount(people.coll_account, value, minlength=people.size)
+    return np.bincount(people.coll_account, value, minlength=people.size).astype(np.float64)
 
 
 def _with_coins(pots: Population, people: Population, weight: Floats) -> Population:

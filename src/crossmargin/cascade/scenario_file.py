@@ -1,0 +1,542 @@
+"""Scenarios of cascades as data: who is there, what happens, what the venue's rules are.
+
+A scenario is a TOML file. Every figure has a basis: a source that the file lists, and how sure it
+is. A file with a figure of which nobody says where it comes from is refused, so that a calibrated
+scenario cannot pass for a measured one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from crossmargin.cascade.figures import Data, Origin, convert, parse_toml, unknown, wrong_rule
+from crossmargin.codec import Certainty, read_bytes
+from crossmargin.errors import CascadeError
+from crossmargin.units import parse_time
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Above = Annotated[float, Meta(gt=0)]
+Least = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+#: Sections whose leaves are figures, and so need a basis.
+_FIGURES = (
+    "clock", "assets", "coins", "population", "noise", "depth", "impact", "marks", "funding",
+    "behaviour", "procyclical", "rules",
+)  # fmt: skip
+#: Leaves that name or describe, and are no figures.
+_WORDS = ("name", "asset", "kind", "note", "title")
+
+
+class Clock(Data, frozen=True, kw_only=True):
+    """When it begins, how long a step is, how many there are."""
+
+    start: str
+    step_s: Above
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Coin(Data, frozen=True, kw_only=True):
+    """An asset that may be collateral.
+
+    Attributes
+    ----------
+    script : list of (float, float)
+        Seconds from the start and price relative to the start, straight in the logarithm between.
+    volatility_day : float
+        Standard deviation of a day's log-return of the noise on top, a decimal.
+    mark : {"book", "index"}
+        What collateral is valued at: the venue's own book, or an index of many venues (or a
+        redemption rate) that a local fall does not move.
+    local : list of (float, float)
+        As `script`: the part of the fall that only this venue's book saw.
+    """
+
+    name: str
+    price_usd: Above
+    haircut: Share = 0.0
+    volatility_day: Least = 0.0
+    script: list[tuple[float, float]] = []
+    local: list[tuple[float, float]] = []
+    mark: Literal["book", "index"] = "book"
+
+
+class Asset(Coin, frozen=True, kw_only=True):
+    """An asset with a contract.
+
+    Attributes
+    ----------
+    interest_usd : float
+        Open interest at the start, one side.
+    depth_usd : float
+        D: notional that would move the price by 100 % if impact were linear.
+    mm_rate, im_rate : float
+        Of notional; initial default twice the maintenance rate.
+    """
+
+    interest_usd: Above
+    depth_usd: Above
+    mm_rate: Annotated[float, Meta(gt=0, lt=1)]
+    im_rate: Annotated[float, Meta(gt=0, lt=1)] | None = None
+
+
+class Backing(Data, frozen=True, kw_only=True):
+    """A coin that part of the accounts hold instead of cash; see :class:`Holding`."""
+
+    asset: str
+    accounts: Share
+    part: Share
+    side: Literal["all", "long"] = "all"
+
+
+class Crowd(Data, frozen=True, kw_only=True):
+    """Accounts made up from a seed: Pareto sizes, lognormal leverage, both sides.
+
+    Attributes
+    ----------
+    seed : int
+        Of the people; the seed of a run is another.
+    short_leverage : float
+        Leverage of accounts short on balance, times that of the others.
+    long_share, hedged, more_positions : float
+        Share of directional accounts that are long; of accounts with legs on both sides; chance
+        of each further leg.
+    walls : {"cross", "isolated", "groups"}
+        One pot, a pot a position, or a sub-account for each of `groups`.
+    groups : list of int
+        Sub-account of each contract, where `walls` asks for it.
+    """
+
+    accounts: Annotated[int, Meta(ge=1, le=5_000_000)]
+    seed: int = 0
+    median_leverage: Above = 5.0
+    leverage_sigma: Least = 0.8
+    max_leverage: Above = 50.0
+    tail: Above = 1.2
+    least_usd: Above = 1_000.0
+    most_usd: Above = 1e8
+    hedged: Share = 0.2
+    long_share: Share = 0.5
+    more_positions: Share = 0.5
+    short_leverage: Above = 1.0
+    collateral: list[Backing] = []
+    walls: Literal["cross", "isolated", "groups"] = "cross"
+    groups: list[int] = []
+
+
+class Noise(Data, frozen=True, kw_only=True):
+    """Random returns on top of the scripts; see :class:`~crossmargin.cascade.paths.MonteCarlo`.
+
+    Attributes
+    ----------
+    scale : float
+        On every asset's `volatility_day`; 0 leaves the scripts alone.
+    correlation : float
+        Of every pair.
+    dof : float or None
+        Degrees of freedom of the t dependence; None for a Gaussian.
+    jump_rate_day, jump_mean, jump_sd : float
+        Jumps of all assets together: how many a day, and log-size.
+    script_sd : float
+        Standard deviation of the logarithm of a factor on the depth of all scripts together, one
+        draw a run: how deep the news is, is itself not known.
+    """
+
+    scale: Least = 1.0
+    correlation: Annotated[float, Meta(ge=0, lt=1)] = 0.7
+    dof: Annotated[float, Meta(gt=2)] | None = None
+    jump_rate_day: Least = 0.0
+    jump_mean: float = 0.0
+    jump_sd: Least = 0.0
+    script_sd: Least = 0.0
+
+
+class Depth(Data, frozen=True, kw_only=True):
+    """How books thin out and refill.
+
+    Attributes
+    ----------
+    factor : float
+        On every asset's depth.
+    withdrawal : bool
+        Whether quotes leave with |z|, by the shipped table of cascades.md fact 4.
+    refill_half_life_s : float or None
+        Half of what is missing is back; None: never.
+    gap_share : float
+        What quotes that leave add to the move themselves.
+    """
+
+    factor: Above = 1.0
+    withdrawal: bool = False
+    refill_half_life_s: Above | None = None
+    gap_share: Least = 0.0
+
+
+class ImpactLaw(Data, frozen=True, kw_only=True):
+    """How far a flow moves a price.
+
+    Attributes
+    ----------
+    kind : {"log-linear", "linear", "power"}
+        Law.
+    delta, y : float
+        Of the power law.
+    permanent_share : float
+        What of an impact stays; the rest decays.
+    half_life_s : float or None
+        Of the rest; None: it does not decay.
+    """
+
+    kind: Literal["log-linear", "linear", "power"] = "log-linear"
+    delta: Above = 0.5
+    y: Above = 1.0
+    permanent_share: Share = 1.0
+    half_life_s: Above | None = None
+
+
+class Marks(Data, frozen=True, kw_only=True):
+    """What margins are computed at.
+
+    Attributes
+    ----------
+    kind : {"book", "index", "median"}
+        The venue's book; what prices would be elsewhere; the median of book, index and index plus
+        a smoothed basis.
+    half_life_s : float
+        Of the smoothed basis.
+    """
+
+    kind: Literal["book", "index", "median"] = "book"
+    half_life_s: Above = 150.0
+
+
+class FundingTerms(Data, frozen=True, kw_only=True):
+    """Funding: whether it is charged, and its limit.
+
+    Attributes
+    ----------
+    on : bool
+        Off by default.
+    clamp_8h : float
+        Largest rate in eight hours, either sign.
+    """
+
+    on: bool = False
+    clamp_8h: Least = 0.004
+
+
+class Habits(Data, frozen=True, kw_only=True):
+    """What people do by themselves; all 0 by default, for nothing of it is identified.
+
+    Attributes
+    ----------
+    topup_chance_h, reduce_chance_h, stop_chance_h : float
+        Chance within an hour that an account close to its line brings money, closes part, closes
+        everything.
+    near : float
+        Health below which an account is close to its line.
+    """
+
+    topup_chance_h: Share = 0.0
+    reduce_chance_h: Share = 0.0
+    stop_chance_h: Share = 0.0
+    near: Above = 1.5
+
+
+class Procycle(Data, frozen=True, kw_only=True):
+    """Margins and haircuts that rise with volatility.
+
+    Attributes
+    ----------
+    margin, haircut : float
+        Elasticity to volatility over its start; 0: fixed.
+    most : float
+        Largest factor.
+    """
+
+    margin: Least = 0.0
+    haircut: Least = 0.0
+    most: Annotated[float, Meta(ge=1)] = 3.0
+
+
+class Venue(Data, frozen=True, kw_only=True):
+    """The venue's rules.
+
+    Attributes
+    ----------
+    liquidation : str
+        Id of shipped liquidation rules: engine, layers, deleveraging and sharing are theirs.
+    adl : str or None
+        Another rule of deleveraging in the place of theirs.
+    sharing : str or None
+        Another rule of sharing losses.
+    fund_share : float
+        Insurance fund over open interest.
+    backstop_share : float
+        Backstop vault over open interest.
+    breaker : str or None
+        Id of a shipped circuit breaker.
+    rounds : int
+        Liquidation rounds within one step, at most.
+    absorbed : float
+        φ: share of forced flow that is filled by people who close, so that open interest falls;
+        the rest opens new positions.
+    deleveraging : {"direct", "haircut"}
+        Against positions, or out of winners' profit.
+    """
+
+    liquidation: str = "house"
+    adl: str | None = None
+    sharing: str | None = None
+    fund_share: Share = 0.01
+    backstop_share: Share = 0.0
+    breaker: str | None = None
+    rounds: Count = 8
+    absorbed: Share = 0.5
+    deleveraging: Literal["direct", "haircut"] = "direct"
+
+
+class Basis(Data, frozen=True, kw_only=True):
+    """Where figures come from.
+
+    Attributes
+    ----------
+    figures : list of str
+        Places, with ``*`` for any: ``assets.*.depth_usd``.
+    source : str
+        A key of `sources`.
+    confidence : Certainty
+        How sure.
+    note : str
+        What should be known.
+    """
+
+    figures: Annotated[list[str], Meta(min_length=1)]
+    source: str
+    confidence: Certainty
+    note: str = ""
+
+
+class Scenario(Data, frozen=True, kw_only=True):
+    """A scenario as its file has it.
+
+    Attributes
+    ----------
+    lead : str
+        Asset whose price leads the pictures; default the first.
+    facts : str or None
+        Table of stylised facts that a run is held against.
+    shocks : dict of str to float
+        For the contagion matrix: by asset, the relative move that is looked at alone.
+    """
+
+    format: Literal["crossmargin-cascade/1"]
+    id: str
+    title: str
+    note: str = ""
+    lead: str | None = None
+    facts: str | None = None
+    sources: dict[str, Origin]
+    basis: list[Basis]
+    clock: Clock
+    assets: Annotated[list[Asset], Meta(min_length=1)]
+    coins: list[Coin] = []
+    population: Crowd
+    noise: Noise = Noise()
+    depth: Depth = Depth()
+    impact: ImpactLaw = ImpactLaw()
+    marks: Marks = Marks()
+    funding: FundingTerms = FundingTerms()
+    behaviour: Habits = Habits()
+    procyclical: Procycle = Procycle()
+    rules: Venue = Venue()
+    shocks: dict[str, float] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """All assets: those with a contract first."""
+        return [a.name for a in (*self.assets, *self.coins)]
+
+    @property
+    def lead_row(self) -> int:
+        """Which asset leads."""
+        return 0 if self.lead is None else self.names.index(self.lead)
+
+
+def scenario_from_toml(text: str, what: str) -> Scenario:
+    """Read and check a scenario.
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-002`` for an unknown key, a figure out of range, a source that is not listed or a
+        figure without a basis; ``CAS-003`` for a name that is none.
+    """
+    return scenario_from_data(parse_toml(text, what), what)
+
+
+def scenario_from_data(raw: Mapping[str, Any], what: str) -> Scenario:
+    """Check plain data and make a scenario of it; see :func:`scenario_from_toml`."""
+    made = convert(raw, Scenario, what)
+    for basis in made.basis:
+        if basis.source not in made.sources:
+            raise wrong_rule(
+                f"{what}: a basis names the source {basis.source!r}, which is not listed", "basis"
+            )
+    for place in figure_places(raw):
+        if basis_of(made, place) is None:
+            raise wrong_rule(f"{what}: nobody says where {place} comes from", place)
+    for basis in made.basis:
+        for pattern in basis.figures:
+            if not any(fnmatchcase(place, pattern) for place in figure_places(raw)):
+                raise wrong_rule(
+                    f"{what}: the basis of {pattern!r} is of no figure in the file", "basis"
+                )
+    _check_names(made, what)
+    return made
+
+
+def _check_names(made: Scenario, what: str) -> None:
+    names = made.names
+    if len(set(names)) != len(names):
+        raise wrong_rule(f"{what}: an asset appears twice", "assets")
+    asked = [("lead", made.lead)] + [("collateral", b.asset) for b in made.population.collateral]
+    asked += [("shocks", name) for name in made.shocks]
+    for field, name in asked:
+        if name is not None and name not in names:
+            error = unknown("asset", name, names)
+            error.field = field
+            raise error
+    for name, move in made.shocks.items():
+        if not move > -1:
+            raise wrong_rule(f"{what}: a price cannot move by {move:g}", f"shocks.{name}")
+    if made.population.walls == "groups" and len(made.population.groups) != len(made.assets):
+        raise wrong_rule(
+            f"{what}: {len(made.population.groups)} groups for {len(made.assets)} contracts",
+            "population.groups",
+        )
+    parse_time(made.clock.start, field="clock.start")
+
+
+def figure_places(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the place of every figure of a scenario's data: ``assets.BTC.depth_usd``."""
+    for section in _FIGURES:
+        yield from _leaves(raw.get(section), section)
+
+
+def _leaves(value: Any, place: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in _WORDS:
+                yield from _leaves(inner, f"{place}.{key}")
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for row, inner in enumerate(value):
+            yield from _leaves(inner, f"{place}.{inner.get('name', inner.get('asset', row))}")
+    elif value is not None and value != []:
+        yield place
+
+
+def basis_of(scenario: Scenario, place: str) -> Basis | None:
+    """Return the first basis that covers a place, or None."""
+    for basis in scenario.basis:
+        if any(fnmatchcase(place, pattern) for pattern in basis.figures):
+            return basis
+    return None
+
+
+def with_changes(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
+    """Return a scenario with some figures changed; what is changed is the user's.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Left as it is.
+    changes : mapping of str to value
+        By place: ``population.median_leverage``, ``rules.fund_share``,
+        ``assets.BTC.depth_usd``; ``*`` for every row of a list (``assets.*.mm_rate``).
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-003`` for a place that a scenario does not have, ``CAS-002`` for a value that the
+        place does not take.
+    """
+    if not changes:
+        return scenario
+    raw = msgspec.to_builtins(scenario)
+    for place, value in changes.items():
+        section, _, rest = place.partition(".")
+        if section not in _FIGURES or not rest:
+            raise unknown("place in a scenario", place, [f"{s}.…" for s in _FIGURES])
+        _put(raw[section], rest.split("."), value, place)
+    raw["sources"].setdefault("user", {"title": "given by the user", "date": "as run"})
+    user = {"figures": list(changes), "source": "user", "confidence": "user"}
+    raw["basis"] = [user, *raw["basis"], {**user, "figures": ["*"]}]
+    made = convert(raw, Scenario, scenario.id)
+    _check_names(made, scenario.id)
+    return made
+
+
+def _put(value: Any, path: list[str], new: Any, place: str) -> None:
+    key, *rest = path
+    if isinstance(value, list):
+        rows = [v for v in value if key in ("*", v.get("name"), v.get("asset"))]
+        if not rows or not rest:
+            raise unknown("place in a scenario", place, [v.get("name", "?") for v in value])
+        for row in rows:
+            _put(row, rest, copy.copy(new), place)
+    elif not isinstance(value, dict) or key not in value:
+        known = value if isinstance(value, dict) else ()
+        raise unknown("place in a scenario", place, known)
+    elif rest:
+        _put(value[key], rest, new, place)
+    else:
+        value[key] = new
+
+
+@lru_cache(maxsize=1)
+def _shipped_texts() -> dict[str, str]:
+    folder = files("crossmargin.cascade") / "scenarios"
+    return {
+        entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".toml")
+    }
+
+
+def scenario_ids() -> list[str]:
+    """Return the ids of the shipped scenarios, sorted."""
+    return sorted(_shipped_texts())
+
+
+def load_scenario(name: str) -> Scenario:
+    """Return a shipped scenario by its id, or one from a TOML file.
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-003`` where there is none of that name; as :func:`scenario_from_toml`.
+    InputError
+        ``INP-005`` for a file that cannot be read.
+    """
+    texts = _shipped_texts()
+    if name in texts:
+        return scenario_from_toml(texts[name], f"{name}.toml")
+    if name.endswith(".toml") or Path(name).is_file():
+        try:
+            text = read_bytes(name, what="scenario").decode("utf-8")
+        except UnicodeDecodeError:
+            raise CascadeError(
+                f"scenario {name!r} is not text in UTF-8", code="CAS-002", field="scenario"
+            ) from None
+        return scenario_from_toml(text, name)
+    raise unknown("scenario", name, texts)
