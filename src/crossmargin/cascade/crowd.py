@@ -25,7 +25,6 @@ Bools = NDArray[np.bool_]
 _HEALTH = 1.05
 
 
-
 def gross(people: Population) -> Floats:
     """Return the gross notional of every account at the marks, US dollars."""
     notional = np.abs(people.quantity) * people.price[people.contract]
@@ -210,9 +209,7 @@ def fenced(people: Population, groups: Sequence[int] | None = None) -> Populatio
     k = len(people.contracts)
     of = np.arange(k) if groups is None else np.asarray(groups, dtype=np.int64)
     if of.shape != (k,):
-        raise CascadeError(
-            f"{of.size} groups for {k} contracts", code="CAS-001", field="groups"
-        )
+        raise CascadeError(f"{of.size} groups for {k} contracts", code="CAS-001", field="groups")
     account = people.account.astype(np.int64)
     empty = np.flatnonzero(np.diff(people.start) == 0)
     width = int(of.max()) + 1

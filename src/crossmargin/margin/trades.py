@@ -199,14 +199,14 @@ class TradedAccount:
             fee=frame.ruleset.data.orders.fee_rate * float(frame.notional(*one)[0]),
         )
 
-    def _booked(self, made: Sequence[bool]) -> tuple[Floats, Floats, Floats, list[Fill]]:
-        """Book the trades that are made, in their order."""
+    def _booked(self, made: Sequence[float]) -> tuple[Floats, Floats, Floats, list[Fill]]:
+        """Book the trades that are made, or such a share of them, in their order."""
         quantity, entry, amount = (x.copy() for x in self._start)
         fills, registry = [], self._frame.book.registry
-        for trade, place, yes in zip(self.trades, self._places, made):
-            if not yes:
+        for trade, place, share in zip(self.trades, self._places, made):
+            if not share:
                 continue
-            q, row = trade.quantity, place.row
+            q, row = trade.quantity * share, place.row
             before = float(quantity[row])
             fee = abs(q) * place.fee
             cash = -fee
@@ -236,14 +236,14 @@ class TradedAccount:
             )
         return quantity, entry, amount, fills
 
-    def fills(self, made: Sequence[bool] | None = None) -> list[Fill]:
+    def fills(self, made: Sequence[float] | None = None) -> list[Fill]:
         """Return the trades as booked; by default all."""
         return self._booked(self._all(made))[3]
 
-    def _all(self, made: Sequence[bool] | None) -> Sequence[bool]:
-        return [True] * len(self.trades) if made is None else made
+    def _all(self, made: Sequence[float] | None) -> Sequence[float]:
+        return [1.0] * len(self.trades) if made is None else made
 
-    def frame(self, made: Sequence[bool] | None = None) -> Frame:
+    def frame(self, made: Sequence[float] | None = None) -> Frame:
         """Return the account after the trades that are made (by default all), priced.
 
         Rows that hold nothing stay, with quantity 0.
@@ -257,7 +257,7 @@ class TradedAccount:
         )
         return self._frame.with_book(book, entry)
 
-    def evaluation(self, made: Sequence[bool] | None = None) -> Evaluation:
+    def evaluation(self, made: Sequence[float] | None = None) -> Evaluation:
         """Evaluate the account after the trades that are made; by default all."""
         done = evaluation_of(self.frame(made))
         # What depends on the market alone has been worked out on the copy: keep it for the next.
@@ -271,10 +271,11 @@ class TradedAccount:
 
         Parameters
         ----------
-        made : bool[K, T]
-            By set and trade.
+        made : bool or float64[K, T]
+            By set and trade: whether it is made, or how many times its quantity (a share below 0
+            trades the other way).
         """
-        sets = np.atleast_2d(np.asarray(made, dtype=np.bool_))
+        sets = np.atleast_2d(np.asarray(made, dtype=np.float64))
         base = self._frame
         book = repeat_account(base.book, sets.shape[0])
         columns = [self._booked(row.tolist())[:3] for row in sets]
@@ -296,7 +297,7 @@ class TradedAccount:
                 many.__dict__[name] = base.__dict__[name]
         return many
 
-    def account_after(self, made: Sequence[bool] | None = None) -> AccountFile:
+    def account_after(self, made: Sequence[float] | None = None) -> AccountFile:
         """Return the account file after the trades that are made; by default all.
 
         Positions that are flat and balances of nothing are left out.

@@ -419,5 +419,3 @@ def layers_chart(deficit: float, layers: Sequence[tuple[str, float]]) -> Safe:
         hidden=True,
     )
     return join([svg.markup(), twin])
-
-

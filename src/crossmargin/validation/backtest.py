@@ -239,6 +239,7 @@ def run_backtest(
         raise InputError("a back-test needs a model", code="INP-003", field="ruleset")
     made: list[list[Forecast | str]] = []
     for one in contenders:
+
         def told(done: int, total: int, name: str = one.name) -> None:
             if progress is not None:
                 progress(name, done, total)
@@ -435,9 +436,7 @@ def tool_paths(margin: Floats, weight: float = 0.25) -> dict[str, Floats]:
     }
 
 
-def tool_table(
-    forecast: Floats, loss: Floats, first: int, gross_usd: float
-) -> list[ToolLine]:
+def tool_table(forecast: Floats, loss: Floats, first: int, gross_usd: float) -> list[ToolLine]:
     """Measure each tool on one book, from its first tested day on.
 
     Parameters

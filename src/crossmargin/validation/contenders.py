@@ -137,9 +137,7 @@ class Contender(Protocol):
         """What a reader must know before believing the figures."""
         ...
 
-    def forecasts(
-        self, setting: Setting, progress: Progress | None = None
-    ) -> list[Forecast | str]:
+    def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
         """Return a forecast for each book, or the reason why there is none."""
         ...
 
@@ -165,15 +163,11 @@ class OfLosses:
         """What a reader must know."""
         return ("It sees the book's own past profit and loss, not its risk factors.",)
 
-    def forecasts(
-        self, setting: Setting, progress: Progress | None = None
-    ) -> list[Forecast | str]:
+    def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
         """Return a forecast for each book."""
         out: list[Forecast | str] = []
         for p in range(len(setting.books)):
-            out.append(
-                self.model.forecast(setting.daily[p], setting.loss[p], setting.horizon)
-            )
+            out.append(self.model.forecast(setting.daily[p], setting.loss[p], setting.horizon))
             if progress is not None:
                 progress(p + 1, len(setting.books))
         return out
@@ -216,12 +210,12 @@ class OfRuleset:
             "A venue that liquidates within minutes does not set out to cover a day.",
         ]
         if not self.ruleset.complete:
-            said.append("The rule-set is incomplete: parts without a published source are left out.")
+            said.append(
+                "The rule-set is incomplete: parts without a published source are left out."
+            )
         return tuple(said)
 
-    def forecasts(
-        self, setting: Setting, progress: Progress | None = None
-    ) -> list[Forecast | str]:
+    def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
         """Return a forecast for each book, or why the rules do not cover it."""
         made = ruleset_path(
             setting.books,

@@ -169,9 +169,7 @@ def make_history(
 
 def _calendar(first: str, last: str) -> tuple[str, ...]:
     start, end = date.fromisoformat(first), date.fromisoformat(last)
-    return tuple(
-        (start + timedelta(days=k)).isoformat() for k in range((end - start).days + 1)
-    )
+    return tuple((start + timedelta(days=k)).isoformat() for k in range((end - start).days + 1))
 
 
 def _fill(values: Floats) -> int:

@@ -154,9 +154,7 @@ class FilteredEs:
         sigma = _volatility(daily, self.decay)
         with np.errstate(invalid="ignore", divide="ignore"):
             freed = np.where(sigma > 0, over_horizon / sigma, np.nan)
-        var, es = rolling_tail(
-            known_losses(freed, horizon), self.level, self.window, self.shortest
-        )
+        var, es = rolling_tail(known_losses(freed, horizon), self.level, self.window, self.shortest)
         return Forecast(margin=es * sigma, var=var * sigma, es=es * sigma)
 
 
@@ -224,9 +222,7 @@ def _volatility(daily: Floats, decay: float) -> Floats:
     return out
 
 
-def rolling_tail(
-    known: Floats, level: float, window: int, shortest: int
-) -> tuple[Floats, Floats]:
+def rolling_tail(known: Floats, level: float, window: int, shortest: int) -> tuple[Floats, Floats]:
     """Return value at risk and expected shortfall of the last losses known on each day.
 
     Parameters

@@ -126,9 +126,7 @@ class _World:
             out.append(_instrument(leg, float(history.price[day, column]), now, self.dollar))
         return out
 
-    def account(
-        self, history: MarketHistory, day: int, items: Sequence[Instrument]
-    ) -> AccountFile:
+    def account(self, history: MarketHistory, day: int, items: Sequence[Instrument]) -> AccountFile:
         positions = [
             PositionEntry(
                 instrument=item.id,
@@ -233,9 +231,7 @@ def _snapshot(
             forwards[leg.asset, item.expiry_ns] = Forward(
                 price_usd=spot, rate=0.0, time_ns=now, source=source
             )
-    return Snapshot(
-        as_of_ns=now, assets=assets, quotes=quotes, forwards=forwards, source=source
-    )
+    return Snapshot(as_of_ns=now, assets=assets, quotes=quotes, forwards=forwards, source=source)
 
 
 def asked_days(
