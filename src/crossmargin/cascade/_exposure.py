@@ -82,9 +82,9 @@ def exposure_of(
     required = last_rates(population, np.abs(n)) * np.abs(n)
 
     def rows(values: Floats, columns: int) -> csr_matrix:
-        # The index arrays are shared: nothing here changes them in place.
+        # A copy: scipy sorts a matrix's indices in place when it feels like it.
         return csr_matrix(
-            (values, population.contract, population.start), shape=(accounts, columns)
+            (values, population.contract, population.start), shape=(accounts, columns), copy=True
         )
 
     gained = rows(n, j)
@@ -92,6 +92,7 @@ def exposure_of(
         gained = gained + csr_matrix(
             (_counted(population, p), population.coll_asset, population.coll_start),
             shape=(accounts, j),
+            copy=True,
         )
     if margin_slope is not None:
         gained = gained + rows(np.abs(n), k) @ csr_matrix(_slopes(margin_slope, k, j))

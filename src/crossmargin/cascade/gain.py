@@ -204,6 +204,7 @@ def loop_gain(
 
 
 def depths_of(population: Population, depth: ArrayLike) -> Floats:
+    """Return a checked depth of each contract, US dollars, float64[K]."""
     d = numbers("depth", depth, above=0.0, finite=False)
     if d.shape not in ((), (len(population.contracts),)):
         raise CascadeError(
@@ -215,6 +216,7 @@ def depths_of(population: Population, depth: ArrayLike) -> Floats:
 
 
 def chosen_accounts(seen: Exposure, active: str | ArrayLike) -> Bools:
+    """Return who counts as being at the line, bool[A]: never who holds nothing."""
     holds = seen.relief > 0
     if isinstance(active, str):
         if active != "all":
@@ -270,6 +272,7 @@ def gain_of(
     hedging: Floats,
     active: int,
 ) -> Gain:
+    """Put parts together and work out the leading eigenvectors."""
     matrix = exposure - relief + hedging
     value, vectors = np.linalg.eig(matrix)
     lead = int(np.argmax(np.abs(value)))

@@ -98,7 +98,7 @@ def position_triggers(population: Population) -> Floats:
 
 
 def _required(population: Population, notional: Floats, rate: Floats) -> Floats:
-    """Requirement of each position at other notionals: rate of the last slice less a deduction."""
+    """Work out requirements at other notionals: rate of the last slice less a deduction."""
     if population.brackets is None:
         return np.asarray(rate * notional)
     out = np.empty(notional.size)

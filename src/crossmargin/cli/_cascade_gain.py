@@ -1,0 +1,265 @@
+"""``cascade gain`` and ``cascade replay``: loop gain of a population, and a recorded fall."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from crossmargin.cli._app import JsonOpt, _console, _moment, _print_json
+from crossmargin.cli._cascade import cascade_app
+from crossmargin.errors import InputError
+
+if TYPE_CHECKING:
+    from crossmargin.cascade.depth_basis import ContractDepth
+    from crossmargin.cascade.population import Population
+    from crossmargin.cascade.recorded import Coverage
+
+DepthOpt = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Depth D of a contract, US dollars whose sale moves price by 100 %: BTC=2.4e10; "
+        "*=1e9 for all that have none. Repeatable."
+    ),
+]
+MoveOpt = Annotated[
+    list[float] | None,
+    Parameter(help="Common move of all assets: -0.1 is a fall of 10 %. Repeatable.", negative=()),
+]
+TopOpt = Annotated[int, Parameter(help="Contracts, and lines of each table, that are shown.")]
+RulesetOpt = Annotated[
+    str, Parameter(help="Rule-set whose brackets hold for the coins it lists: id or TOML file.")
+]
+
+_MOVES = (-0.2, -0.1, 0.1, 0.2)
+_START, _DURING, _AFTER = "2026-02-05T14:30:00Z", "2026-02-05T19:50:00Z", "2026-02-06T05:00:00Z"
+
+
+@cascade_app.command
+def gain(
+    folder: Annotated[
+        str | None, Parameter(help="Folder of recorded accounts; none with --generate.")
+    ] = None,
+    *,
+    at: Annotated[
+        str | None, Parameter(help="First snapshot at or after this moment (ISO-8601, UTC).")
+    ] = None,
+    generate: Annotated[int | None, Parameter(help="Make up so many accounts instead.")] = None,
+    seed: Annotated[int, Parameter(help="Of made-up accounts.")] = 0,
+    coin: Annotated[
+        list[str] | None, Parameter(help="Contract of made-up accounts. Repeatable.")
+    ] = None,
+    depth: DepthOpt = None,
+    move: MoveOpt = None,
+    alone: Annotated[
+        bool, Parameter(help="Triggers of each contract alone, not of a common move.", negative="")
+    ] = False,
+    top: TopOpt = 5,
+    ruleset: RulesetOpt = "hyperliquid",
+    json: JsonOpt = False,
+) -> None:
+    """Measure the loop gain of a population: does a fall feed itself, and where does it catch fire.
+
+    The matrix G says by how much a fall of each asset makes each other fall, when accounts at
+    their line are cut pro rata. Its spectral radius ρ is the gain of a round: below 1 cascades
+    end. It is shown as if everybody stood at the line, and for moves from where accounts stand.
+
+    Example: `crossmargin cascade gain --generate 10000 --seed 1 --depth "*=1e9"`
+
+    Example: `crossmargin cascade gain recorded --at 2026-02-04T06:00:00Z --depth "BTC=2.4e10"`
+    """
+    from crossmargin.cascade.fragility import fragility
+
+    people, depths, coverage = _population(folder, at, generate, seed, coin, depth, ruleset)
+    moves = _moves(move)
+    made = fragility(
+        people, depths.usd, moves=moves, contracts=_positive(top, "--top"), together=not alone
+    )
+    if json:
+        _print_json(
+            {
+                "coverage": plain(coverage),
+                "depth_usd": dict(zip(people.contracts, depths.usd.tolist())),
+                "depth_basis": dict(zip(people.contracts, depths.basis)),
+                "accounts": people.size,
+                "positions": int(people.contract.size),
+                **_with_summary(made),
+            }
+        )
+        return
+    from crossmargin.reports.loop_gain import print_fragility
+
+    print_fragility(_console(), people, made, depths, coverage, top=top)
+
+
+@cascade_app.command
+def replay(
+    folder: Annotated[str, Parameter(help="Folder of recorded accounts.")],
+    *,
+    before: Annotated[str, Parameter(help="First snapshot at or after this moment.")] = _START,
+    during: Annotated[str, Parameter(help="The second.")] = _DURING,
+    after: Annotated[str, Parameter(help="The third.")] = _AFTER,
+    prices: Annotated[
+        str | None,
+        Parameter(help="Candles between the snapshots (Parquet); default those of the folder."),
+    ] = None,
+    depth: DepthOpt = None,
+    move: MoveOpt = None,
+    top: TopOpt = 5,
+    ruleset: RulesetOpt = "hyperliquid",
+    json: JsonOpt = False,
+) -> None:
+    """Replay a recorded fall: gain, maps and fuses before, during and after.
+
+    For addresses in both snapshots it puts positions that the engine would have cut beside those
+    that shrank. That is unidentified evidence; the reasons are printed with it.
+
+    Example: `crossmargin cascade replay recorded --depth "*=1e7"`
+    """
+    from crossmargin.cascade.recorded_folder import PATH_FILE, read_recorded_folder
+    from crossmargin.margin import load_ruleset
+
+    path = prices
+    if path is None and (Path(folder) / PATH_FILE).exists():
+        path = str(Path(folder) / PATH_FILE)
+    times = [_moment(text) for text in (before, during, after)]
+    done = read_recorded_folder(folder, load_ruleset(ruleset)).replay(
+        [t for t in times if t is not None],
+        depth=_figures(depth),
+        path=path,
+        contracts=_positive(top, "--top"),
+        moves=_moves(move),
+    )
+    if json:
+        found = plain(done)
+        for group, kept in (("moments", done.moments), ("common", done.common)):
+            for row, one in zip(found[group], kept):
+                row["fragility"] = _with_summary(one.fragility)
+        _print_json(found)
+        return
+    from crossmargin.reports.loop_gain import print_replay
+
+    print_replay(_console(), done, top=top)
+
+
+def _population(
+    folder: str | None,
+    at: str | None,
+    generate: int | None,
+    seed: int,
+    coin: list[str] | None,
+    depth: list[str] | None,
+    ruleset: str,
+) -> tuple[Population, ContractDepth, Coverage | None]:
+    from crossmargin.cascade.depth_basis import contract_depth
+
+    if (folder is None) == (generate is None):
+        raise InputError(
+            "either a folder of recorded accounts or --generate is needed",
+            code="INP-013",
+            field="folder",
+            hint="for example: crossmargin cascade gain --generate 10000",
+        )
+    supplied = _figures(depth)
+    if generate is not None:
+        from crossmargin.cascade.generate import generate_population
+
+        made = generate_population(
+            _positive(generate, "--generate"), coin or ["BTC", "ETH", "SOL", "XRP", "DOGE"], seed
+        )
+        return made, contract_depth(made.contracts, supplied=supplied), None
+    from crossmargin.cascade.recorded_folder import read_recorded_folder
+    from crossmargin.margin import load_ruleset
+
+    assert folder is not None
+    read = read_recorded_folder(folder, load_ruleset(ruleset))
+    when = _moment(at)
+    found = read.population(int(read.records.moments_ns[0]) if when is None else when)
+    return found.population, read.depth(found, supplied), found.coverage
+
+
+def _figures(texts: list[str] | None) -> dict[str, float]:
+    out: dict[str, float] = {}
+    for text in texts or []:
+        name, sign, raw = text.partition("=")
+        try:
+            if not (name and sign):
+                raise ValueError
+            out[name] = float(raw)
+        except ValueError:
+            raise InputError(
+                f"{text!r} is not COIN=DEPTH", code="INP-013", field="--depth", hint="BTC=2.4e10"
+            ) from None
+    return out
+
+
+def _moves(moves: list[float] | None) -> list[float]:
+    chosen = list(_MOVES if moves is None else moves)
+    for x in chosen:
+        if not (math.isfinite(x) and x > -1 and x != 0):
+            raise InputError(
+                f"a move of {x:g} is none",
+                code="INP-004",
+                field="--move",
+                hint="-0.1 is a fall of 10 %; above -1 and not 0",
+            )
+    return chosen
+
+
+def _positive(value: int, field: str) -> int:
+    if value < 1:
+        raise InputError(f"{field} is {value}", code="INP-013", field=field, hint="at least 1")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """Write results as plain data: arrays as lists, no number as null, times as ISO-8601."""
+    import dataclasses
+
+    import numpy as np
+
+    from crossmargin.units import format_time
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        out: dict[str, Any] = {}
+        for field in dataclasses.fields(value):
+            one = getattr(value, field.name)
+            if field.name.endswith("_ns"):
+                out[field.name.removesuffix("_ns")] = format_time(one)
+            elif field.name == "between":
+                out[field.name] = [format_time(t) for t in one]
+            else:
+                out[field.name] = plain(one)
+        return out
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def _with_summary(made: Any) -> dict[str, Any]:
+    """Return a fragility as plain data, headline first, without shares by account."""
+    found: dict[str, Any] = plain(made)
+    g = made.gain
+    for shock, one in zip(found["shocks"], made.shocks):
+        shock.pop("share")
+        shock["amplification"] = plain(one.amplification())
+        shock["gain"] = {
+            key: shock["gain"][key] for key in ("radius", "real", "active", "right", "left")
+        }
+    found["gain"]["depth_elasticity"] = plain(g.depth_elasticity())
+    return {
+        "rho": g.radius,
+        "stable": g.stable,
+        "distance_to_criticality": g.distance,
+        "critical_depth_scale": g.critical_depth_scale,
+        "critical_leverage_scale": plain(g.critical_leverage_scale()),
+        **found,
+    }
