@@ -7,7 +7,7 @@ A new kind of component is its data in ``margin/components``, a function that ta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from crossmargin.margin._frame import Frame
 from crossmargin.margin._options import run_options
 from crossmargin.margin._scan import ScanResult
 from crossmargin.margin._size import run_concentration, run_impact
+from crossmargin.margin._tail import PotPart, run_tail
 from crossmargin.margin.components import (
     BalanceRate,
     Basis,
@@ -67,6 +68,7 @@ from crossmargin.margin.components import (
     Scan,
     ScanPart,
     SpreadCredit,
+    TailLeg,
     Unpublished,
 )
 
@@ -91,6 +93,8 @@ class Stage:
         Outcome of the scan, where the rule-set has one.
     orders : bool
         Whether open orders may fill.
+    scratch : dict
+        What the components of one requirement share, worked out by the first that asks.
     """
 
     frame: Frame
@@ -99,6 +103,7 @@ class Stage:
     parts: Mapping[str, Part]
     scan: ScanResult | None
     orders: bool
+    scratch: dict[str, Any] = field(default_factory=dict)
 
 
 def _scan(spec: Scan, stage: Stage) -> Part:
@@ -159,7 +164,7 @@ STAGES: dict[type, Callable[[Any, Stage], Part]] = {
 }
 
 #: Components of a pot as a whole: initial and maintenance requirement by pot.
-POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats]]] = {
+POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats] | PotPart]] = {
     Borrow: lambda spec, stage: charges.run_borrow(spec, stage.frame),
     Debt: lambda spec, stage: run_debts(spec, stage.frame),
     OrderCharge: lambda spec, stage: charges.run_order_charge(spec, stage.frame, stage.orders),
@@ -167,6 +172,7 @@ POT_STAGES: dict[type, Callable[[Any, Stage], tuple[Floats, Floats]]] = {
     CollateralConfidence: lambda spec, stage: feeds.run_collateral_confidence(
         spec, stage.frame, stage.amount
     ),
+    TailLeg: run_tail,
 }
 
 

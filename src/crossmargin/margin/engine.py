@@ -7,6 +7,7 @@ can be taken apart.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from crossmargin.margin._location import counted_book
 from crossmargin.margin._offset import apply_offset
 from crossmargin.margin._scan import ScanResult, run_scan
 from crossmargin.margin._stages import POT_STAGES, Stage, run_stage
+from crossmargin.margin._tail import PotPart
 from crossmargin.margin.components import Debt, Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
@@ -246,10 +248,16 @@ def requirement(
         scan = run_scan(ruleset.scan, frame, q, b, orders=orders)
     parts: dict[str, Part] = {}
     pool_parts: dict[str, tuple[Floats, Floats]] = {}
+    pot_shares: list[PotPart] = []
+    scratch: dict[str, Any] = {}
     for spec in sorted(ruleset.data.components, key=lambda c: not isinstance(c, Scan)):
-        stage = Stage(frame, q, b, parts, scan, orders)
+        stage = Stage(frame, q, b, parts, scan, orders, scratch)
         if type(spec) in POT_STAGES:
-            pool_parts[spec.name] = POT_STAGES[type(spec)](spec, stage)
+            found_part = POT_STAGES[type(spec)](spec, stage)
+            if isinstance(found_part, PotPart):
+                pot_shares.append(found_part)
+                found_part = (found_part.im, found_part.mm)
+            pool_parts[spec.name] = found_part
         else:
             parts[spec.name] = run_stage(spec, stage)
     nothing = np.zeros(a.pots)
@@ -265,6 +273,10 @@ def requirement(
         share, balance_share = _shares(frame, parts, result, passed, level, q.size, b.size)
         for im, mm in pool_parts.values():
             pot = pot + (im if level == "im" else mm)
+        for one in pot_shares:
+            share = share + (one.share_im if level == "im" else one.share_mm)
+            held = one.balance_im if level == "im" else one.balance_mm
+            balance_share = balance_share + held
         found[level] = (pot, group, credit, share, balance_share)
     return Requirement(
         im=found["im"][0],

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
 from crossmargin.errors import RulesetError
 from crossmargin.margin.components import (
@@ -32,6 +33,7 @@ from crossmargin.margin.components import (
     ScanPart,
     SizeComponent,
     SpreadCredit,
+    TailLeg,
 )
 from crossmargin.margin.expression import Expression
 from crossmargin.margin.haircut_tables import expand_collateral
@@ -313,6 +315,7 @@ def _check(ruleset: Ruleset, what: str) -> None:
             field="combine",
         )
     _check_scan_users(ruleset, what)
+    _check_tail(data, what)
     _check_states(data, what)
     _check_profit(data, set(names) - pool_level, what)
     if ruleset.scan is not None and data.scenarios is None:
@@ -345,6 +348,22 @@ def _check_scan_users(ruleset: Ruleset, what: str) -> None:
             )
         if not isinstance(c, PotComponent):
             seen.add(c.name)
+
+
+def _check_tail(data: RulesetData, what: str) -> None:
+    """Refuse legs of a tail without their section, twice, without a base, or not in dollars."""
+    legs = [c.leg for c in data.components if isinstance(c, TailLeg)]
+    wrong = ""
+    if legs and isinstance(data.tail, UnsetType):
+        wrong = "charges a tail and has no section tail"
+    elif legs and "base" not in legs:
+        wrong = "charges legs of a tail without its base"
+    elif len(set(legs)) < len(legs):
+        wrong = "charges a leg of the tail twice"
+    elif legs and (data.numeraire != "USD" or data.pools.by != "account"):
+        wrong = "measures a tail that is not of whole pots in US dollars"
+    if wrong:
+        raise RulesetError(f"{what} {wrong}", code="RUL-005", field="tail")
 
 
 def _check_profit(data: RulesetData, known: set[str], what: str) -> None:

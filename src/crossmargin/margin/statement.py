@@ -427,6 +427,7 @@ def _positions(done: Evaluation, split: Shares, alone: explain.Standalone) -> li
 
 def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
     frame, book, a = done.frame, done.frame.book, done.frame.arrangement
+    tailed = not isinstance(frame.ruleset.data.tail, msgspec.UnsetType)
     lines = []
     for row, asset in enumerate(book.balance_asset):
         name = book.registry.assets[asset]
@@ -456,7 +457,9 @@ def _balances(done: Evaluation, split: Shares) -> list[BalanceLine]:
                 haircut_mm=lost_mm / value if value else 0.0,
                 collateral_usd=value - lost,
                 collateral_mm_usd=value - lost_mm,
-                stress=rule.stress if rule is not None and a.balance_segment[row] >= 0 else "none",
+                stress=rule.stress
+                if rule is not None and (a.balance_segment[row] >= 0 or tailed)
+                else "none",
                 share_im_usd=float(split.balance[row]),
             )
         )

@@ -12,6 +12,12 @@ from crossmargin.market.arbitrage import (
 )
 from crossmargin.market.attack import AttackCost, attack_cost
 from crossmargin.market.depth import OrderBook, Walk, contract_coins, walk_book
+from crossmargin.market.factor_history import (
+    FactorHistory,
+    factor_history,
+    join_histories,
+    read_factor_history,
+)
 from crossmargin.market.files import (
     MARKET_FORMAT,
     MarketFile,
@@ -120,6 +126,7 @@ __all__ = [
     "AttackCost",
     "BasisTick",
     "BidSide",
+    "FactorHistory",
     "Forward",
     "ForwardCurve",
     "FundingIndex",
@@ -174,6 +181,7 @@ __all__ = [
     "default_policy",
     "diverges_from_twap",
     "exact_confidence",
+    "factor_history",
     "file_from_snapshot",
     "fit_impact",
     "fit_surface",
@@ -190,6 +198,7 @@ __all__ = [
     "impact_fraction",
     "impact_premium",
     "index_price",
+    "join_histories",
     "liquidation_cost",
     "mango_stable_rule",
     "mark_from_basis",
@@ -199,6 +208,7 @@ __all__ = [
     "price_panel",
     "quote_violations",
     "read_bid_side",
+    "read_factor_history",
     "read_market",
     "read_price_history",
     "read_ticks",

@@ -96,6 +96,7 @@ def build_view(
         confidence=confidence,
         liquidity=liquidity_columns(snapshot.liquidity, registry, snapshot.as_of_ns),
         protect=assess(snapshot),
+        history=snapshot.history,
     )
 
 

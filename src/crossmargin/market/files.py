@@ -14,6 +14,7 @@ from crossmargin.errors import InputError, MarketDataError
 from crossmargin.instruments import parse_instrument
 from crossmargin.market import _trust_files as trusting
 from crossmargin.market._confidence import confidence_figure, exact_confidence
+from crossmargin.market._history_file import HistoryEntry, read_history, write_history
 from crossmargin.market._liquidity_file import (
     DepthEntry,
     LiquidityEntry,
@@ -148,6 +149,7 @@ class MarketFile(_Strict, frozen=True, kw_only=True):
     liquidity: list[LiquidityEntry] = []
     depth: list[DepthEntry] = []
     trust: TrustEntry | UnsetType = UNSET
+    history: HistoryEntry | UnsetType = UNSET
 
     @property
     def judged(self) -> bool:
@@ -266,6 +268,7 @@ def snapshot_from_file(data: MarketFile) -> Snapshot:
         source=data.source,
         stale_after_s=data.stale_after_s,
         trust=PriceTrust(policy=policy, panels=panels, basis=basis) if data.judged else None,
+        history=None if data.history is UNSET else read_history(data.history, as_of),
     )
 
 
@@ -435,6 +438,7 @@ def file_from_snapshot(snapshot: Snapshot, *, description: str = "") -> MarketFi
         liquidity=write_liquidity(snapshot.liquidity, stamp, named),
         depth=write_depth(snapshot.depth, stamp, named),
         trust=UNSET if snapshot.trust is None else entry_from_policy(snapshot.trust.policy),
+        history=UNSET if snapshot.history is None else write_history(snapshot.history),
     )
 
 

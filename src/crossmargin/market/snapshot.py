@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from crossmargin.errors import MarketDataError
 from crossmargin.instruments import Option, Registry, Terms, expiry_of
 from crossmargin.market.depth import OrderBook
+from crossmargin.market.factor_history import FactorHistory
 from crossmargin.market.liquidity import Liquidity, LiquidityColumns
 from crossmargin.market.svi import SviSlice
 from crossmargin.pricing import SETTLEMENT_WINDOW_S
@@ -155,6 +156,8 @@ class MarketView:
         Volume, open interest, volatility and spread: sizes in coins, which no shock moves.
     protect : ProtectState or None
         Which of these prices may be trusted; None when nobody judges them.
+    history : FactorHistory or None
+        Past prices, which no shock moves.
     """
 
     as_of_ns: int
@@ -170,6 +173,7 @@ class MarketView:
     confidence: NDArray[np.int64]
     liquidity: LiquidityColumns
     protect: ProtectState | None = None
+    history: FactorHistory | None = None
 
     @property
     def price(self) -> NDArray[np.float64]:
@@ -227,6 +231,8 @@ class Snapshot:
     trust : PriceTrust or None
         Sources of indices, histories of basis and the policy by which prices are judged; None
         when nobody judges them.
+    history : FactorHistory or None
+        Past daily closes, for rule-sets that look back.
     """
 
     as_of_ns: int
@@ -241,6 +247,7 @@ class Snapshot:
     stale_after_s: float = 3_600.0
     valued_at_ns: int | None = None
     trust: PriceTrust | None = None
+    history: FactorHistory | None = None
 
     @property
     def moment_ns(self) -> int:
@@ -388,4 +395,6 @@ class Snapshot:
             digest.update(b"|")
         if self.trust is not None:
             digest.update(self.trust.content)
+        if self.history is not None:
+            digest.update(self.history.content_hash.encode())
         return digest.hexdigest()

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from crossmargin.scenarios._factor_table import distances, factor_table, shocked_vols
+from crossmargin.scenarios._factors import (
+    FactorScenarios,
+    Prepared,
+    TailSets,
+    prepare,
+    sets_at,
+    tail_sets,
+)
 from crossmargin.scenarios._spec import (
     VOL_STATES,
     Block,
@@ -19,19 +28,40 @@ from crossmargin.scenarios._table import (
     plan_table,
     vol_multiplier,
 )
+from crossmargin.scenarios._tail_spec import (
+    Hypothetical,
+    Jumps,
+    MonteCarlo,
+    TailSpec,
+    VolShocks,
+)
 
 __all__ = [
     "LANES",
     "VOL_STATES",
     "Block",
+    "FactorScenarios",
+    "Hypothetical",
+    "Jumps",
     "Kernel",
+    "MonteCarlo",
+    "Prepared",
     "RiskTable",
     "ScenarioSet",
     "ScenarioSpec",
     "TablePlan",
+    "TailSets",
+    "TailSpec",
     "UnderlyingShocks",
+    "VolShocks",
     "build_scenarios",
     "build_table",
+    "distances",
+    "factor_table",
     "plan_table",
+    "prepare",
+    "sets_at",
+    "shocked_vols",
+    "tail_sets",
     "vol_multiplier",
 ]

@@ -132,9 +132,12 @@ from crossmargin.margin.components._states import (
     Meaning,
     StateBand,
 )
+from crossmargin.margin.components._tail import LEGS as TAIL_LEGS
+from crossmargin.margin.components._tail import TailLeg
 
 __all__ = [
     "MEANINGS",
+    "TAIL_LEGS",
     "AssetRule",
     "BalanceRate",
     "BaseComponent",
@@ -228,6 +231,7 @@ __all__ = [
     "SpreadCredit",
     "StateBand",
     "StaticDiscount",
+    "TailLeg",
     "ThenTiers",
     "Tier",
     "TierSpread",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from crossmargin.margin.components._base import Confidence, Data, Fraction, NonNegative, Rate
 from crossmargin.margin.components._charges import (
@@ -55,7 +55,8 @@ from crossmargin.margin.components._span import (
     SpreadCredit,
 )
 from crossmargin.margin.components._states import StateBand
-from crossmargin.scenarios import ScenarioSpec
+from crossmargin.margin.components._tail import TailLeg
+from crossmargin.scenarios import ScenarioSpec, TailSpec
 
 Component = (
     Scan
@@ -97,6 +98,7 @@ Component = (
     | DeliveryCharge
     | SpreadCredit
     | RiskCap
+    | TailLeg
 )
 
 
@@ -242,6 +244,8 @@ class RulesetData(Data, frozen=True, kw_only=True):
         settlement), or an asset in which everything of a pot is paid.
     discounting : {"none", "rate"}
         Whether options are worth their forward value discounted at the market's rate.
+    tail : TailSpec or UNSET
+        How the tail of a pot is measured, for ``tail`` components.
     net_margin : bool
         Whether the venue reports margin net of the account's value (a requirement may then be
         below 0).
@@ -266,6 +270,7 @@ class RulesetData(Data, frozen=True, kw_only=True):
     combine: Combine
     offset: Offset = Offset()
     scenarios: ScenarioSpec | None = None
+    tail: TailSpec | UnsetType = UNSET
     instruments: list[InstrumentClass] | None = None
     price_view: Literal["mark", "index"] = "mark"
     states: list[StateBand] = []
