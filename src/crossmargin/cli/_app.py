@@ -64,6 +64,12 @@ SetOpt = Annotated[
     Parameter(name="--set", help="Supply a rule-set parameter: path=value. May be repeated."),
 ]
 ParamsOpt = Annotated[str | None, Parameter(help="TOML file of supplied parameters.")]
+HistoryOpt = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Table of daily closes (Parquet, CSV) for rule-sets that look back; repeatable."
+    ),
+]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
 HtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML report here.")]
 
@@ -93,6 +99,7 @@ def margin(
     *,
     market: MarketOpt = io.DEFAULT_MARKET,
     ruleset: Annotated[list[str] | None, Parameter(help="Rule-set id or TOML file.")] = None,
+    history: HistoryOpt = None,
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
@@ -111,6 +118,8 @@ def margin(
     Example: `crossmargin margin my.json --market now.json --ruleset deribit-pm
     --ruleset paradex-pm`
 
+    Example: `crossmargin margin my.json --market now.json --ruleset house --history closes.parquet`
+
     Example: `crossmargin margin my.json --market now.json --location-down ethereum`
 
     Example: `crossmargin margin my.json --market now.json --at 2026-02-27T07:45:00Z
@@ -119,6 +128,7 @@ def margin(
     from crossmargin.analytics import expiry_cliff
 
     who, world = io.load_account(account), io.load_market(market)
+    world = io.with_history(world, history or [])
     if location_down is not None:
         from crossmargin.book import account_without_location
 
@@ -200,6 +210,7 @@ def compare(
     *more: str,
     market: MarketOpt = io.DEFAULT_MARKET,
     ruleset: Annotated[list[str] | None, Parameter(help="Rule-sets; default all.")] = None,
+    history: HistoryOpt = None,
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
@@ -221,6 +232,7 @@ def compare(
     from crossmargin.margin import ruleset_ids
 
     who, world = io.load_account(account), io.load_market(market)
+    world = io.with_history(world, history or [])
     overrides = io.parse_overrides(set_ or [], params)
     names = ruleset or ruleset_ids()
     rules = io.load_rules(names, overrides if ruleset else {}, None)

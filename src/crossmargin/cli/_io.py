@@ -55,6 +55,36 @@ def load_market(name: str) -> Snapshot:
     return read_market(name)
 
 
+def with_history(snapshot: Snapshot, paths: list[str]) -> Snapshot:
+    """Return the market with daily closes from tables, as far as they were known by its time.
+
+    A day's close is known when the day is over.
+
+    Raises
+    ------
+    InputError, MarketDataError
+        As :func:`crossmargin.market.read_factor_history`; ``MKT-044`` where no day is left.
+    """
+    if not paths:
+        return snapshot
+    from dataclasses import replace
+
+    from crossmargin.errors import MarketDataError
+    from crossmargin.market import read_factor_history
+    from crossmargin.units import NS_PER_SECOND, format_time
+
+    last = format_time(snapshot.as_of_ns - 86_400 * NS_PER_SECOND)[:10]
+    history = read_factor_history(*paths).until(last)
+    if not history.days:
+        raise MarketDataError(
+            f"the history has no day that was over by {format_time(snapshot.as_of_ns)}",
+            code="MKT-044",
+            field="--history",
+            hint="give daily closes from before the market",
+        )
+    return replace(snapshot, history=history)
+
+
 def parse_overrides(assignments: list[str], params: str | None) -> dict[str, Any]:
     """Read ``--set path=value`` and a TOML file of dotted paths or tables.
 

@@ -21,6 +21,7 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
+from crossmargin.margin._tail import TailDetail, tail_detail
 from crossmargin.margin.at_scale import BookColumns, evaluate_compact
 from crossmargin.margin.batch import (
     BookResult,
@@ -63,6 +64,13 @@ from crossmargin.margin.haircut_schedule import (
     tiers_from_points,
 )
 from crossmargin.margin.haircut_tables import HaircutTable, collateral_from_haircuts
+from crossmargin.margin.house_path import (
+    HouseOption,
+    HousePath,
+    HousePortfolio,
+    house_margin_path,
+    house_tail,
+)
 from crossmargin.margin.inverse import (
     SizeLimit,
     WithdrawalLimit,
@@ -198,6 +206,9 @@ __all__ = [
     "HaircutSchedule",
     "HaircutSpec",
     "HaircutTable",
+    "HouseOption",
+    "HousePath",
+    "HousePortfolio",
     "Jump",
     "LiquidationPrice",
     "LocationStress",
@@ -215,6 +226,7 @@ __all__ = [
     "StateChanges",
     "Statement",
     "StopSize",
+    "TailDetail",
     "TierTable",
     "TopUp",
     "Trade",
@@ -252,6 +264,8 @@ __all__ = [
     "haircut_history",
     "haircut_schedule",
     "haircut_spec",
+    "house_margin_path",
+    "house_tail",
     "isolated_margins",
     "largest_order",
     "largest_withdrawal",
@@ -287,6 +301,7 @@ __all__ = [
     "state_changes",
     "states_by_numbers",
     "sum_by",
+    "tail_detail",
     "tick_size",
     "tier_tables",
     "tiers_from_points",

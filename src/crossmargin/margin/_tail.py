@@ -22,12 +22,25 @@ from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._arrange import unique_rows
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import _stress_bounds, capped_losses
-from crossmargin.margin._tail_law import Legs, Shortfalls, legs_of
+from crossmargin.margin._tail_law import (
+    Legs,
+    Shortfalls,
+    legs_of,
+    orders_of,
+    shortfalls_of,
+    stacked,
+)
 from crossmargin.margin.components import TailLeg
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import FactorHistory
 from crossmargin.scenarios import FactorScenarios, TailSets, TailSpec, factor_table, tail_sets
-from crossmargin.stats import shortfall_errors, tail_quantiles, tail_shortfalls, tail_weights
+from crossmargin.stats import (
+    shortfall_errors,
+    tail_mass,
+    tail_quantiles,
+    tail_shortfalls,
+    tail_weights,
+)
 from crossmargin.units import NS_PER_SECOND, parse_time
 
 if TYPE_CHECKING:
@@ -226,7 +239,7 @@ def _moves(frame: Frame, sets: TailSets, spec: TailSpec, coin: Ints) -> tuple[Fl
 
 
 def _judged(
-    rows: Floats, part: FactorScenarios, spec: TailSpec, names: tuple[str, ...], coin: Ints
+    rows: Floats, part: FactorScenarios, spec: TailSpec, names: list[str], coin: Ints
 ) -> None:
     """Write hypothetical moves of assets that need no history into the last columns."""
     first = part.size - len(spec.hypothetical)
@@ -366,8 +379,7 @@ def _measure(stage: Stage) -> tuple[TailLevel, TailLevel]:
         worse = capped_losses(frame, loss, order, place, groups.pot)
     wanted = frame.shares and worse is None
     found = [
-        _Level(spec, units, groups, pots, level, wanted, stage)
-        for level in (spec.level_im, spec.level_mm)
+        _Level(spec, groups, pots, level, wanted, stage) for level in (spec.level_im, spec.level_mm)
     ]
     edge = np.searchsorted(groups.pot, np.arange(0, pots + _POTS, _POTS))
     by_group = np.argsort(rows.group, kind="stable")
@@ -380,8 +392,10 @@ def _measure(stage: Stage) -> tuple[TailLevel, TailLevel]:
         v = _vectors(units, rows, mine, first, last)
         if worse is not None:
             v -= worse[first:last]
-        for one in found:
-            one.block(v, first, last, k * _POTS, min((k + 1) * _POTS, pots), rows, mine)
+        low, high = k * _POTS, min((k + 1) * _POTS, pots)
+        block = _Block(units, groups, v, slice(first, last), slice(low, high))
+        for one, (values, binding) in zip(found, block.shortfalls(spec)):
+            one.take(block, values, binding, rows, mine)
     return found[0].result(frame, rows), found[1].result(frame, rows)
 
 
@@ -397,113 +411,116 @@ def _vectors(units: _Units, rows: _Rows, mine: Ints, first: int, last: int) -> F
     return np.asarray(table @ units.rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some pots and their groups: profit and loss ``[G, C]`` of the groups."""
+
+    units: _Units
+    groups: _Groups
+    vectors: Floats
+    rows: slice
+    pots: slice
+
+    @property
+    def pot(self) -> Ints:
+        """Pot of each group, from 0."""
+        return np.asarray(self.groups.pot[self.rows] - self.pots.start)
+
+    @property
+    def coin(self) -> Ints:
+        """Row of each group's coin among those of the history, or -1."""
+        return self.units.coin[self.groups.asset[self.rows]]
+
+    @property
+    def parts(self) -> tuple[Floats, Floats, Floats]:
+        """Groups' vectors: filtered, stressed, at long volatility."""
+        a, b, c = self.units.edges
+        return self.vectors[:, :a], self.vectors[:, b:c], self.vectors[:, a:b]
+
+    def summed(self, part: Floats) -> Floats:
+        """Return a part's sums by pot."""
+        return sum_by(np.ascontiguousarray(part), self.pot, self.pots.stop - self.pots.start)
+
+    @property
+    def sums(self) -> tuple[Floats, Floats, Floats]:
+        """Pots' vectors, as `parts`."""
+        x, y, z = (self.summed(part) for part in self.parts)
+        return x, y, z
+
+    def shortfalls(self, spec: TailSpec) -> list[tuple[Shortfalls, Ints]]:
+        """Return the shortfalls of the pots at both confidences."""
+        order = self.units.sets.order
+        return shortfalls_of(spec, self.parts, self.sums, self.pot, self.coin, order)
+
+
 class _Level:
     """The tail at one confidence, gathered block by block."""
 
     def __init__(
         self,
         spec: TailSpec,
-        units: _Units,
         groups: _Groups,
         pots: int,
         level: float,
         shares: bool,
         stage: Stage,
     ) -> None:
-        self.spec, self.units, self.groups, self.level = spec, units, groups, level
+        self.spec, self.groups, self.level = spec, groups, level
         self.shares, self.stage = shares, stage
         self.pot = np.zeros((4, pots))
         self.own = np.zeros((3, groups.pot.size))
         self.binding = np.full(pots, -1, dtype=np.int64)
         size = stage.quantity.size, stage.amount.size
         self.share, self.balance_share = np.zeros(size[0]), np.zeros(size[1])
-        self.cap = np.zeros(pots)
 
-    def block(
-        self, v: Floats, first: int, last: int, low: int, high: int, rows: _Rows, mine: Ints
+    def take(
+        self, block: _Block, found: Shortfalls, binding: Ints, rows: _Rows, mine: Ints
     ) -> None:
-        """Measure the groups `first` to `last`, which are the pots `low` to `high`."""
-        spec, units = self.spec, self.units
-        a, b, c = units.edges
-        of = self.groups.pot[first:last] - low
-        parts = (v[:, :a], v[:, b:c], v[:, a:b])
-        sums = [sum_by(np.ascontiguousarray(part), of, high - low) for part in parts]
-        needed = (True, spec.stress_weight > 0, spec.floor > 0 or spec.buffer > 0)
-        own = spec.offset_cap < 1.0
-        for k, (part, total) in enumerate(zip(parts, sums)):
-            if needed[k]:
-                self.pot[k, low:high] = np.maximum(tail_shortfalls(total, self.level), 0.0)
-                if own:
-                    self.own[k, first:last] = np.maximum(tail_shortfalls(part, self.level), 0.0)
-        self._broken(parts[0], first, last, low, high, of)
+        """Take the shortfalls of some pots, and share them out where that is wanted."""
+        self.binding[block.pots] = binding
+        self.pot[:, block.pots] = found.base, found.stress, found.long, found.broken
+        self.own[:, block.rows] = found.own_base, found.own_stress, found.own_long
         if self.shares:
-            self._share(parts, sums, first, last, low, high, of, rows, mine)
-
-    def _orders(self, k: int, first: int, last: int) -> Ints:
-        """Scenarios of each group in the k-th broken dependence, ``[G, S]``."""
-        coin = self.units.coin[self.groups.asset[first:last]]
-        still = np.arange(self.units.edges[0])
-        return np.where((coin >= 0)[:, None], self.units.sets.order[k][coin], still)
-
-    def _broken(self, part: Floats, first: int, last: int, low: int, high: int, of: Ints) -> None:
-        worst = np.zeros(high - low)
-        for k in range(self.units.sets.order.shape[0]):
-            moved = np.take_along_axis(part, self._orders(k, first, last), axis=1)
-            found = tail_shortfalls(sum_by(moved, of, high - low), self.level)
-            more = found > np.maximum(worst, self.pot[0, low:high])
-            self.binding[low:high] = np.where(more, k, self.binding[low:high])
-            worst = np.where(more, found, worst)
-        self.pot[3, low:high] = worst
+            self._share(block, found, binding, rows, mine)
 
     def _share(
-        self,
-        parts: tuple[Floats, Floats, Floats],
-        sums: list[Floats],
-        first: int,
-        last: int,
-        low: int,
-        high: int,
-        of: Ints,
-        rows: _Rows,
-        mine: Ints,
+        self, block: _Block, found: Shortfalls, binding: Ints, rows: _Rows, mine: Ints
     ) -> None:
         """Add ``−Σ_c ω_g,c·row_c`` for every row: ω is the weight of each column by group."""
-        legs = legs_of(self.spec, self._shortfalls(slice(low, high), slice(first, last), of))
+        legs = legs_of(self.spec, found)
+        of, parts = block.pot, block.parts
+        whole = (found.base, found.stress, found.long)
+        own = (found.own_base, found.own_stress, found.own_long)
         weight = []
-        for k, (part, total) in enumerate(zip(parts, sums)):
-            live = np.where(self.pot[k, low:high] > 0, legs.slope[k], 0.0)
+        for k, (part, total) in enumerate(zip(parts, block.sums)):
+            live = np.where(whole[k] > 0, legs.slope[k], 0.0)
             w = (live[:, None] * tail_weights(total, self.level))[of]
-            alone = np.where(self.own[k, first:last] > 0, legs.own_slope[k], 0.0)
+            alone = np.where(own[k] > 0, legs.own_slope[k], 0.0)
             if alone.any():
                 w = w + alone[:, None] * tail_weights(part, self.level)
             weight.append(w)
-        for k in np.unique(self.binding[low:high]).tolist():
-            here = (self.binding[low:high] == k) * legs.slope[3]
+        for k in np.unique(binding).tolist():
+            here = (binding == k) * legs.slope[3]
             if k < 0 or not here.any():
                 continue
-            order = self._orders(k, first, last)
-            total = sum_by(np.take_along_axis(parts[0], order, axis=1), of, high - low)
+            order = orders_of(parts[0], block.coin, block.units.sets.order[k])
+            total = block.summed(np.take_along_axis(parts[0], order, axis=1))
             back = np.zeros_like(parts[0])
             w = (here[:, None] * tail_weights(total, self.level))[of]
             np.put_along_axis(back, order, w, axis=1)
             weight[0] = weight[0] + back
-        whole = np.concatenate([weight[0], weight[2], weight[1]], axis=1)
-        group = rows.group[mine] - first
+        every = np.concatenate([weight[0], weight[2], weight[1]], axis=1)
+        group = rows.group[mine] - block.rows.start
         part_of = -rows.size[mine] * np.einsum(
-            "ij,ij->i", self.units.rows[rows.unit[mine]], whole[group]
+            "ij,ij->i", block.units.rows[rows.unit[mine]], every[group]
         )
         held = rows.position[mine] >= 0
         np.add.at(self.share, rows.position[mine[held]], part_of[held])
         np.add.at(self.balance_share, rows.balance[mine[~held]], part_of[~held])
 
-    def _shortfalls(self, pots: slice, groups: slice, of: Ints) -> Shortfalls:
-        p, g = self.pot[:, pots], self.own[:, groups]
-        return Shortfalls(p[0], p[1], p[2], p[3], g[0], g[1], g[2], of)
-
     def result(self, frame: Frame, rows: _Rows) -> TailLevel:
         """Return the whole, with the cap on pots that own options and spot only."""
-        every = slice(None)
-        found = self._shortfalls(every, every, self.groups.pot)
+        found = stacked(self.pot, self.own, self.groups.pot)
         legs = legs_of(self.spec, found)
         there = {c.leg for c in frame.ruleset.data.components if isinstance(c, TailLeg)}
         cap = np.zeros(legs.total.size)
@@ -619,7 +636,7 @@ def tail_detail(frame: Frame, pot: int = 0) -> TailDetail:
     v = _vectors(units, rows, order, 0, groups.pot.size)
     mine = groups.pot == pot
     filtered = v[mine][:, : units.edges[0]].sum(axis=0)[None, :]
-    worst = np.argsort(filtered[0], kind="stable")[: max(1, round(filtered.size * 0.01))]
+    worst = np.argsort(filtered[0], kind="stable")[: tail_mass(filtered.size, spec.level_im)[1]]
     s, sets = level.shortfalls, units.sets
     names = frame.book.registry.assets
     own = np.maximum(tail_shortfalls(v[mine][:, : units.edges[0]], spec.level_im), 0.0)

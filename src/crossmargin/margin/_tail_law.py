@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from crossmargin.margin._sums import sum_by
 from crossmargin.scenarios import TailSpec
+from crossmargin.stats import tail_shortfalls_at
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -71,6 +72,89 @@ class Legs:
     def total(self) -> Floats:
         """Sum of the legs, in their order."""
         return np.asarray(sum(self.value.values()))
+
+
+def rearranged(part: Floats, coin: Ints, order: Ints) -> Floats:
+    """Return the vectors of groups with each coin's scenarios taken in another order.
+
+    Parameters
+    ----------
+    part : float64[G, S]
+        Profit and loss of each group.
+    coin : int64[G]
+        Row of each group's coin in `order`, or -1: its scenarios stay where they are.
+    order : int64[A, S]
+        One of the rearrangements of :class:`crossmargin.scenarios.TailSets`.
+    """
+    return np.take_along_axis(part, orders_of(part, coin, order), axis=1)
+
+
+def stacked(whole: Floats, own: Floats, pot: Ints) -> Shortfalls:
+    """Return shortfalls from rows: B, T, F, E by pot, and B, T, F by group."""
+    return Shortfalls(
+        base=whole[0],
+        stress=whole[1],
+        long=whole[2],
+        broken=whole[3],
+        own_base=own[0],
+        own_stress=own[1],
+        own_long=own[2],
+        pot=pot,
+    )
+
+
+def orders_of(part: Floats, coin: Ints, order: Ints) -> Ints:
+    """Return the order of each group's scenarios, ``[G, S]``; see :func:`rearranged`."""
+    chosen = order[coin]
+    chosen[coin < 0] = np.arange(part.shape[1])
+    return chosen
+
+
+def shortfalls_of(
+    spec: TailSpec,
+    parts: tuple[Floats, Floats, Floats],
+    sums: tuple[Floats, Floats, Floats],
+    pot: Ints,
+    coin: Ints,
+    order: Ints,
+) -> list[tuple[Shortfalls, Ints]]:
+    """Return the shortfalls of some pots, and which rearrangement was worst (-1: none).
+
+    Parameters
+    ----------
+    spec : TailSpec
+        Figures; what no leg needs is not worked out and stays 0.
+    parts : tuple of float64[G, S]
+        Profit and loss of each group: filtered, stressed, at long volatility.
+    sums : tuple of float64[P, S]
+        The same of each pot.
+    pot, coin : int64[G]
+        Of each group.
+    order : int64[K, A, S]
+        Rearrangements of the filtered scenarios.
+
+    Returns
+    -------
+    list of (Shortfalls, int64[P])
+        At the confidence of initial, then of maintenance margin.
+    """
+    levels = (spec.level_im, spec.level_mm)
+    pots, groups = sums[0].shape[0], parts[0].shape[0]
+    whole, own = np.zeros((2, 4, pots)), np.zeros((2, 3, groups))
+    needed = (True, spec.stress_weight > 0, spec.floor > 0 or spec.buffer > 0)
+    for k, (part, total) in enumerate(zip(parts, sums)):
+        if needed[k]:
+            whole[:, k] = np.maximum(tail_shortfalls_at(total, levels), 0.0)
+            if spec.offset_cap < 1.0:
+                own[:, k] = np.maximum(tail_shortfalls_at(part, levels), 0.0)
+    binding = np.full((2, pots), -1, dtype=np.int64)
+    for k in range(order.shape[0]):
+        moved = sum_by(rearranged(parts[0], coin, order[k]), pot, pots)
+        found = tail_shortfalls_at(moved, levels)
+        more = found > np.maximum(whole[:, 3], whole[:, 0])
+        binding = np.where(more, k, binding)
+        whole[:, 3] = np.where(more, found, whole[:, 3])
+    return [(stacked(whole[at], own[at], pot), binding[at]) for at in range(2)]
 
 
 def _one(spec: TailSpec, b: Floats, t: Floats, f: Floats) -> tuple[dict[str, Floats], Floats]:

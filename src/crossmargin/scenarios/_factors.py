@@ -172,10 +172,11 @@ def tail_sets(history: FactorHistory, spec: TailSpec) -> TailSets:
     )
 
 
-def sets_at(past: Prepared, end: int, spec: TailSpec) -> TailSets:
+def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) -> TailSets:
     """Return the scenarios known after the first `end` returns.
 
     Nothing later is looked at, but for volatilities by GARCH, whose fit sees all of a history.
+    Without `levels` changes of volatility are left at 0, which is quicker.
     """
     known = past.residuals[end] >= spec.fewest if end >= 0 else np.zeros(0, dtype=np.bool_)
     if not known.any():
@@ -201,9 +202,9 @@ def sets_at(past: Prepared, end: int, spec: TailSpec) -> TailSets:
     move = np.maximum(filtered, -0.999999) if simple else np.expm1(filtered)
     if spec.monte_carlo is not None:
         labels = tuple(f"path {k + 1}" for k in range(filtered.shape[0]))
-    level = _levels(past, filtered, days, end, spec)
+    level = _levels(past, filtered, days, end, spec) if levels else np.zeros_like(filtered)
     found = FactorScenarios(move.T.copy(), level.T.copy(), labels)
-    wide_level = _levels(past, wide, days, end, spec)
+    wide_level = _levels(past, wide, days, end, spec) if levels else np.zeros_like(wide)
     stress, first, last = _stress(past, known, lead, end, spec)
     order, broken = _rearranged(found.move, known, past.history.coins, spec)
     return TailSets(

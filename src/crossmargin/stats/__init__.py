@@ -36,6 +36,7 @@ from crossmargin.stats._samples import (
     tail_mean,
     tail_quantiles,
     tail_shortfalls,
+    tail_shortfalls_at,
     tail_weights,
 )
 from crossmargin.stats._tail import (
@@ -93,6 +94,7 @@ __all__ = [
     "tail_mean",
     "tail_quantiles",
     "tail_shortfalls",
+    "tail_shortfalls_at",
     "tail_weights",
     "value_at_risk",
     "weighted_correlation",

@@ -7,6 +7,7 @@ below 0), row by row, as a risk table gives it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +51,17 @@ def tail_shortfalls(pnl: ArrayLike, level: float) -> Floats:
     return -_tail_sums(x, worst, mass) / mass
 
 
+def tail_shortfalls_at(pnl: ArrayLike, levels: Sequence[float]) -> Floats:
+    """Return :func:`tail_shortfalls` at several levels, ``[L, R]``, to the same bits.
+
+    The worst scenarios are looked for once.
+    """
+    x = np.asarray(pnl, dtype=np.float64)
+    masses = [tail_mass(x.shape[1], level) for level in levels]
+    tail = _sorted_tail(x, max(worst for _, worst in masses))
+    return np.stack([-_tail_sum(tail, worst, mass) / mass for mass, worst in masses])
+
+
 def tail_mean(pnl: ArrayLike, mass: float) -> Floats:
     """Return the mean loss of the worst `mass` scenarios of each row, ``mass`` kept fixed.
 
@@ -70,8 +82,16 @@ def tail_mean(pnl: ArrayLike, mass: float) -> Floats:
 
 def _tail_sums(x: Floats, worst: int, mass: float) -> Floats:
     """Sum the worst `mass` of each row; the last of the `worst` counts for what is left."""
+    return _tail_sum(_sorted_tail(x, worst), worst, mass)
+
+
+def _sorted_tail(x: Floats, worst: int) -> Floats:
     tail = np.partition(x, worst - 1, axis=1)[:, :worst] if worst < x.shape[1] else x.copy()
     tail.sort(axis=1)
+    return tail
+
+
+def _tail_sum(tail: Floats, worst: int, mass: float) -> Floats:
     part = mass - (worst - 1)
     return np.asarray(tail[:, : worst - 1].sum(axis=1) + part * tail[:, worst - 1])
 
