@@ -5,6 +5,10 @@ our own over all lines of the ledger: each asset sums to 0 (contracts too, so lo
 and at a random mark the profit of each contract, made and unmade, sums to 0 over its holders. An
 event that is refused or a duplicate has changed no balance. At the end of a chapter the events
 are written as a file, read back and replayed: same transfers, same digest.
+
+Then as many events again of liquidation: thin accounts through falling marks under one venue's
+rules after another (tests/soak/watch.py says which laws are held). Every chapter has a ledger of
+its own, so that memory does not grow with the run.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from dataclasses import dataclass, field
 
 from crossmargin.accounts import Applied, BadLine, Refused, State, apply, parse_events, payload
 from crossmargin.accounts.ledger import Line
+from tests.soak.crash import RULES, days, must_have_seen
 from tests.soak.draw import ASSETS, CONTRACTS, Draw, beginning, ending
 
 
@@ -167,26 +172,73 @@ def _must_have_seen(seen: Chapter) -> None:
 def main() -> int:
     """Run the chapters that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--chapters", type=int, default=10)
-    parser.add_argument("--events", type=int, default=100_000, help="events a chapter")
+    parser.add_argument("--chapters", type=int, default=10, help="of each part")
+    parser.add_argument("--events", type=int, default=60_000, help="events a chapter")
     parser.add_argument("--accounts", type=int, default=50)
     parser.add_argument("--seed", type=int, default=20260205)
+    parser.add_argument("--part", choices=("ledger", "liquidation", "both"), default="both")
     asked = parser.parse_args()
+    start, done = time.perf_counter(), 0
+    if asked.part != "liquidation":
+        done += _ledger_part(asked)
+    if asked.part != "ledger":
+        done += _liquidation_part(asked)
+    seconds = time.perf_counter() - start
+    print(f"{done:,} events over {asked.accounts} accounts in {seconds:,.0f} s, "
+          f"{done / seconds:,.0f} a second; memory at most {_peak_mib():,.0f} MiB")  # fmt: skip
+    print("every law held after each")
+    return 0
+
+
+def _ledger_part(asked: argparse.Namespace) -> int:
     total: Counter[str] = Counter()
     for number in range(asked.chapters):
         seen = chapter(asked.events, asked.accounts, asked.seed + number)
         for (_, outcome), count in seen.outcomes.items():
             total[outcome] += count
         print(
-            f"chapter {number + 1} of {asked.chapters}, seed {asked.seed + number}: "
+            f"ledger, chapter {number + 1} of {asked.chapters}, seed {asked.seed + number}: "
             f"{seen.events:,} events checked in {seen.seconds_events:.0f} s, replayed in "
             f"{seen.seconds_replay:.0f} s, state {seen.digest[:16]}",
             flush=True,
         )
     counts = ", ".join(f"{count:,} {name.lower()}" for name, count in sorted(total.items()))
-    print(f"{sum(total.values()):,} events over {asked.accounts} accounts: {counts}")
-    print(f"{len(ASSETS)} assets and {len(CONTRACTS) + 1} contracts; every law held after each")
-    return 0
+    print(f"{len(ASSETS)} assets and {len(CONTRACTS) + 1} contracts: {counts}")
+    return sum(total.values())
+
+
+def _liquidation_part(asked: argparse.Namespace) -> int:
+    found = []
+    for number in range(asked.chapters):
+        rules = RULES[number % len(RULES)]
+        start = time.perf_counter()
+        seen = days(rules, asked.events, asked.accounts, asked.seed + number, say=_say)
+        found.append(seen)
+        layers = ", ".join(f"{name} {count:,}" for name, count in sorted(seen.losses.items()))
+        _say("")
+        print(
+            f"liquidation, chapter {number + 1} of {asked.chapters}, {rules}, seed "
+            f"{asked.seed + number}: {seen.events:,} events and {seen.marks:,} marks in "
+            f"{time.perf_counter() - start:.0f} s; {seen.breaches:,} breaches, at most "
+            f"{seen.looks} looks and {seen.longest_s:,.0f} s in breach; borne by {layers}; state "
+            f"{seen.digest[:16]}",
+            flush=True,
+        )
+    if asked.chapters >= len(RULES) and asked.events >= 5_000:
+        must_have_seen(found)
+    return sum(seen.events for seen in found)
+
+
+def _say(text: str) -> None:
+    """Write one line over the last one, where somebody looks."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<78}", end="" if text else "\r", file=sys.stderr, flush=True)
+
+
+def _peak_mib() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 if __name__ == "__main__":

@@ -27,6 +27,34 @@ class Taken:
     price: str
 
 
+def netted(taken: Sequence[Taken]) -> list[Taken]:
+    """Return what the liquidator is left with: long and short of one contract cancel with it.
+
+    What is left of them has the price of its own side; the profit of what cancelled is made.
+    """
+    net: dict[str, int] = {}
+    for one in taken:
+        net[one.contract.id] = net.get(one.contract.id, 0) + one.signed
+    found = []
+    for one in taken:
+        signed = net[one.contract.id]
+        if signed * one.signed > 0:
+            found.append(Taken(one.contract, signed, one.price))
+            net[one.contract.id] = 0
+    return found
+
+
+def cancelled(taken: Sequence[Taken], left: Sequence[Taken]) -> list[tuple[Contract, int]]:
+    """Return what the liquidator made (lost, < 0) on legs that cancelled, by contract."""
+    made: dict[str, int] = {}
+    for sign, rows in ((-1, taken), (1, left)):
+        for one in rows:
+            value = sign * one.contract.traded_value(one.signed, exact(one.price))
+            made[one.contract.id] = made.get(one.contract.id, 0) + value
+    contracts = {one.contract.id: one.contract for one in taken}
+    return [(contracts[name], quanta) for name, quanta in made.items() if quanta]
+
+
 def exact(price: str) -> int:
     """Return a price in 1e-18."""
     return int(Decimal(price) * ONE)

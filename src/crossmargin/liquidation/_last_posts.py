@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,71 +13,18 @@ from crossmargin.accounts.chart import LIQUIDATOR_POT, SYSTEM
 from crossmargin.accounts.contract import Contract
 from crossmargin.accounts.pots import Position, Pot
 from crossmargin.accounts.standing import average_entry
+from crossmargin.liquidation._day_records import Borne, Loss, Seen
 from crossmargin.liquidation._desk import Desk, account_of, place_of
-from crossmargin.liquidation._handing_over import HandingOver, Taken, exact
+from crossmargin.liquidation._handing_over import HandingOver, Taken, cancelled, exact, netted
 from crossmargin.liquidation.account import Leg
 from crossmargin.liquidation.adl_scores import Candidates
-from crossmargin.liquidation.costs import ClosingCost
+from crossmargin.liquidation.costs import ClosingCost, price_at_cost
 from crossmargin.liquidation.engine import TrailStep
 from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss
 from crossmargin.liquidation.rules import LiquidationRules
 from crossmargin.liquidation.standings import Margining
 from crossmargin.liquidation.takeover import Takeover
 from crossmargin.liquidation.waterfall import Fund
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """Who bore what one account could not, in quanta of one asset.
-
-    Attributes
-    ----------
-    pot, asset : str
-        Whose, and in what.
-    deficit : int
-        The sum of the others.
-    fund, adl, shared, uncovered : int
-        By layer; what is uncovered stands on the liquidator (or on the pot itself).
-    fund_left : dict of str to int
-        What the funds that were called upon have left, by group.
-    """
-
-    pot: str
-    asset: str
-    deficit: int
-    fund: int
-    adl: int
-    shared: int
-    uncovered: int
-    fund_left: dict[str, int]
-
-
-@dataclass(slots=True)
-class _Borne:
-    """What the losses of one account in one asset came to, by the groups of its contracts."""
-
-    by_fund: dict[str, int] = field(default_factory=dict)
-    by_holders: int = 0
-
-    def add(self, group: str, found: Resolution | None) -> None:
-        """Take a position in; two quanta more for the roundings of its two trades."""
-        used = 0 if found is None else found.waterfall.used("fund") + 2
-        self.by_fund[group] = self.by_fund.get(group, 0) + used
-        self.by_holders += 0 if found is None else sum(found.adl_charged)
-
-
-@dataclass(slots=True)
-class Seen:
-    """What a tick has done so far."""
-
-    breached: list[str] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
-    trail: list[tuple[str, TrailStep]] = field(default_factory=list)
-    closed: float = 0.0
-    taken_over: int = 0
-    deleveraged: int = 0
-    fund_paid: int = 0
-    shared: int = 0
 
 
 class LastResorts:
@@ -94,17 +40,30 @@ class LastResorts:
     ) -> None:
         self._desk, self._margin, self._rules, self._costs = desk, margin, rules, costs
         self.hand = HandingOver(desk, spread)
+        self._open: list[Taken] = []
+        self._uncovered: dict[tuple[str, str], int] = {}
         self._has_fund = any(x.name == "fund" for x in rules.layers)
         self._fund_limit = next((x.limit_usd for x in rules.layers if x.name == "fund"), None)
 
     def take_over(self, pot: Pot, found: Takeover, held: Sequence[Position], seen: Seen) -> None:
         """Hand positions to the liquidator, and let it be rid of them."""
+        desk, borne = self._desk, dict[str, Borne]()
+        owed = {
+            asset: max(0, -desk.liquidator.wallet(asset).balance) for asset in _settlements(held)
+        }
         taken = self.hand.positions(pot, found, held)
         seen.taken_over += len(taken)
-        borne: dict[str, _Borne] = {}
         for one in taken:
-            mine = borne.setdefault(one.contract.settlement, _Borne())
-            mine.add(one.contract.group, self._unwind(one, seen))
+            asset = one.contract.settlement
+            mine = borne.setdefault(asset, Borne())
+            mine.may_pay(one.contract.group, owed.pop(asset, 0) + 2)
+        self._open = netted(taken)
+        for contract, made in cancelled(taken, self._open):
+            borne[contract.settlement].may_pay(contract.group, max(0, -made))
+        while self._open:
+            contract = self._open[0].contract
+            borne[contract.settlement].add(contract.group, self._unwind(self._open[0], seen))
+            self._open.pop(0)
         for asset, mine in borne.items():
             # A rule-set that names no fund lets the taker pay, whose purse the fund is.
             caps = mine.by_fund if self._has_fund else dict.fromkeys(mine.by_fund)
@@ -121,7 +80,7 @@ class LastResorts:
         loss = contract.traded_value(signed, exact(one.price))
         loss -= contract.traded_value(signed, exact(fill))
         # Money that came with the positions pays first.
-        loss -= max(0, desk.liquidator.wallet(contract.settlement).balance)
+        loss -= max(0, self._purse(contract.settlement))
         found: Resolution | None = None
         if loss > 0:
             found = self._resolve(one, loss)
@@ -138,6 +97,46 @@ class LastResorts:
             )
             seen.closed += rest * desk.lot(contract) * self.leg(contract, signed).unit_usd
         return found
+
+    def close_with_fund(
+        self, position: Position, quantity: str, step: TrailStep, seen: Seen
+    ) -> None:
+        """Close a part at the price that its owner bears; the fund pays what the market lacks.
+
+        The liquidator stands between: it takes the part over at the owner's price and closes it at
+        the market's.
+        """
+        desk, contract = self._desk, position.contract
+        long = position.held.balance > 0
+        leg = self.leg(contract, position.held.balance)
+        terms = {"instrument": contract.id, "quantity": quantity}
+        owner = desk.price(contract, price_at_cost(leg, step.cost / step.units), long)
+        place = place_of(position.pot)
+        desk.do(
+            ev.Takeover,
+            **terms,
+            price=owner,
+            account=place.account,
+            pot=place.pot,
+            leg=position.leg,
+        )
+        assert step.price is not None
+        market = desk.price(contract, step.price, long)
+        desk.do(ev.LiquidationStep, **terms, price=market, account=SYSTEM, pot=LIQUIDATOR_POT)
+        seen.closed += step.units * leg.unit_usd
+        most = math.ceil(step.from_fund * desk.quanta_per_unit(contract.settlement)) + 2
+        self.bear(
+            desk.liquidator, contract.settlement, {contract.group: most}, seen, position.pot.name
+        )
+
+    def _purse(self, asset: str) -> int:
+        """Return what the liquidator has once options are worth what was paid for them."""
+        paid = sum(
+            one.contract.traded_value(one.signed, exact(one.price))
+            for one in self._open
+            if one.contract.settlement == asset and one.contract.premium_at_once
+        )
+        return self._desk.liquidator.wallet(asset).balance + paid
 
     def leg(self, contract: Contract, signed: int) -> Leg:
         """Return a position of the liquidator as a leg."""
@@ -279,6 +278,11 @@ class LastResorts:
             rest -= paid
         seen.fund_paid += lack - rest
         shared = self._share(pot, asset, rest, seen)
+        left, before = rest - shared, self._uncovered.get((pot.name, asset), 0)
+        self._uncovered[pot.name, asset] = left
+        if left == lack == before and not by_holders:
+            # Nobody could pay any of it, again: it has been reported.
+            return
         seen.losses.append(
             Loss(
                 pot=whose or pot.name,
@@ -287,7 +291,7 @@ class LastResorts:
                 fund=lack - rest,
                 adl=by_holders,
                 shared=shared,
-                uncovered=rest - shared,
+                uncovered=left,
                 fund_left={group: desk.fund(asset, group) for group in funds},
             )
         )
@@ -344,7 +348,7 @@ class LastResorts:
             worth = math.floor(equity / desk.unit * desk.quanta_per_unit(asset))
             able.append(max(0, min(worth, wallet)))
         # What the liquidator lacks already is the fund's to pay, and cannot be paid with twice.
-        owed = max(0, -desk.liquidator.wallet(asset).balance)
+        owed = max(0, -self._purse(asset))
         fund = 0 if group is None else max(0, desk.fund(asset, group) - owed)
         return Bearers(
             fund=Fund(balance=fund, peak=fund),
@@ -357,3 +361,7 @@ class LastResorts:
 def _entry(position: Position) -> float:
     found = average_entry(position)
     return math.nan if found is None else float(found)
+
+
+def _settlements(held: Sequence[Position]) -> list[str]:
+    return sorted({p.contract.settlement for p in held})

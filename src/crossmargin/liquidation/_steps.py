@@ -231,7 +231,9 @@ def _fillable_market(here: Round) -> Floats:
 
 
 def _capped(step: CappedReduce, here: Round) -> None:
-    open_ = np.flatnonzero(here.quantity).tolist()
+    # A leg that needs no margin has no fillable price, and closing it helps nobody.
+    weights = here.account.weights(here.quantity)
+    open_ = np.flatnonzero((here.quantity != 0) & (weights > 0)).tolist()
     if not open_ or _waits(step, here):
         return
     row = open_[here.draw % len(open_)]
@@ -239,7 +241,7 @@ def _capped(step: CappedReduce, here: Round) -> None:
     most = min(held * step.most_share, step.most_usd / leg.unit_usd)
     wanted = lots_up(max(most, step.least_usd / leg.unit_usd), leg.lot, held)
     net, mm = here.standing.equity, here.standing.mm
-    share = float(here.account.weights(here.quantity)[row])
+    share = float(weights[row])
     limit = fillable_price(
         float(here.quantity[row]) * leg.point,
         leg.mark,

@@ -58,10 +58,7 @@ class ClosingCost:
         the price whose reciprocal is moved by that much.
         """
         usd = leg.unit_usd * self.slip_rate + 0.5 * self.impact.get(leg.name, 0.0) * units
-        away = math.copysign(usd, leg.quantity)
-        if leg.inverse:
-            return leg.mark / (1.0 + away / leg.unit_usd)
-        return leg.mark - away / leg.point
+        return price_at_cost(leg, usd)
 
     def fee(self, leg: Leg, units: float) -> float:
         """Return the fee alone, US dollars."""
@@ -94,3 +91,15 @@ class ClosingCost:
             return 0.0
         alpha = self.impact.get(leg.name, 0.0)
         return math.inf if alpha == 0.0 else 2.0 * room / alpha
+
+
+def price_at_cost(leg: Leg, usd: float) -> float:
+    """Return the price at which closing a unit of a leg costs so many US dollars.
+
+    A long sells below its mark, a short buys back above it; an inverse contract at the price whose
+    reciprocal is moved by that much.
+    """
+    away = math.copysign(1.0, leg.quantity) * usd
+    if leg.inverse:
+        return leg.mark / (1.0 + away / leg.unit_usd)
+    return leg.mark - away / leg.point

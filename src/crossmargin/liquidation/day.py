@@ -23,8 +23,9 @@ from crossmargin.accounts import events as ev
 from crossmargin.accounts.pots import Position, Pot
 from crossmargin.accounts.states import LADDER, AccountState, Ladder
 from crossmargin.errors import LiquidationError
+from crossmargin.liquidation._day_records import Loss, Seen
 from crossmargin.liquidation._desk import Desk, Post, account_of
-from crossmargin.liquidation._last_posts import LastResorts, Loss, Seen
+from crossmargin.liquidation._last_posts import LastResorts
 from crossmargin.liquidation.account import Standing
 from crossmargin.liquidation.costs import ClosingCost
 from crossmargin.liquidation.engine import Progress, TrailStep, advance, begin
@@ -178,6 +179,10 @@ class VenueDay:
         for pot in desk.payers():
             if pot.open_positions():
                 self._look(pot, seen)
+        for pot in desk.payers():
+            # Deleveraging may close the last position of somebody who is bankrupt himself.
+            if self._is_bankrupt(pot):
+                self._own_debts(pot, seen)
         calls = self._set_states()
         states: dict[str, int] = {}
         for pot in desk.state.pots():
@@ -264,6 +269,12 @@ class VenueDay:
         else:
             self._progress[pot.name] = look.progress
 
+    def _is_bankrupt(self, pot: Pot) -> bool:
+        """Whether nothing is open in a pot and it owes more than it has."""
+        if pot.open_positions() or not any(line.balance < 0 for _, _, line in pot.money()):
+            return False
+        return self._margin.stand(self._desk, pot).equity < 0
+
     def _own_debts(self, pot: Pot, seen: Seen) -> None:
         """Let a pot whose positions are gone pay what it owes, and the layers the rest."""
         if pot.open_positions():
@@ -282,6 +293,9 @@ class VenueDay:
             return
         units = desk.quantity(position, step.units)
         assert step.price is not None
+        if step.from_fund > 0:
+            self._last.close_with_fund(position, units, step, seen)
+            return
         fee = math.ceil(step.fee * desk.quanta_per_unit(contract.settlement))
         desk.do(
             ev.LiquidationStep,
