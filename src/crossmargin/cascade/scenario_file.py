@@ -34,7 +34,7 @@ _FIGURES = (
     "behaviour", "procyclical", "rules",
 )  # fmt: skip
 #: Leaves that name or describe, and are no figures.
-_WORDS = ("name", "asset", "kind", "note", "title")
+_WORDS = ("name", "asset", "note", "title")
 
 
 class Clock(Data, frozen=True, kw_only=True):
@@ -54,11 +54,11 @@ class Coin(Data, frozen=True, kw_only=True):
         Seconds from the start and price relative to the start, straight in the logarithm between.
     volatility_day : float
         Standard deviation of a day's log-return of the noise on top, a decimal.
-    mark : {"book", "index"}
-        What collateral is valued at: the venue's own book, or an index of many venues (or a
-        redemption rate) that a local fall does not move.
-    local : list of (float, float)
-        As `script`: the part of the fall that only this venue's book saw.
+    redeems : str or None
+        Asset that one unit redeems for (``USD`` for dollars): where `marks.redemption` is set it
+        is marked at `rate` times that, not at the venue's own book.
+    rate : float
+        Units of it for one unit.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Coin(Data, frozen=True, kw_only=True):
     haircut: Share = 0.0
     volatility_day: Least = 0.0
     script: list[tuple[float, float]] = []
-    local: list[tuple[float, float]] = []
-    mark: Literal["book", "index"] = "book"
+    redeems: str | None = None
+    rate: Above = 1.0
 
 
 class Asset(Coin, frozen=True, kw_only=True):
@@ -173,12 +173,16 @@ class Depth(Data, frozen=True, kw_only=True):
         Half of what is missing is back; None: never.
     gap_share : float
         What quotes that leave add to the move themselves.
+    scatter : bool
+        Whether withdrawal scatters about its median as the table's 90th percentile says; a new
+        draw every step, so that over many steps the least of them counts.
     """
 
     factor: Above = 1.0
     withdrawal: bool = False
     refill_half_life_s: Above | None = None
     gap_share: Least = 0.0
+    scatter: bool = False
 
 
 class ImpactLaw(Data, frozen=True, kw_only=True):
@@ -204,68 +208,82 @@ class ImpactLaw(Data, frozen=True, kw_only=True):
 
 
 class Marks(Data, frozen=True, kw_only=True):
-    """What margins are computed at.
+    """What margins are computed at; see :class:`~crossmargin.cascade.marks.MarkRule`.
 
     Attributes
     ----------
-    kind : {"book", "index", "median"}
-        The venue's book; what prices would be elsewhere; the median of book, index and index plus
-        a smoothed basis.
-    half_life_s : float
-        Of the smoothed basis.
+    kind : {"book", "index", "basis", "median"}
+        The venue's own book; the index; the index with the smoothed basis; the median of these.
+    sources : list of float
+        One for each source of the index: how much of the book's own fall is felt there, 0 to 1.
+    redemption : bool
+        Whether coins that redeem for something are marked at what they redeem for.
     """
 
-    kind: Literal["book", "index", "median"] = "book"
-    half_life_s: Above = 150.0
+    kind: Literal["book", "index", "basis", "median"] = "book"
+    sources: Annotated[list[Share], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: [1.0]
+    )
+    redemption: bool = False
 
 
 class FundingTerms(Data, frozen=True, kw_only=True):
-    """Funding: whether it is charged, and its limit.
+    """Funding; see :class:`~crossmargin.cascade.funding.Funding`.
 
     Attributes
     ----------
-    on : bool
-        Off by default.
-    clamp_8h : float
+    rule : str or None
+        Id in ``market/funding_rules.toml``; None: no funding.
+    cap_8h : float
         Largest rate in eight hours, either sign.
+    average_s : float
+        Time constant of the premium's average.
     """
 
-    on: bool = False
-    clamp_8h: Least = 0.004
+    rule: str | None = None
+    cap_8h: Least = 0.004
+    average_s: Least = 3600.0
 
 
 class Habits(Data, frozen=True, kw_only=True):
-    """What people do by themselves; all 0 by default, for nothing of it is identified.
+    """What people do by themselves; nothing by default, for none of it is identified.
 
     Attributes
     ----------
-    topup_chance_h, reduce_chance_h, stop_chance_h : float
-        Chance within an hour that an account close to its line brings money, closes part, closes
-        everything.
-    near : float
-        Health below which an account is close to its line.
+    topup_per_h, deleverage_per_h : float
+        Chance an hour, as a rate, of an account below the health beside it.
+    topup_below, deleverage_below : float
+        Health (equity over maintenance) below which it happens.
+    stop_share, stop_loss : float
+        Share of accounts with a stop-loss, and the part of their equity at which it acts.
+    fiat, stable : float
+        Money outside over equity inside; fiat moves in banking hours only.
     """
 
-    topup_chance_h: Share = 0.0
-    reduce_chance_h: Share = 0.0
-    stop_chance_h: Share = 0.0
-    near: Above = 1.5
+    topup_per_h: Least = 0.0
+    topup_below: Above = 1.5
+    deleverage_per_h: Least = 0.0
+    deleverage_below: Above = 2.0
+    stop_share: Share = 0.0
+    stop_loss: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    fiat: Least = 0.0
+    stable: Least = 0.0
 
 
 class Procycle(Data, frozen=True, kw_only=True):
-    """Margins and haircuts that rise with volatility.
+    """Margins and haircuts that rise with volatility over that of the start.
 
     Attributes
     ----------
     margin, haircut : float
-        Elasticity to volatility over its start; 0: fixed.
-    most : float
+        Power of the ratio of volatilities; 0: fixed.
+    cap : float
         Largest factor.
     """
 
     margin: Least = 0.0
     haircut: Least = 0.0
-    most: Annotated[float, Meta(ge=1)] = 3.0
+    cap: Annotated[float, Meta(ge=1)] = 3.0
 
 
 class Venue(Data, frozen=True, kw_only=True):
@@ -277,8 +295,8 @@ class Venue(Data, frozen=True, kw_only=True):
         Id of shipped liquidation rules: engine, layers, deleveraging and sharing are theirs.
     adl : str or None
         Another rule of deleveraging in the place of theirs.
-    sharing : str or None
-        Another rule of sharing losses.
+    changes : dict of str to number or str
+        Figures of the rules laid over those shipped: ``steps.market-orders.share = 1.0``.
     fund_share : float
         Insurance fund over open interest.
     backstop_share : float
@@ -296,7 +314,7 @@ class Venue(Data, frozen=True, kw_only=True):
 
     liquidation: str = "house"
     adl: str | None = None
-    sharing: str | None = None
+    changes: dict[str, float | str] = {}
     fund_share: Share = 0.01
     backstop_share: Share = 0.0
     breaker: str | None = None
