@@ -58,6 +58,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         Left in the fund.
     fund_exhausted : bool
         Whether it came down to nothing with a loss left over.
+    two_largest_usd : float
+        The two largest shortfalls of any people at the lead's lowest price, had nobody been closed
+        on the way: what "cover 2" would have to cover.
     adl_gini : float or None
         Of what winners gave up in deleveraging, over winners; None without any.
     adl_overshoot : float or None
@@ -102,6 +105,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     bad_debt_usd: float
     fund_end_usd: float
     fund_exhausted: bool
+    two_largest_usd: float
     adl_gini: float | None
     adl_overshoot: float | None
     max_haircut: float | None
@@ -170,6 +174,7 @@ def outcome(people: Population, run: CascadeResult, lead: int = 0) -> Outcome:
         fund_end_usd=float(run.fund[-1]),
         fund_exhausted=bool(run.fund.min() <= 1e-9 * max(float(run.fund[0]), 1.0))
         and adl_loss + shared + bad > 0,
+        two_largest_usd=two_largest(people, run.price[int(price.argmin())]),
         adl_gini=burden.gini,
         adl_overshoot=float(burden.forgone.sum()) / adl_loss if adl_loss > 0 else None,
         max_haircut=burden.largest,
@@ -182,6 +187,25 @@ def outcome(people: Population, run: CascadeResult, lead: int = 0) -> Outcome:
         rounds=int(run.rounds.sum()),
         conservation=run.conservation,
     )
+
+
+def two_largest(people: Population, price: Floats) -> float:
+    """Return the two largest shortfalls of people at some prices together, US dollars.
+
+    What each owner's pots owe beyond what is in them, positions held as they were. Source: cover 2
+    of PFMI principle 4 (clearing-practice §1.8, published); that a person is a participant is ours
+    (house).
+
+    Parameters
+    ----------
+    people : Population
+        At the start.
+    price : float64[J]
+        Stressed prices.
+    """
+    owner = np.arange(people.size) if people.owner is None else people.owner
+    owed = np.bincount(owner, np.maximum(-people.equity(price), 0.0))
+    return float(np.sort(owed)[::-1][:2].sum())
 
 
 class Burdens(msgspec.Struct, frozen=True, kw_only=True):
