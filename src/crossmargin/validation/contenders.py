@@ -21,6 +21,7 @@ from crossmargin.validation.portfolios import (
     losses,
 )
 from crossmargin.validation.ruleset_path import ruleset_path
+from crossmargin.validation.step import Step
 from crossmargin.validation.surface import HeldShape
 
 Progress = Callable[[int, int], None]
@@ -137,6 +138,11 @@ class Contender(Protocol):
         """What a reader must know before believing the figures."""
         ...
 
+    @property
+    def step(self) -> Step:
+        """Step in volatility that it is shown: long and often where it learns from history."""
+        ...
+
     def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
         """Return a forecast for each book, or the reason why there is none."""
         ...
@@ -162,6 +168,11 @@ class OfLosses:
     def limits(self) -> tuple[str, ...]:
         """What a reader must know."""
         return ("It sees the book's own past profit and loss, not its risk factors.",)
+
+    @property
+    def step(self) -> Step:
+        """Step in volatility that it is shown."""
+        return Step()
 
     def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
         """Return a forecast for each book."""
@@ -214,6 +225,11 @@ class OfRuleset:
                 "The rule-set is incomplete: parts without a published source are left out."
             )
         return tuple(said)
+
+    @property
+    def step(self) -> Step:
+        """Step in volatility that it is shown: short, since rules forget nothing."""
+        return Step(calm_days=30, days=60, paths=1)
 
     def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
         """Return a forecast for each book, or why the rules do not cover it."""

@@ -7,7 +7,6 @@ the same on every day and margin moves because the market does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
