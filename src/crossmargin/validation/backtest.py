@@ -358,7 +358,7 @@ def _tail_tests(
     if loss.size not in laws:
         laws[loss.size] = simulated_statistics(loss.size, level, draws=_DRAWS, seed=seed)
     names: tuple[Statistic, ...] = ("z1", "z2", "min_bias")
-    tests = {
+    tests: dict[str, TestResult] = {
         name: shortfall_test(name, loss, var, es, level, simulated=laws[loss.size])
         for name in names
     }

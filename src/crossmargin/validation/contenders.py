@@ -211,7 +211,7 @@ class OfRuleset:
     def title(self) -> str:
         """One line that says what it is."""
         word = "initial" if self.requirement == "im" else "maintenance"
-        return f"{self.ruleset.title}, {word} margin"
+        return f"{self.ruleset.data.title}, {word} margin"
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -221,9 +221,7 @@ class OfRuleset:
             "A venue that liquidates within minutes does not set out to cover a day.",
         ]
         if not self.ruleset.complete:
-            said.append(
-                "The rule-set is incomplete: parts without a published source are left out."
-            )
+            said.append("The rule-set is incomplete: what has no published source is left out.")
         return tuple(said)
 
     @property

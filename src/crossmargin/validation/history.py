@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -177,7 +178,7 @@ def _fill(values: Floats) -> int:
     filled = 0
     for column in values.T:
         known = np.flatnonzero(~np.isnan(column))
-        for a, b in zip(known[:-1], known[1:], strict=True):
+        for a, b in itertools.pairwise(known.tolist()):
             if 1 < b - a <= _LONGEST_GAP + 1:
                 column[a + 1 : b] = column[a]
                 filled += int(b - a - 1)

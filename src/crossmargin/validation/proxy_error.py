@@ -223,7 +223,7 @@ def _straddle(vol: float) -> float:
 
 
 def _at_the_money(days: Floats, k: Floats, vol: Floats) -> float:
-    """Recorded volatility at the money over 30 days: variance between the two expiries."""
+    """Interpolate the recorded volatility at the money to 30 days, in total variance."""
     found = []
     for tenor in np.unique(days):
         rows = days == tenor
@@ -264,8 +264,6 @@ def _measured(
         straddle_bias=float(share.mean()),
         straddle_typical=float(np.abs(share).mean()),
         straddle_worst=float(np.abs(share).max()),
-        straddle_change=float(
-            np.abs(moved[:, 0] - moved[:, 1]).mean() / np.abs(moved[:, 1]).mean()
-        ),
+        straddle_change=float(np.abs(moved[:, 0] - moved[:, 1]).sum() / np.abs(moved[:, 1]).sum()),
         level=(min(levels), max(levels)),
     )

@@ -148,20 +148,21 @@ class _World:
 
 
 def _instrument(leg: Leg, index: float, now: int, dollar: str) -> Instrument:
-    common = {"underlying": leg.asset, "quote": dollar, "settlement": dollar}
     if leg.kind == "perpetual":
         # The index and the perpetual's own price are two contracts of the test.
         name = f"{leg.asset}_{dollar}-PERPETUAL"
         if leg.price == "perpetual":
             name += "@own"
-        return Perpetual(id=name, **common)
+        return Perpetual(id=name, underlying=leg.asset, quote=dollar, settlement=dollar)
     strike = float(f"{leg.strike * index:.12g}")
     return Option(
         id=f"{leg.asset}_{dollar}-{leg.days}d-{leg.strike:g}-{leg.kind}",
         expiry_ns=now + leg.days * _DAY_NS,
         strike=strike,
         option_type=leg.kind,
-        **common,
+        underlying=leg.asset,
+        quote=dollar,
+        settlement=dollar,
     )
 
 
