@@ -53,6 +53,15 @@ app.command(
     components.perp.tiers.BTC.0.mm=0.002..0.05`
     """,
 )
+app.command(
+    "crossmargin.cli._validate:validate",
+    help="""Hold a margin model against recorded history, and write what a risk committee reads.
+
+    Example: `crossmargin validate derive-pm2 --data recorded --html report.html`
+
+    Example: `crossmargin validate historical-es --data prices.parquet --book directional --json`
+    """,
+)
 
 AccountArg = Annotated[str, Parameter(help="Account file, or a demo account's name.")]
 MarketOpt = Annotated[str, Parameter(help="Market file, or a shipped market's name.")]

@@ -67,7 +67,7 @@ def long_run_variance(values: Floats, lags: int) -> float:
     total = float(x @ x) / n
     for k in range(1, min(lags, n - 1) + 1):
         total += 2.0 * (1.0 - k / (lags + 1.0)) * float(x[k:] @ x[:-k]) / n
-    return total
+    return float(total)
 
 
 def compare_scores(
