@@ -143,7 +143,9 @@ def news_of(scenario: Scenario, seed: int) -> Floats:
     if not (sigma > 0).any() and noise.jump_rate_day == 0.0:
         return news
     size = len(names)
-    correlation = np.full((size, size), noise.correlation) + (1.0 - noise.correlation) * np.eye(size)
+    correlation = np.full((size, size), noise.correlation) + (1.0 - noise.correlation) * np.eye(
+        size
+    )
     law = MonteCarlo(
         volatility=sigma,
         correlation=correlation,
@@ -184,9 +186,7 @@ def market_of(scenario: Scenario, people: Population, seed: int) -> CascadeMarke
     later = scenario.impact.half_life_s
     books = LiveBooks(
         depth=rule,
-        volatility=Volatility(
-            start_sigma=sigma[:k], window=max(1, round(_FRIGHT_S / clock.step_s))
-        )
+        volatility=Volatility(start_sigma=sigma[:k], window=max(1, round(_FRIGHT_S / clock.step_s)))
         if frightens
         else None,
         resilience=Resilience(

@@ -163,9 +163,7 @@ def _field(name: str) -> Measure:
     return read
 
 
-def _peak_minute(
-    people: Population, run: CascadeResult, made: Outcome, lead: int
-) -> float | None:
+def _peak_minute(people: Population, run: CascadeResult, made: Outcome, lead: int) -> float | None:
     """Return the largest share of liquidations within any sixty seconds."""
     volume = (run.sold + run.bought).sum(axis=1)
     total = float(volume.sum())
@@ -184,9 +182,7 @@ def _deficit_share(
     return made.deficit_usd / whole if whole > 0 else None
 
 
-def _adl_leverage(
-    people: Population, run: CascadeResult, made: Outcome, lead: int
-) -> float | None:
+def _adl_leverage(people: Population, run: CascadeResult, made: Outcome, lead: int) -> float | None:
     """Return the median leverage at the start of those of whom holders' positions were closed."""
     hit = np.zeros(people.size, dtype=np.bool_)
     hit[people.account[run.adl_closed > 0]] = True

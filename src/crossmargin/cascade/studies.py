@@ -245,9 +245,7 @@ def run_study(
     """
     labels = [v.label for v in plan.variants]
     if len(set(labels)) != len(labels) or len(set(plan.seeds)) != len(plan.seeds):
-        raise CascadeError(
-            "a plan's labels and seeds are unique", code="CAS-001", field="variants"
-        )
+        raise CascadeError("a plan's labels and seeds are unique", code="CAS-001", field="variants")
     for variant in plan.variants:
         with_changes(plan.scenario, variant.changes)
     place = None if folder is None else _claimed(Path(folder), plan)
@@ -410,9 +408,7 @@ def ranked(study: Study, figure: str) -> list[Ranking]:
     for variant in study.variants:
         mine = [getattr(o, figure) for o in study.outcomes(variant.label)]
         known = [float(x) for x in mine if x is not None]
-        pairs = [
-            float(x) - float(y) for x, y in zip(mine, base) if x is not None and y is not None
-        ]
+        pairs = [float(x) - float(y) for x, y in zip(mine, base) if x is not None and y is not None]
         n = len(pairs)
         mean = math.fsum(pairs) / n if n else math.nan
         spread_ = math.sqrt(math.fsum((d - mean) ** 2 for d in pairs) / (n - 1)) if n > 1 else 0.0
