@@ -18,6 +18,7 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
+from crossmargin.cli._assigned import assignments, unreadable
 from crossmargin.cli._inverse import RulesetOpt, _world
 from crossmargin.errors import InputError
 
@@ -72,14 +73,14 @@ def frontier(
     carried = CarriedAccount(who, world, rules)
     names = factor or _default_factors(carried)
     pairs = {}
-    for text, value in _assignments(corr, "--corr", "BTC,ETH=0.8").items():
+    for text, value in assignments(corr, "--corr", "BTC,ETH=0.8").items():
         a, comma, b = text.partition(",")
         if not comma:
-            raise _unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
+            raise unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
         pairs[parse_factor(a).name, parse_factor(b).name] = value
     sigmas = {
         parse_factor(text).name: value
-        for text, value in _assignments(sigma, "--sigma", "BTC=0.03").items()
+        for text, value in assignments(sigma, "--sigma", "BTC=0.03").items()
     }
     if rays is not None and not 4 <= rays <= 10_000:
         raise InputError(
@@ -121,22 +122,3 @@ def _default_factors(carried: object) -> list[str]:
     if len(coins) >= 2:
         return coins[:2]
     return [*coins, "vol"] if carried.option_coins else coins
-
-
-def _assignments(texts: list[str] | None, option: str, example: str) -> dict[str, float]:
-    found = {}
-    for text in texts or []:
-        name, sign, value = text.rpartition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            sign = ""
-        if not sign or not name.strip():
-            raise _unreadable(text, option, example)
-    return found
-
-
-def _unreadable(text: str, option: str, example: str) -> InputError:
-    return InputError(
-        f"{text!r} is no figure of a factor", code="INP-013", field=option, hint=f"write {example}"
-    )

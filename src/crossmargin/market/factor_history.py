@@ -219,9 +219,9 @@ def read_factor_history(*paths: str | Path) -> FactorHistory:
 def _read_one(path: str | Path) -> FactorHistory:
     import polars as pl
 
-    from crossmargin.market.history import _moments, _read
+    from crossmargin.market.history import moments_of, read_table
 
-    table = _read(path)
+    table = read_table(path)
     if "date" not in table.columns:
         raise InputError(
             "the table has no column 'date'",
@@ -229,8 +229,8 @@ def _read_one(path: str | Path) -> FactorHistory:
             field="date",
             hint="it needs date, and close by symbol or one column a coin",
         )
-    day = _moments(table["date"]).dt.date().cast(pl.String)
-    moment = _moments(table["date"])
+    day = moments_of(table["date"]).dt.date().cast(pl.String)
+    moment = moments_of(table["date"])
     name = Path(path).name
     if "close" in table.columns:
         symbol = (
@@ -263,9 +263,9 @@ def _long(rows: pl.DataFrame, name: str) -> FactorHistory:
 
 
 def _coin(symbol: str) -> str:
-    from crossmargin.market.history import _QUOTES
+    from crossmargin.market.history import QUOTES
 
-    for quote in sorted(_QUOTES, key=len, reverse=True):
+    for quote in sorted(QUOTES, key=len, reverse=True):
         if quote and symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol[: -len(quote)]
     return symbol

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 #: What venues append to a coin to name its price in dollars or a dollar stablecoin.
-_QUOTES = ("", "USD", "-USD", "USDT", "-USDT", "_USDT", "/USDT", "USDC", "-USDC", "_USDC", "/USDC")
+QUOTES = ("", "USD", "-USD", "USDT", "-USDT", "_USDT", "/USDT", "USDC", "-USDC", "_USDC", "/USDC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +142,8 @@ def read_price_history(path: str | Path, symbol: str | None = None) -> PriceHist
     """
     import polars as pl
 
-    table = _read(path)
-    table, name = _one_symbol(table, symbol)
+    table = read_table(path)
+    table, name = one_symbol(table, symbol)
     for column in ("date", "close"):
         if column not in table.columns:
             raise InputError(
@@ -152,8 +152,8 @@ def read_price_history(path: str | Path, symbol: str | None = None) -> PriceHist
                 field=column,
                 hint="it needs date and close",
             )
-    moments = _moments(table["date"])
-    close = _numbers(table, "close")
+    moments = moments_of(table["date"])
+    close = numbers_of(table, "close")
     bad = ~(np.isfinite(close) & (close > 0))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
@@ -164,7 +164,7 @@ def read_price_history(path: str | Path, symbol: str | None = None) -> PriceHist
         )
     rows = pl.DataFrame({"t": moments, "close": close})
     if "volume" in table.columns:
-        rows = rows.with_columns(pl.Series("volume", _numbers(table, "volume")))
+        rows = rows.with_columns(pl.Series("volume", numbers_of(table, "volume")))
     rows = rows.sort("t")
     if rows["t"].is_duplicated().any():
         twice = rows["t"].filter(rows["t"].is_duplicated())[0]
@@ -200,7 +200,7 @@ def read_bid_side(path: str | Path, symbol: str | None = None) -> BidSide:
     MarketDataError
         ``MKT-020`` for a book that is none.
     """
-    table, _ = _one_symbol(_read(path), symbol)
+    table, _ = one_symbol(read_table(path), symbol)
     for column in ("side", "price", "size"):
         if column not in table.columns:
             raise InputError(
@@ -209,12 +209,19 @@ def read_bid_side(path: str | Path, symbol: str | None = None) -> BidSide:
                 field=column,
                 hint="it needs side (bid, ask), price and size in coins",
             )
-    levels = np.stack([_numbers(table, "price"), _numbers(table, "size")], axis=1)
+    levels = np.stack([numbers_of(table, "price"), numbers_of(table, "size")], axis=1)
     side = np.array([str(x).lower() for x in table["side"].to_list()])
     return bid_side(levels[side == "bid"], levels[side == "ask"])
 
 
-def _read(path: str | Path) -> pl.DataFrame:
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Read Parquet, or CSV with a header.
+
+    Raises
+    ------
+    InputError
+        ``INP-005`` when there is no such file, or it is not a whole table.
+    """
     import polars as pl
 
     place = Path(path)
@@ -232,7 +239,7 @@ def _read(path: str | Path) -> pl.DataFrame:
         ) from None
 
 
-def _one_symbol(table: pl.DataFrame, symbol: str | None) -> tuple[pl.DataFrame, str]:
+def one_symbol(table: pl.DataFrame, symbol: str | None) -> tuple[pl.DataFrame, str]:
     """Keep the rows of one symbol; a coin stands for its only symbol in dollars."""
     import polars as pl
 
@@ -244,7 +251,7 @@ def _one_symbol(table: pl.DataFrame, symbol: str | None) -> tuple[pl.DataFrame, 
         found = known
     else:
         found = [one for one in known if one == symbol]
-        found = found or [one for one in known if one in {symbol + quote for quote in _QUOTES}]
+        found = found or [one for one in known if one in {symbol + quote for quote in QUOTES}]
     if len(found) != 1:
         what = "no symbol" if symbol is None else f"no one symbol for {symbol!r}"
         shown = ", ".join((found or known)[:12])
@@ -257,7 +264,14 @@ def _one_symbol(table: pl.DataFrame, symbol: str | None) -> tuple[pl.DataFrame, 
     return table.filter(named == found[0]), found[0]
 
 
-def _moments(column: pl.Series) -> pl.Series:
+def moments_of(column: pl.Series) -> pl.Series:
+    """Return dates, UTC times or ISO-8601 text as moments in nanoseconds.
+
+    Raises
+    ------
+    InputError
+        ``INP-003`` for another type or a gap, ``INP-010`` for text that is no moment.
+    """
     import polars as pl
 
     kind = column.dtype
@@ -292,7 +306,8 @@ def _moments(column: pl.Series) -> pl.Series:
     return moments.alias("t")
 
 
-def _numbers(table: pl.DataFrame, column: str) -> Floats:
+def numbers_of(table: pl.DataFrame, column: str) -> Floats:
+    """Return a numeric column, NaN where it has no value; ``INP-003`` for another type."""
     import polars as pl
 
     kind = table[column].dtype

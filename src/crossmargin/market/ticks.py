@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.errors import InputError
-from crossmargin.market.history import _QUOTES, _moments, _numbers, _read
+from crossmargin.market.history import QUOTES, moments_of, numbers_of, read_table
 from crossmargin.units import NS_PER_SECOND, format_time
 
 if TYPE_CHECKING:
@@ -102,13 +102,13 @@ def read_ticks(
     """
     import polars as pl
 
-    table = _read(path)
+    table = read_table(path)
     when, name, value = (_column(table, names) for names in (_TIMES, _NAMES, _PRICES))
-    moments = _moments(table[when]).dt.timestamp("ns")
+    moments = moments_of(table[when]).dt.timestamp("ns")
     named = table[name].cast(pl.String)
     if named.null_count():
         raise InputError(f"a row has no {name}", code="INP-003", field=name)
-    price = _numbers(table, value)
+    price = numbers_of(table, value)
     bad = np.flatnonzero(~(np.isfinite(price) & (price > 0)))
     if bad.size:
         row = int(bad[0])
@@ -142,7 +142,7 @@ def coin_of(symbol: str) -> tuple[str, str]:
     bare = symbol.upper()
     for suffix in _SUFFIXES:
         bare = bare.removesuffix(suffix)
-    for quote in sorted(_QUOTES, key=len, reverse=True):
+    for quote in sorted(QUOTES, key=len, reverse=True):
         if quote and bare.endswith(quote) and len(bare) > len(quote):
             return bare.removesuffix(quote), quote.lstrip("-_/")
     return bare, "USD"

@@ -30,6 +30,12 @@ from crossmargin.planning.drawdown import (
     underwater,
     unit_values,
 )
+from crossmargin.planning.files import (
+    read_coin,
+    read_equity,
+    read_macro,
+    read_profits,
+)
 from crossmargin.planning.hedging import (
     Band,
     Candidate,
@@ -77,6 +83,10 @@ from crossmargin.planning.sizing import (
     stop_quantity,
     volatility_quantity,
 )
+from crossmargin.planning.strategy_file import (
+    StrategyEntry,
+    StrategyFile,
+)
 
 __all__ = [
     "Aligned",
@@ -102,6 +112,8 @@ __all__ = [
     "Rung",
     "SizePlan",
     "Strategy",
+    "StrategyEntry",
+    "StrategyFile",
     "align",
     "allocate",
     "atr_quantity",
@@ -127,6 +139,10 @@ __all__ = [
     "max_drawdown",
     "merton_weight",
     "no_trade_half_width",
+    "read_coin",
+    "read_equity",
+    "read_macro",
+    "read_profits",
     "rebalance",
     "risk_budget_weights",
     "risk_target",

@@ -8,7 +8,7 @@ be liquidated before its stop, or would not pass the pre-trade check, is cut.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -155,11 +155,14 @@ class RuleSize:
         Units.
     why : str
         In words.
+    at_least : bool
+        Whether more was not looked at, because the budget allows no more.
     """
 
     rule: str
     quantity: float
     why: str
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,10 +262,12 @@ def size_position(
         RuleSize(
             rule="initial margin", quantity=found.by_margin,
             why="the largest order that passes the pre-trade check",
+            at_least=found.by_margin >= found.by_budget,
         ),
         RuleSize(
             rule="liquidation", quantity=found.by_liquidation,
             why=f"the account stands above maintenance margin all the way to {beyond:g}",
+            at_least=found.by_liquidation >= found.by_budget,
         ),
     ]  # fmt: skip
     if atr is not None:
@@ -330,4 +335,4 @@ def _rounded(limit: RuleSize, lot: float | None) -> RuleSize:
     if lot is None:
         return limit
     down = math.floor(limit.quantity / lot * (1.0 + 1e-12)) * lot
-    return RuleSize(rule=limit.rule, quantity=max(down, 0.0), why=limit.why)
+    return replace(limit, quantity=max(down, 0.0))

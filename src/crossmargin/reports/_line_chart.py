@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from crossmargin.reports._svg import Svg, pc, px, tidy_ticks, tip
 from crossmargin.reports._text import Safe, amount, esc, join
@@ -46,8 +47,10 @@ def line_chart(
         svg.line(_LEFT, y(tick), 1.0, y(tick), cls="grid")
         svg.text(_LEFT - 0.008, y(tick) + 4, amount(tick).removesuffix(".00"), anchor="end",
                  cls="tick")  # fmt: skip
+    shown = _labels(times)
     for k in range(0, len(times), max(1, len(times) // 8)):
-        svg.text(x(k), _TOP + _PLOT + 18, times[k][11:16], anchor="middle", cls="tick")
+        side = "end" if x(k) > 0.96 and len(shown[k]) > 5 else "middle"
+        svg.text(x(k), _TOP + _PLOT + 18, shown[k], anchor=side, cls="tick")
     for number, (_, line) in enumerate(series.items()):
         for k in range(len(line) - 1):
             svg.raw(
@@ -60,6 +63,19 @@ def line_chart(
         svg.circle(x(k), y(first[k]), 5, cls="liq")
         svg.raw("</g>")
     return join([_legend(list(series)), svg.markup()])
+
+
+def _labels(times: Sequence[str]) -> list[str]:
+    """Write moments as the time of a day, or as dates where they span several; words stay."""
+    if not times or len(times[0]) < 10 or times[0][4:5] != "-":
+        return list(times)
+    day = times[0][:10] == times[-1][:10] or _hours(times) <= 36
+    return [t[11:16] if day and len(t) > 10 else t[:10] for t in times]
+
+
+def _hours(times: Sequence[str]) -> float:
+    first, last = (datetime.fromisoformat(t.replace("Z", "+00:00")) for t in (times[0], times[-1]))
+    return (last - first).total_seconds() / 3600.0
 
 
 def _legend(names: Sequence[str]) -> Safe:

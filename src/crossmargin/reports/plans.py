@@ -1,0 +1,382 @@
+"""Plans in the terminal and as a page: hedges, sizes, falls, allocations, weights, correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from crossmargin.planning import (
+    Allocation,
+    CorrelationLine,
+    Drawdown,
+    DrawdownFan,
+    DrawdownReport,
+    HedgePlan,
+    MacroStress,
+    Rebalance,
+    SizePlan,
+)
+from crossmargin.reports._line_chart import line_chart
+from crossmargin.reports._sections import heading
+from crossmargin.reports._table import Column, table
+from crossmargin.reports._text import Safe, esc
+from crossmargin.reports.html import page
+from crossmargin.reports.terminal import amount, ratio, table_of, usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A table that is shown alike in the terminal and on the page.
+
+    Attributes
+    ----------
+    title : str
+    heads : tuple of str
+        The first column is text.
+    rows : tuple of tuples of str
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Lines over a common axis; at most five."""
+
+    title: str
+    axis: Sequence[str]
+    series: Mapping[str, Sequence[float]]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReport:
+    """What a plan says: sentences, tables, pictures."""
+
+    title: str
+    facts: tuple[str, ...]
+    tables: tuple[Shown, ...]
+    charts: tuple[Chart, ...] = ()
+
+
+def print_plan(console: Console, made: PlanReport) -> None:
+    """Print title, tables, and the sentences below them."""
+    console.print(Text(made.title, "bold"))
+    for shown in made.tables:
+        out = table_of(*shown.heads, title=shown.title or None)
+        for row in shown.rows:
+            out.add_row(*row)
+        console.print(out)
+    for fact in made.facts:
+        console.print(Text(fact))
+
+
+def render_plan(made: PlanReport, *, version: str) -> str:
+    """Write the page."""
+    body = [heading("Plan", made.title, list(made.facts))]
+    for number, chart in enumerate(made.charts):
+        lines = line_chart(chart.axis, chart.series, chart.unit)
+        name = esc(f"{chart.title}, {chart.unit}" if chart.unit else chart.title)
+        body.append(
+            Safe(
+                f'<section aria-labelledby="c{number}"><h2 id="c{number}">{name}</h2>'
+                f'<div class="card">{lines}</div></section>'
+            )
+        )
+    for number, shown in enumerate(made.tables):
+        columns = [Column(head, text=k == 0) for k, head in enumerate(shown.heads)]
+        name = shown.title or made.title
+        grid = table(name, columns, shown.rows)
+        body.append(
+            Safe(
+                f'<section aria-labelledby="t{number}"><h2 id="t{number}">{esc(name)}</h2>'
+                f"{grid}</section>"
+            )
+        )
+    return page(made.title, body, version=version, skip=("#t0", "Skip to the figures"))
+
+
+def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
+    """Say what to trade and what it does."""
+    trades = tuple(
+        (t.instrument, f"{t.quantity:+,.10g}", usd(t.cost_usd)) for t in made.trades
+    ) or (("nothing", "", ""),)
+    sides = tuple(
+        (name, usd(a), usd(b), usd(b - a))
+        for name, a, b in (
+            ("initial margin (IM)", made.im_before_usd, made.im_after_usd),
+            ("maintenance margin (MM)", made.mm_before_usd, made.mm_after_usd),
+            ("available (equity − IM)", made.available_before_usd, made.available_after_usd),
+        )
+    )
+    greeks = tuple(
+        (name, amount(round(x, 6)), amount(round(made.greeks_after[name], 6)))
+        for name, x in made.greeks_before.items()
+    )
+    facts = [_hedge_verdict(made, asked)]
+    if made.best_single is not None:
+        one = made.best_single
+        facts.append(
+            f"The best single trade would be {one.quantity:+,.6g} {one.instrument} for "
+            f"{usd(one.cost_usd)} USD, {one.cost_usd / max(made.cost_usd, 1e-12):.2f} times the "
+            "cost (on a grid of 201 sizes)."
+        )
+    elif len(made.trades) > 1:
+        facts.append("No single trade among the candidates does as much.")
+    facts.append(
+        f"{made.evaluations:,} accounts evaluated by the rule-set, {made.rounds} programs solved. "
+        "Costs are half-spreads and fees as given or assumed; available margin is before them."
+    )
+    tables = [
+        Shown(title="Trades", heads=("trade", "quantity", "cost, USD"), rows=trades),
+        Shown(title="Margin, USD", heads=("", "before", "after", "change"), rows=sides),
+    ]
+    if greeks:
+        tables.append(Shown(title="Greeks", heads=("", "before", "after"), rows=greeks))
+    return PlanReport(title=title, facts=tuple(facts), tables=tuple(tables))
+
+
+def _hedge_verdict(made: HedgePlan, asked: str) -> str:
+    if made.impossible:
+        sure = "no trades among the candidates can do it"
+        return f"Asked: {asked}. {sure.capitalize()}."
+    if not made.met:
+        return f"Asked: {asked}. Nothing was found that does it; name other candidates."
+    if not made.trades:
+        return f"Asked: {asked}. It holds already: zero orders."
+    proof = (
+        "No other trades among the candidates are cheaper (requirements were convex wherever the "
+        "search looked)."
+        if made.proven
+        else "It may not be the cheapest: the requirement is not convex, or the search was cut off."
+    )
+    return f"Asked: {asked}. It costs {usd(made.cost_usd)} USD. {proof}"
+
+
+def size_report(title: str, made: SizePlan) -> PlanReport:
+    """Say how big, and what every rule allows."""
+    rows = tuple(
+        (limit.rule, ("≥ " if limit.at_least else "") + amount(limit.quantity), limit.why)
+        for limit in made.limits
+    )
+    facts = [
+        f"{made.side} {amount(made.quantity)} {made.instrument}, {usd(made.notional_usd)} USD of "
+        f"notional; the stop loses {usd(made.loss_at_stop_usd)} USD. Bound by: {made.binding}.",
+    ]
+    if made.liquidated_first:
+        facts.append(
+            "At the size of the budget the account would be liquidated before the stop: the size "
+            "was cut."
+        )
+    return PlanReport(
+        title=title,
+        facts=tuple(facts),
+        tables=(Shown(title="", heads=("rule", "units", "why"), rows=rows),),
+    )
+
+
+def drawdown_plan(
+    title: str,
+    days: Sequence[str],
+    units: Sequence[float],
+    fall: Sequence[float],
+    made: DrawdownReport,
+    worst: Sequence[Drawdown],
+    fan: DrawdownFan | None,
+    exposure: Sequence[float] | None,
+) -> PlanReport:
+    """Say how deep a series has fallen, when, and what is ahead."""
+    figures = [
+        ("deepest fall", ratio(made.worst.depth, 2)),
+        ("fall now", ratio(made.now, 2)),
+        ("return, whole", ratio(made.total_return, 2)),
+        ("return a year", ratio(made.annual_return, 2)),
+        ("Calmar", "–" if made.calmar is None else f"{made.calmar:.2f}"),
+        ("ulcer index", ratio(made.ulcer, 2)),
+        (f"mean of the worst {1 - made.level:.0%} of falls", ratio(made.at_risk, 2)),
+    ]
+    if exposure is not None:
+        figures.append(("exposure the ladder allows now", ratio(exposure[-1], 0)))
+    falls = tuple(
+        (
+            ratio(d.depth, 2),
+            days[d.peak][:10],
+            days[d.trough][:10],
+            "not yet" if d.recovery is None else days[d.recovery][:10],
+        )
+        for d in worst[:5]
+    )
+    tables = [
+        Shown(title="", heads=("figure", "value"), rows=tuple(figures)),
+        Shown(title="Deepest falls", heads=("depth", "peak", "trough", "recovered"), rows=falls),
+    ]
+    charts = [
+        Chart(title="Value of a unit", axis=days, series={"unit": list(units)}, unit=""),
+        Chart(
+            title="Under water",
+            axis=days,
+            series={"fall": [-100.0 * x for x in fall]},
+            unit="% from the peak",
+        ),
+    ]
+    facts = ["Falls are measured on the value of a unit: deposits are no gains."]
+    if fan is not None:
+        rows = [
+            (f"{level:.0%} quantile", ratio(float(d), 2)) for level, d in zip(fan.levels, fan.depth)
+        ]
+        rows += [("mean", ratio(fan.mean, 2)), ("mean of the worst 5 %", ratio(fan.at_risk, 2))]
+        rows += [(f"chance of {limit:.0%} or more", ratio(p, 1)) for limit, p in fan.breach.items()]
+        tables.append(
+            Shown(
+                title=f"Deepest fall over the next {int(fan.steps[-1])} periods, simulated",
+                heads=("", "fall"),
+                rows=tuple(rows),
+            )
+        )
+        charts.append(
+            Chart(
+                title="Falls ahead, quantiles",
+                axis=[str(k) for k in fan.steps.tolist()],
+                series={
+                    f"{level:.0%}": [-100.0 * x for x in line]
+                    for level, line in zip(fan.levels, fan.fan.tolist())
+                },
+                unit="% from the peak",
+            )
+        )
+        facts.append(
+            f"{fan.paths:,} paths from blocks of the series' own returns, seed {fan.seed}: the "
+            "future is drawn from the past of this series, and what it has not seen is not in it."
+        )
+    return PlanReport(title=title, facts=tuple(facts), tables=tuple(tables), charts=tuple(charts))
+
+
+def allocation_report(
+    title: str, made: Allocation, frontier: Sequence[Allocation] = ()
+) -> PlanReport:
+    """Say what each strategy gets."""
+    rows = tuple(
+        (
+            line.name,
+            line.venue,
+            amount(round(line.units, 6)),
+            usd(line.im),
+            usd(line.profit),
+            usd(line.shortfall),
+            "–" if line.return_on_margin is None else ratio(line.return_on_margin, 2),
+        )
+        for line in made.lines
+    )
+    total = ("plan", "", "", usd(made.im), usd(made.profit), usd(made.shortfall), "")
+    bound = ", ".join(made.binding) or "nothing"
+    facts = (
+        f"Bound by: {bound}. The account would be liquidated in {made.liquidation:.2%} of "
+        "scenarios.",
+        f"Expected shortfall at {made.level:.1%}; its parts are Euler's and sum to it. Margins of "
+        "strategies are as if alone; the plan's is as its rules count it.",
+    )
+    charts: tuple[Chart, ...] = ()
+    if len(frontier) > 1:
+        charts = (
+            Chart(
+                title="Profit against expected shortfall",
+                axis=[usd(p.shortfall, 0) for p in frontier],
+                series={"profit": [p.profit for p in frontier]},
+                unit="USD a period, by USD of shortfall",
+            ),
+        )
+    heads = ("strategy", "venue", "units", "IM, USD", "profit, USD", "ES share, USD", "on margin")
+    tables = [Shown(title="", heads=heads, rows=(*rows, total))]
+    if len(frontier) > 1:
+        tables.append(
+            Shown(
+                title="Frontier",
+                heads=("ES, USD", "profit, USD", "IM, USD"),
+                rows=tuple((usd(p.shortfall), usd(p.profit), usd(p.im)) for p in frontier),
+            )
+        )
+    return PlanReport(title=title, facts=facts, tables=tuple(tables), charts=charts)
+
+
+def rebalance_report(
+    title: str, names: Sequence[str], targets: Sequence[float], made: Rebalance
+) -> PlanReport:
+    """Say what to buy and sell."""
+    rows = tuple(
+        (
+            name,
+            ratio(float(made.weights[k]), 2),
+            ratio(targets[k], 2),
+            "yes" if made.breached[k] else "",
+            usd(float(made.trades[k])),
+            ratio(float(made.after[k]), 2),
+        )
+        for k, name in enumerate(names)
+    )
+    fact = (
+        f"It costs {usd(made.cost)} USD."
+        if made.breached.any()
+        else "Every weight is inside its band: zero orders."
+    )
+    heads = ("holding", "weight", "target", "out of band", "trade, USD", "after")
+    return PlanReport(title=title, facts=(fact,), tables=(Shown(title="", heads=heads, rows=rows),))
+
+
+def correlation_report(
+    title: str,
+    lines: Sequence[CorrelationLine],
+    stress: MacroStress | None,
+    days: Sequence[str],
+    moving: Mapping[str, Sequence[float]],
+) -> PlanReport:
+    """Say how coins move with macro series, now, by regime and in the tails."""
+    rows = tuple(
+        (
+            f"{x.coin} / {x.series}",
+            f"{x.count:,}",
+            f"{x.full:+.2f} ± {x.error:.2f}",
+            f"{x.now:+.2f}",
+            f"{x.year_low:+.2f} … {x.year_high:+.2f}",
+            f"{x.calm:+.2f}",
+            f"{x.stressed:+.2f} ({x.adjusted:+.2f})",
+            f"{x.fall:+.2f}",
+            f"{x.rise:+.2f}",
+            f"{x.beta:+.3g}",
+        )
+        for x in lines
+    )
+    heads = (
+        "pair", "returns", "whole", "now", "rolling year", "calm", "stressed (adjusted)",
+        "both fall", "both rise", "beta now",
+    )  # fmt: skip
+    tables = [Shown(title="Correlation from close to close", heads=heads, rows=rows)]
+    facts = [
+        "Coins are sampled at the macro market's close and nothing is filled forward. Stressed: "
+        "the tenth of days with the largest moves of the series; adjusted: freed from the rise of "
+        "its variance alone (Forbes–Rigobon)."
+    ]
+    if stress is not None:
+        given = ", ".join(f"{name} {move:+g}" for name, move in stress.given.items())
+        tables.append(
+            Shown(
+                title=f"If {given}",
+                heads=("coin", "expected move", "σ that is left"),
+                rows=tuple(
+                    (coin, f"{move:+.2%}", ratio(stress.residual[coin], 2))
+                    for coin, move in stress.moves.items()
+                ),
+            )
+        )
+        facts.append(
+            "Moves are logarithms, or differences of rates, over one period, from moving "
+            "covariances" + (" pushed towards full correlation." if stress.pushed else ".")
+        )
+    charts = tuple(
+        [Chart(title="Moving correlation", axis=days, series=moving, unit="")] if moving else []
+    )
+    return PlanReport(title=title, facts=tuple(facts), tables=tuple(tables), charts=charts)
