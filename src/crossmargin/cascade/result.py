@@ -39,7 +39,7 @@ class CascadeResult:
     breached : int64[T]
         Accounts newly below the line.
     liquidated : int64[T]
-        Accounts of which something was closed or taken over.
+        Accounts of which something was closed by force for the first time.
     sold, bought : float64[T, K]
         Notional closed by force in the market: of longs, of shorts.
     adl : float64[T, K]

@@ -1,0 +1,244 @@
+"""Who has to be looked at after prices have moved: accounts by what they can bear.
+
+Accounts that were measured together form a *watch*: the prices of that moment, and for each class
+of accounts a list sorted by radius. After a move only the heads of the lists are opened. Every
+account is in one watch at most, or among those that are looked at every time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossmargin.cascade._measure import MIX, Marks, Rows, Table, losses, measure, pop
+from crossmargin.margin._ranges import in_ranges
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+#: Watches that stand beside each other before all but the largest are measured anew.
+WATCHES = 24
+
+#: Accounts from which on threads are worth their start.
+_MANY = 50_000
+
+
+class Measured(NamedTuple):
+    """Accounts as they were found just now."""
+
+    ids: Int32
+    equity: Floats
+    mm: Floats
+    radius: NDArray[np.float32]
+    group: NDArray[np.int16]
+    breach: Bools
+
+    def where(self, mask: Bools) -> Measured:
+        """Return some of them."""
+        return Measured(
+            self.ids[mask],
+            self.equity[mask],
+            self.mm[mask],
+            self.radius[mask],
+            self.group[mask],
+            self.breach[mask],
+        )
+
+    def and_also(self, other: Measured) -> Measured:
+        """Return these and others."""
+        return Measured(
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.equity, other.equity]),
+            np.concatenate([self.mm, other.mm]),
+            np.concatenate([self.radius, other.radius]),
+            np.concatenate([self.group, other.group]),
+            np.concatenate([self.breach, other.breach]),
+        )
+
+
+class Lookout:
+    """The watches over a population.
+
+    Parameters
+    ----------
+    rows, table : Rows, Table
+        Accounts and their brackets.
+    line : tuple of float
+        Factor and amount of the line, and what rounding to the grid may make of money.
+    quanta, cent : float64[K], float
+        Grids of coins and money.
+    folds : bool
+        Whether holders may be closed alike.
+    threads : int
+        For measuring many accounts; changes no bit.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        table: Table,
+        line: tuple[float, float, float],
+        quanta: Floats,
+        cent: float,
+        *,
+        folds: bool,
+        threads: int,
+    ) -> None:
+        self.rows, self.table, self.line = rows, table, line
+        self.quanta, self.cent, self.folds, self.threads = quanta, cent, folds, threads
+        self.size, k = rows.base.size, quanta.size
+        self.evaluations = 0
+        self._refs: Marks | None = None
+        self._contracts = k
+        self._pool = np.empty(0, np.uint64)
+        self._used = 0
+        self._live = np.zeros(WATCHES + 1, dtype=np.bool_)
+        self._first = np.zeros(WATCHES + 1, dtype=np.int64)
+        self._head = self._end = self._limit = np.empty((0, 0), np.int64)
+        self._loss = np.empty((0, 0))
+        self._out = np.empty(self.size, np.int32)
+
+    #: Place of accounts that are in no watch.
+    LOOSE = WATCHES
+
+    def begin(self, now: Marks) -> None:
+        """Set up room for watches; accounts stand as they are at these marks."""
+        classes = 2 * self._contracts + 2 * now.mark.size + 2 * MIX.size
+        self._refs = Marks(*(np.repeat(x[None], WATCHES + 1, axis=0) for x in now))
+        shape = (WATCHES + 1, classes)
+        self._head, self._end = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self._limit, self._loss = np.full(shape, -1, np.int64), np.zeros(shape)
+        self.rows.place[:] = self.LOOSE
+
+    def standing(self, now: Marks, rows: Rows) -> Measured:
+        """Measure everybody on these rows; watches are left alone and nothing is counted."""
+        before = self.evaluations
+        found = self.measure(np.arange(self.size, dtype=np.int32), now, rows)
+        self.evaluations = before
+        return found
+
+    def measure(self, ids: Int32, now: Marks, rows: Rows | None = None) -> Measured:
+        """Measure accounts; what closing of all alike has done to them is written down."""
+        n, mine = ids.size, self.rows if rows is None else rows
+        found = Measured(
+            ids,
+            np.empty(n),
+            np.empty(n),
+            np.empty(n, np.float32),
+            np.empty(n, np.int16),
+            np.empty(n, np.bool_),
+        )
+        self.evaluations += n
+
+        def work(first: int, last: int) -> None:
+            measure(
+                ids,
+                first,
+                last,
+                mine,
+                now,
+                self._refs,
+                self.table,
+                self.line,
+                self.quanta,
+                self.cent,
+                self.folds,
+                *found[1:],
+            )
+
+        if n >= _MANY and self.threads > 1:
+            for _ in in_ranges(work, n, 4096, self.threads):
+                pass
+        else:
+            work(0, n)
+        return found
+
+    def loose(self, ids: Int32) -> None:
+        """Take accounts out of their watches: they were measured, and are looked at again."""
+        self.rows.place[ids] = self.LOOSE
+
+    def settle(self, now: Marks) -> None:
+        """Say that all loose accounts were measured at these marks."""
+        assert self._refs is not None
+        for refs, x in zip(self._refs, now):
+            refs[self.LOOSE] = x
+
+    def watch(self, found: Measured, now: Marks) -> None:
+        """Watch accounts that were measured at these marks."""
+        n = found.ids.size
+        if not n:
+            return
+        place = self._free()
+        assert self._refs is not None
+        for refs, x in zip(self._refs, now):
+            refs[place] = x
+        bits = found.radius.view(np.uint32) >> np.uint32(11)
+        keys = found.group.astype(np.uint64) << np.uint64(52)
+        keys |= bits.astype(np.uint64) << np.uint64(32)
+        keys |= found.ids.astype(np.uint64)
+        keys.sort()
+        if self._used + n > self._pool.size:
+            grown = np.empty(max(2 * self._pool.size, self._used + n), np.uint64)
+            grown[: self._used] = self._pool[: self._used]
+            self._pool = grown
+        self._pool[self._used : self._used + n] = keys
+        classes = self._head.shape[1]
+        edges = np.arange(classes + 1, dtype=np.uint64) << np.uint64(52)
+        at = self._used + np.searchsorted(keys, edges)
+        self._head[place], self._end[place] = at[:-1], at[1:]
+        self._first[place] = self._used
+        self._live[place] = True
+        self._used += n
+        self.rows.place[found.ids] = place
+
+    def due(self, now: Marks) -> Int32:
+        """Return the accounts that may have crossed their line since they were measured."""
+        assert self._refs is not None
+        losses(now, self._refs, self.table, self.line[0], self._live, self._loss)
+        with np.errstate(over="ignore"):
+            bits = self._loss.astype(np.float32).view(np.uint32) >> np.uint32(11)
+        # Where nothing was lost nobody crossed, be it ever so near.
+        np.copyto(self._limit, np.where(self._loss > 0.0, bits.astype(np.int64), -1))
+        n = pop(
+            self._pool,
+            self._head,
+            self._end,
+            self._live,
+            self._limit,
+            self.rows.place,
+            self._out,
+        )
+        return np.asarray(self._out[:n].copy(), dtype=np.int32)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no further watch has room: :meth:`gather` comes first."""
+        return int(self._live[:WATCHES].sum()) >= WATCHES - 1
+
+    def gather(self) -> Int32:
+        """Dissolve all watches but the first, and return their accounts."""
+        first = int(np.argmin(np.where(self._live[:WATCHES], self._first[:WATCHES], 2**62)))
+        gone = np.flatnonzero(self._live[:WATCHES])
+        gone = gone[gone != first]
+        found = []
+        for place in gone.tolist():
+            for low, high in zip(self._head[place].tolist(), self._end[place].tolist()):
+                if low < high:
+                    ids = (self._pool[low:high] & np.uint64(0xFFFFFFFF)).astype(np.int32)
+                    found.append(ids[self.rows.place[ids] == place])
+        self._live[gone] = False
+        self._used = int(self._end[first].max(initial=0)) if self._live[first] else 0
+        return np.concatenate(found) if found else np.empty(0, np.int32)
+
+    def dissolve(self) -> None:
+        """Forget all watches."""
+        self._live[:] = False
+        self._used = 0
+
+    def _free(self) -> int:
+        places = np.flatnonzero(~self._live[:WATCHES])
+        return int(places[0])

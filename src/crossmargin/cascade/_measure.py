@@ -1,0 +1,264 @@
+"""Compiled: equity, requirement and how far prices may move before an account can breach.
+
+An account's excess over its line is linear in a few *factors* (long and short of each contract,
+coins and debts of each asset) where rates are flat, and bounded by such a form where they come in
+brackets. With the notional ``x_f`` at the account's last measurement and the loss ``l_f`` per US
+dollar of a factor since then, the excess has fallen by at most ``Σ x_f·l_f``.
+
+Source: cascades.md (b), "Lazy bound (exact, not approximate)"; the split into factors and classes
+is ours (house).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+
+#: What the weaker side of a mixed account weighs against the stronger: classes of the bound.
+MIX = np.array([0.0, 0.25, 0.6, 1.0])
+
+#: Rounding that an excess may carry, relative to all that is added up for it.
+SLOPPY = 1e-11
+
+#: As in :data:`crossmargin.liquidation.account.ROUNDING`: equality with the line is safe.
+ROUNDING = 1e-14
+
+
+class Rows(NamedTuple):
+    """Accounts as the kernels see them; `quantity` and `base` change."""
+
+    start: Ints
+    contract: Int32
+    quantity: Floats
+    entry: Floats
+    #: Equity without positions: cash less what positions cost.
+    base: Floats
+    coll_start: Ints
+    coll_asset: Int32
+    coll_quantity: Floats
+    #: Place of the reference at which quantity and base are written.
+    place: Int32
+
+
+class Marks(NamedTuple):
+    """Prices of one moment, by asset and contract."""
+
+    mark: Floats
+    #: Mark less all funding since the start: what a coin of a position is worth.
+    worth: Floats
+    #: Factor on maintenance.
+    factor: Floats
+    #: Collateral value of a coin, haircut taken.
+    credit: Floats
+    #: By contract and side (0 long, 1 short): what a coin held at the start is by now, and
+    #: the money that its holder took out, where holders close alike.
+    scale: Floats
+    taken: Floats
+
+
+class Table(NamedTuple):
+    """Maintenance by brackets, each slice at its own rate."""
+
+    tiers: Ints
+    floor: Floats
+    rate: Floats
+    below: Floats
+
+
+@numba.njit(cache=True, nogil=True)
+def requirement(table: Any, k: int, notional: float) -> float:
+    """Return the maintenance of a notional, before any factor."""
+    t = table.tiers[k] - 1
+    while t > 0 and notional <= table.floor[k, t]:
+        t -= 1
+    return table.below[k, t] + table.rate[k, t] * (notional - table.floor[k, t])  # type: ignore[no-any-return]
+
+
+@numba.njit(cache=True, nogil=True)
+def grid(value: float, quantum: float) -> float:
+    """Round to a multiple of a power of two: sums of such are exact in any order."""
+    return np.rint(value / quantum) * quantum  # type: ignore[no-any-return]
+
+
+@numba.njit(cache=True, nogil=True)
+def fold(a: int, rows: Any, now: Any, refs: Any, quanta: Floats, cent: float) -> None:
+    """Write down what closing of all holders alike has made of an account's positions."""
+    g = rows.place[a]
+    moved = 0.0
+    for i in range(rows.start[a], rows.start[a + 1]):
+        q = rows.quantity[i]
+        if q == 0.0:
+            continue
+        k = rows.contract[i]
+        side = 0 if q > 0.0 else 1
+        was = refs.scale[g, k, side]
+        share = now.scale[k, side] / was
+        if share != 1.0:
+            moved += q / was * (now.taken[k, side] - refs.taken[g, k, side])
+            rows.quantity[i] = grid(q * share, quanta[k])
+    if moved != 0.0:
+        rows.base[a] += grid(moved, cent)
+
+
+@numba.njit(cache=True, nogil=True)
+def measure(
+    ids: Int32,
+    first: int,
+    last: int,
+    rows: Any,
+    now: Any,
+    refs: Any,
+    table: Any,
+    line: tuple[float, float, float],
+    quanta: Floats,
+    cent: float,
+    folds: bool,
+    equity: Floats,
+    mm: Floats,
+    radius: Any,
+    group: Any,
+    breach: Any,
+) -> None:
+    """Measure accounts ``ids[first:last]``.
+
+    Writes equity, requirement (US dollars), radius (the least loss per US dollar of the class's
+    factors at which it might breach), class, and whether it is below its line now.
+    """
+    contracts, assets = now.worth.size, now.mark.size
+    mixed = 2 * contracts + 2 * assets
+    for m in range(first, last):
+        a = ids[m]
+        if folds:
+            fold(a, rows, now, refs, quanta, cent)
+        e, need, size = rows.base[a], 0.0, abs(rows.base[a])
+        down, up, one, factors = 0.0, 0.0, 0, 0
+        for i in range(rows.start[a], rows.start[a + 1]):
+            q = rows.quantity[i]
+            if q == 0.0:
+                continue
+            k = rows.contract[i]
+            n = abs(q) * now.mark[k]
+            e += q * now.worth[k]
+            need += now.factor[k] * requirement(table, k, n)
+            size += n
+            factors += 1
+            if q > 0.0:
+                down += n
+                one = k
+            else:
+                up += n
+                one = contracts + k
+        for i in range(rows.coll_start[a], rows.coll_start[a + 1]):
+            c = rows.coll_quantity[i]
+            if c == 0.0:
+                continue
+            j = rows.coll_asset[i]
+            n = abs(c) * now.mark[j]
+            size += n
+            factors += 1
+            if c > 0.0:
+                e += c * now.credit[j]
+                down += n
+                one = 2 * contracts + j
+            else:
+                e -= n
+                up += n
+                one = 2 * contracts + assets + j
+        equity[m], mm[m] = e, need
+        asked = line[0] * need + line[1]
+        excess = e - asked
+        # Without positions nothing can be closed: such an account is never below its line, unless
+        # it owes more than it has.
+        below = excess < -ROUNDING * (abs(e) + abs(asked)) - line[2]
+        breach[m] = below and (need > 0.0 or e < 0.0)
+        room = max(0.0, excess - SLOPPY * size)
+        if factors == 0:
+            radius[m], group[m] = np.inf, mixed
+        elif factors == 1:
+            radius[m], group[m] = room / (down + up), one
+        else:
+            strong, weak = max(down, up), min(down, up)
+            c = 0
+            while MIX[c] * strong < weak:
+                c += 1
+            radius[m] = room / strong
+            group[m] = mixed + c + (0 if down >= up else MIX.size)
+
+
+@numba.njit(cache=True, nogil=True)
+def losses(now: Any, refs: Any, table: Any, factor: float, live: Any, out: Floats) -> None:
+    """Write the most that a US dollar of each class may have lost since each reference.
+
+    `out` is float64[G, classes]; `live` says which references are in use.
+    """
+    contracts, assets = now.worth.size, now.mark.size
+    mixed = 2 * contracts + 2 * assets
+    for g in range(live.size):
+        if not live[g]:
+            continue
+        down, up = 0.0, 0.0
+        for k in range(contracts):
+            p0 = refs.mark[g, k]
+            f0, f1 = refs.factor[g, k], now.factor[k]
+            low, high = table.rate[k, 0], table.rate[k, table.tiers[k] - 1]
+            for t in range(table.tiers[k]):
+                low, high = min(low, table.rate[k, t]), max(high, table.rate[k, t])
+            for side in range(2):
+                s = now.scale[k, side] / refs.scale[g, k, side]
+                out_taken = (now.taken[k, side] - refs.taken[g, k, side]) / refs.scale[g, k, side]
+                gain = s * now.worth[k] + out_taken - refs.worth[g, k]
+                grown = s * now.mark[k] - p0
+                more = f1 * (high if grown > 0.0 else low) * grown
+                more += (f1 - f0) * (high if f1 > f0 else low) * p0
+                change = (gain if side == 0 else -gain) - factor * more
+                loss = max(0.0, -change / p0)
+                out[g, side * contracts + k] = loss
+                if side == 0:
+                    down = max(down, loss)
+                else:
+                    up = max(up, loss)
+        for j in range(assets):
+            p0 = refs.mark[g, j]
+            coin = max(0.0, (refs.credit[g, j] - now.credit[j]) / p0)
+            debt = max(0.0, (now.mark[j] - p0) / p0)
+            out[g, 2 * contracts + j] = coin
+            out[g, 2 * contracts + assets + j] = debt
+            down, up = max(down, coin), max(up, debt)
+        for c in range(MIX.size):
+            out[g, mixed + c] = down + MIX[c] * up
+            out[g, mixed + MIX.size + c] = up + MIX[c] * down
+
+
+@numba.njit(cache=True, nogil=True)
+def pop(pool: Any, head: Ints, end: Ints, live: Any, limit: Any, place: Int32, out: Int32) -> int:
+    """Take the accounts whose radius is reached from the heads of sorted lists.
+
+    Keys are ``class << 52 | radius << 32 | account``; `head`, `end` and `limit` are [G, classes].
+    An account that has been measured since has another place and is passed over.
+    """
+    n = 0
+    for g in range(live.size):
+        if not live[g]:
+            continue
+        for c in range(head.shape[1]):
+            if limit[g, c] < 0:
+                continue
+            top = head[g, c]
+            while top < end[g, c]:
+                key = pool[top]
+                if np.int64((key >> np.uint64(32)) & np.uint64(0xFFFFF)) > limit[g, c]:
+                    break
+                a = np.int64(key & np.uint64(0xFFFFFFFF))
+                if place[a] == g:
+                    out[n] = a
+                    n += 1
+                top += 1
+            head[g, c] = top
+    return n
