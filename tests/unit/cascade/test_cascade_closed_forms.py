@@ -132,8 +132,8 @@ def test_breaker_stops_and_reopens_with_half_the_impact():
     run = simulate(ladder(1.8), market, rule)
     fall = P0 - run.price[:, 0]
     assert fall[1] == pytest.approx(1_500.0, abs=1e-6)
-    halted = slice(1, 1 + round(terms.tiers[0].pause_s / 60))
-    assert np.ptp(fall[halted]) == 0.0 and not run.sold[halted].any()
+    pause = round(terms.tiers[0].pause_s / 60)
+    assert np.ptp(fall[1 : 1 + pause]) == 0.0 and not run.sold[1:pause].any()
     assert fall[-1] == pytest.approx(2_272.73, rel=0.01)
 
 
