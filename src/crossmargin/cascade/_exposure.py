@@ -46,26 +46,44 @@ class Exposure:
     relief: Floats
 
 
-def last_rates(population: Population, size: Floats) -> Floats:
-    """Rate of the last slice of each position's notional, float64[N].
+class Maintenance:
+    """Maintenance of positions at any notionals, all brackets in one array.
 
-    Parameters
+    Attributes
     ----------
-    population : Population
-    size : float64[N]
-        |notional| of each position, US dollars.
+    floors, rates, less : float64[K, B]
+        Brackets of each contract, filled up with floors that nothing reaches; the requirement
+        in bracket b is ``rate·notional − less``.
     """
-    if population.brackets is None:
-        return np.asarray(population.mm_rate[population.contract])
-    out = np.empty(size.size)
-    order = np.argsort(population.contract, kind="stable")
-    ends = np.searchsorted(population.contract[order], np.arange(len(population.brackets) + 1))
-    for table, first, last in zip(population.brackets, ends[:-1], ends[1:]):
-        rows = order[first:last]
-        floors, rates = np.array(table.floors), np.array(table.rates)
-        place = np.maximum(np.searchsorted(floors, size[rows], side="left") - 1, 0)
-        out[rows] = rates[place]
-    return out
+
+    def __init__(self, population: Population) -> None:
+        self._contract = population.contract
+        k = len(population.contracts)
+        tables = population.brackets
+        widest = 1 if tables is None else max(len(t.floors) for t in tables)
+        self.floors = np.full((k, widest), np.inf)
+        self.rates, self.less = np.zeros((k, widest)), np.zeros((k, widest))
+        if tables is None:
+            self.floors[:, 0], self.rates[:, 0] = 0.0, population.mm_rate
+        for row, table in enumerate(tables or ()):
+            count = len(table.floors)
+            floors, rates = np.array(table.floors), np.array(table.rates)
+            self.floors[row, :count], self.rates[row, :count] = floors, rates
+            self.less[row, 1:count] = np.cumsum(floors[1:] * np.diff(rates))
+
+    def at(self, notional: Floats) -> tuple[Floats, Floats]:
+        """Return the rate of the last slice and the requirement, float64[N] each.
+
+        Parameters
+        ----------
+        notional : float64[N]
+            |notional| of each position, US dollars.
+        """
+        place = np.zeros(notional.size, dtype=np.int64)
+        for b in range(1, self.floors.shape[1]):
+            place += notional > self.floors[self._contract, b]
+        rate = self.rates[self._contract, place]
+        return rate, rate * notional - self.less[self._contract, place]
 
 
 def exposure_of(
@@ -79,7 +97,7 @@ def exposure_of(
         raise CascadeError("a price for each asset is needed", code="CAS-001", field="price")
     accounts, k, j = population.size, len(population.contracts), len(population.assets)
     n = population.quantity * p[population.contract]
-    required = last_rates(population, np.abs(n)) * np.abs(n)
+    required = Maintenance(population).at(np.abs(n))[0] * np.abs(n)
 
     def rows(values: Floats, columns: int) -> csr_matrix:
         # A copy: scipy sorts a matrix's indices in place when it feels like it.

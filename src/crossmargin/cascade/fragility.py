@@ -39,6 +39,8 @@ class ContractFragility:
         US dollars; D.
     open_interest : float
         Longs, the absorber's included, US dollars.
+    own_gain : float
+        ``G_kk`` with everybody at the line: what its own fall does to it.
     interest_over_depth : float
         OI/D: fragile where high.
     longs_below, shorts_above : float
@@ -57,6 +59,7 @@ class ContractFragility:
     mark: float
     depth: float
     open_interest: float
+    own_gain: float
     interest_over_depth: float
     longs_below: float
     shorts_above: float
@@ -110,7 +113,7 @@ def fragility(
     contracts: int = 5,
     together: bool = True,
     reach: float = 0.5,
-    bins: int = 50,
+    bins: int = 32,
     gamma: ArrayLike | None = None,
 ) -> Fragility:
     """Work out everything at once.
@@ -149,14 +152,15 @@ def fragility(
     spread = concentration(gross)
     overlap = crowding(notional, np.where(np.isfinite(d), d, 1e300))
     level = leverage(notional.data, population.equity())
+    whole = loop_gain(population, d, gamma=gamma)
     return Fragility(
-        gain=loop_gain(population, d, gamma=gamma),
+        gain=whole,
         shocks=tuple(
             shock_response(population, d, np.full(population.price.size, x), gamma=gamma)
             for x in steps.tolist()
         ),
         contracts=tuple(
-            _contract(population, int(k), d, oi, trigger, far, int(bins))
+            _contract(population, int(k), whole, oi, trigger, far, int(bins))
             for k in biggest.tolist()
             if oi[k] > 0
         ),
@@ -172,13 +176,13 @@ def fragility(
 def _contract(
     population: Population,
     k: int,
-    depth: Floats,
+    gain: Gain,
     interest: Floats,
     trigger: Floats,
     reach: float,
     bins: int,
 ) -> ContractFragility:
-    mark, d = float(population.price[k]), float(depth[k])
+    mark, d = float(population.price[k]), float(gain.depth[k])
     mine = population.contract == k
     q, t = population.quantity[mine], trigger[mine]
     # A long that is closed by a rise, or a short by a fall, is somebody's hedge: it steadies.
@@ -201,6 +205,7 @@ def _contract(
         mark=mark,
         depth=d,
         open_interest=float(interest[k]),
+        own_gain=float(gain.matrix[k, k]),
         interest_over_depth=float(interest[k]) / d,
         longs_below=float((q * t)[below].sum()),
         shorts_above=float((q * t)[~below].sum()),

@@ -113,7 +113,7 @@ class Gain:
             if (self._excess(outer) > 0) != (beyond > 0):
                 from scipy.optimize import brentq
 
-                return float(brentq(self._excess, inner, outer, xtol=1e-14, rtol=1e-14))
+                return float(brentq(self._excess, inner, outer, xtol=1e-12, rtol=1e-12))
         return 0.0 if beyond > 0 else np.inf
 
     def _excess(self, scale: float) -> float:
@@ -157,7 +157,9 @@ class Gain:
 
 def spectral_radius(matrix: ArrayLike) -> float:
     """Return the largest absolute eigenvalue of a square matrix."""
-    found = np.linalg.eigvals(numbers("matrix", matrix))
+    square = numbers("matrix", matrix)
+    live = np.flatnonzero((square != 0).any(axis=1))
+    found = np.linalg.eigvals(square[np.ix_(live, live)])
     return float(np.abs(found).max(initial=0.0))
 
 
@@ -274,16 +276,7 @@ def gain_of(
 ) -> Gain:
     """Put parts together and work out the leading eigenvectors."""
     matrix = exposure - relief + hedging
-    value, vectors = np.linalg.eig(matrix)
-    lead = int(np.argmax(np.abs(value)))
-    top = value[lead]
-    size = float(np.abs(top))
-    real = size == 0.0 or (abs(top.imag) <= _REAL * size and top.real > 0)
-    right, left = np.zeros(len(assets)), np.zeros(len(assets))
-    if size > 0.0:
-        right = _normed(vectors[:, lead].real)
-        other, across = np.linalg.eig(matrix.T)
-        left = _normed(across[:, int(np.argmin(np.abs(other - top)))].real)
+    size, real, right, left = leading_motion(matrix)
     return Gain(
         assets=assets,
         depth=depth,
@@ -293,10 +286,34 @@ def gain_of(
         hedging=hedging,
         active=active,
         radius=size,
-        real=bool(real),
+        real=real,
         right=right,
         left=left,
     )
+
+
+def leading_motion(matrix: Floats) -> tuple[float, bool, Floats, Floats]:
+    """Return spectral radius, whether it is a real eigenvalue, and its right and left vectors.
+
+    Rows of zeros (assets that nobody is made to trade) are left out of the decomposition: the
+    right vector is 0 there, and the left one follows from ``l = l·G/λ``.
+    """
+    from scipy.linalg import eig
+
+    right, left = np.zeros(matrix.shape[0]), np.zeros(matrix.shape[0])
+    live = np.flatnonzero((matrix != 0).any(axis=1))
+    if not live.size:
+        return 0.0, True, right, left
+    value, across, along = eig(matrix[np.ix_(live, live)], left=True, right=True)
+    lead = int(np.argmax(np.abs(value)))
+    top = complex(value[lead])
+    size = abs(top)
+    if size == 0.0:
+        return 0.0, True, right, left
+    real = abs(top.imag) <= _REAL * size and top.real > 0
+    right[live] = along[:, lead].real
+    left = across[:, lead].real @ matrix[live] / (top.real if real else size)
+    return size, real, _normed(right), _normed(left)
 
 
 def _normed(vector: Floats) -> Floats:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade._exposure import exposure_of, last_rates
+from crossmargin.cascade._exposure import Maintenance, exposure_of
 from crossmargin.cascade.figures import numbers
 from crossmargin.cascade.population import Population
 from crossmargin.errors import CascadeError
@@ -57,12 +57,12 @@ def common_triggers(population: Population, direction: ArrayLike | None = None) 
     today = np.abs(population.quantity) * population.price[population.contract]
     slope = beta[population.contract]
     account, size = population.account, population.size
+    required = Maintenance(population)
 
     def at(t: Floats) -> tuple[Floats, Floats]:
         """Excess and its derivative, by account, each account at its own t."""
         notional = today * np.maximum(1.0 + t[account] * slope, 0.0)
-        rate = last_rates(population, notional)
-        need = _required(population, notional, rate)
+        rate, need = required.at(notional)
         steep = np.bincount(account, rate * today * slope, minlength=size)
         mm = np.bincount(account, need, minlength=size)
         return equity + fixed * t - mm, fixed - steep
@@ -85,30 +85,16 @@ def position_triggers(population: Population) -> Floats:
     today = np.abs(population.quantity) * mark
     # What the account gains on this asset, its collateral in the same coin included.
     gained = np.asarray(seen.gained[row, k]).ravel()
-    need = _required(population, today, last_rates(population, today))
-    rest = seen.slack[row] + need
+    required = Maintenance(population)
+    rest = seen.slack[row] + required.at(today)[1]
 
     def at(t: Floats) -> tuple[Floats, Floats]:
         notional = today * (1.0 + t)
-        rate = last_rates(population, notional)
-        return rest + gained * t - _required(population, notional, rate), gained - rate * today
+        rate, need = required.at(notional)
+        return rest + gained * t - need, gained - rate * today
 
     move = _nearest(at, seen.slack[row], (-1.0, np.inf))
     return np.asarray(mark * (1.0 + move))
-
-
-def _required(population: Population, notional: Floats, rate: Floats) -> Floats:
-    """Work out requirements at other notionals: rate of the last slice less a deduction."""
-    if population.brackets is None:
-        return np.asarray(rate * notional)
-    out = np.empty(notional.size)
-    for k, table in enumerate(population.brackets):
-        mine = population.contract == k
-        floors, rates = np.array(table.floors), np.array(table.rates)
-        less = np.concatenate([[0.0], np.cumsum(floors[1:] * np.diff(rates))])
-        place = np.maximum(np.searchsorted(floors, notional[mine], side="left") - 1, 0)
-        out[mine] = rate[mine] * notional[mine] - less[place]
-    return out
 
 
 def _nearest(
@@ -123,10 +109,10 @@ def _nearest(
         step = np.divide(value, slope, out=np.zeros(t.size), where=some & (slope != 0))
         # Beyond an end a price would be below 0: whoever stays there has no root.
         new = np.clip(t - step, *ends)
-        moved = float(np.abs(new - t).max(initial=0.0))
+        moved = bool((np.abs(new - t) > 1e-14 * (1.0 + np.abs(t))).any())
         t = new
         value, slope = at(t)
-        if moved <= 1e-15:
+        if not moved:
             break
     scale = np.abs(slack) + np.abs(slope * t)
     done = some & (t > ends[0]) & (t < ends[1]) & (np.abs(value) <= 1e-9 * scale)

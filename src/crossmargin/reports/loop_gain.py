@@ -196,14 +196,14 @@ def _contracts(
         "contract, USD",
         "mark",
         "open interest",
-        "D",
-        "basis",
+        "depth D",
+        "D is",
         "OI/D",
+        "own gain",
         "longs below",
         "shorts above",
         "fuse below",
         "fuse above",
-        "peak gain below",
     )
     for one in rows:
         table.add_row(
@@ -211,13 +211,13 @@ def _contracts(
             price(one.mark),
             short(one.open_interest),
             short(one.depth),
-            basis.get(one.contract, ""),
+            basis.get(one.contract, "").partition(" ")[0],
             figure(one.interest_over_depth, 3),
+            figure(one.own_gain, 3),
             short(one.longs_below),
             short(one.shorts_above),
             _fuse(one.fuse_down),
             _fuse(one.fuse_up),
-            f"{figure(one.peak_gain, 3)} at {price(one.peak_price)}" if one.peak_gain else "0",
         )
     return table
 
@@ -227,9 +227,14 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 def _maps(rows: Sequence[ContractFragility]) -> Table:
     table = table_of(
-        "closed by force, by price", "below → mark → above", "inside, USD", "outside, USD"
+        "closed by force, by price",
+        "half → mark → 1.5 ×",
+        "inside",
+        "outside",
+        "peak gain below, at",
     )
-    table.columns[1].no_wrap = True
+    for column in table.columns:
+        column.no_wrap = True
     for one in rows:
         value = one.map.notional
         peak = float(value.max(initial=0.0)) or 1.0
@@ -237,7 +242,13 @@ def _maps(rows: Sequence[ContractFragility]) -> Table:
         half = len(levels) // 2
         bar = "".join(_BARS[x] for x in levels[:half]) + "|"
         bar += "".join(_BARS[x] for x in levels[half:])
-        table.add_row(one.contract, bar, short(one.map.inside), short(one.map.beyond))
+        table.add_row(
+            one.contract,
+            bar,
+            short(one.map.inside),
+            short(one.map.beyond),
+            f"{figure(one.peak_gain, 3)}, {price(one.peak_price)}" if one.peak_gain else "none",
+        )
     return table
 
 
