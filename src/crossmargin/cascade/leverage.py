@@ -49,7 +49,7 @@ def drift(start: ArrayLike, move: ArrayLike) -> Floats:
     """
     first, r = np.broadcast_arrays(numbers("start", start), numbers("move", move, above=-1.0))
     capital = 1.0 + first * r
-    out = np.copysign(np.inf, first)
+    out = np.where(first >= 0, np.inf, -np.inf)
     np.divide(first * (1.0 + r), capital, out=out, where=capital > 0)
     return np.asarray(out, dtype=np.float64)
 
@@ -138,13 +138,14 @@ def concentration(
         )
     share = x / whole
     running = np.concatenate([[0.0], np.cumsum(share)])
+    running[-1] = 1.0
     square = float((share**2).sum())
     # Twice the area between the curve (trapezoids) and the diagonal.
     area = float((running[1:] + running[:-1]).sum()) / (2.0 * x.size)
     return Concentration(
         herfindahl=square,
         effective=1.0 / square,
-        top={n: float(min(running[min(n, x.size)], 1.0)) for n in top},
+        top={n: float(running[min(n, x.size)]) for n in top},
         gini=max(0.0, 2.0 * area - 1.0),
         curve_holders=at,
         curve_share=np.interp(at * x.size, np.arange(x.size + 1), running),
