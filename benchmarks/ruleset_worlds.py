@@ -7,7 +7,8 @@ everything in it is computed. None of these figures says anything about a venue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 from crossmargin.book import CompactBook, NumberedIds, generate_book
 from crossmargin.instruments import Registry
 from crossmargin.margin.ruleset import Ruleset, load_ruleset
-from crossmargin.market import Snapshot, generated_market
+from crossmargin.market import Liquidity, Snapshot, factor_history, generated_market
 from crossmargin.market.generated import VenueKind
+from crossmargin.units import format_time
 
 ALL = ("perpetual", "future", "option")
 FUTURES = ("perpetual", "future")
@@ -38,6 +40,8 @@ class World:
         Settlement of linear contracts.
     supplied : dict
         Made-up figures in place of what the venue does not publish.
+    looks_back : bool
+        Whether the market has a made-up price history and liquidity.
     """
 
     venue: VenueKind = "linear"
@@ -46,6 +50,7 @@ class World:
     coins: tuple[str, ...] = ("BTC", "ETH")
     dollar: str = "USDC"
     supplied: dict[str, Any] = field(default_factory=dict)
+    looks_back: bool = False
 
 
 _TIERS = [{"floor": 0.0, "im": 0.02, "mm": 0.01}, {"floor": 250_000.0, "im": 0.05, "mm": 0.03}]
@@ -146,6 +151,14 @@ WORLDS: dict[str, World] = {
             for coin, size in (("BTC", 3e3), ("ETH", 3e4))
         },
     ),
+    "house": World(
+        venue="mixed",
+        looks_back=True,
+        supplied={
+            "components.liquidity.aggregate": "account",
+            "components.concentration.aggregate": "account",
+        },
+    ),
     "hyperliquid": World(
         kinds=PERPETUALS, underlyings=("BTC", "ETH", "SOL", "XRP", "DOGE"), coins=()
     ),
@@ -232,10 +245,35 @@ def world(
     registry, snapshot = _market(
         made.venue, made.kinds, made.underlyings, made.dollar, seed, instruments
     )
+    if made.looks_back:
+        snapshot = with_past(snapshot)
     coins = [coin for coin in made.coins if coin in registry.assets]
     return generate_book(
         accounts, seed=seed, registry=registry, snapshot=snapshot, coins=coins
     ), snapshot
+
+
+def with_past(snapshot: Snapshot, *, days: int = 1_100, seed: int = 3) -> Snapshot:
+    """Return a market with made-up daily closes of its coins and made-up liquidity.
+
+    Correlated t returns whose volatility comes and goes; the last close is the market's price.
+    """
+    coins = [n for n in sorted(snapshot.assets) if n not in ("USD", "USDC", "USDT")]
+    rng = np.random.default_rng(seed)
+    common, own = rng.standard_t(4, days - 1), rng.standard_t(4, (days - 1, len(coins)))
+    level = 0.02 * np.exp(0.5 * np.sin(np.arange(days - 1) / 60.0))
+    x = level[:, None] * (0.8 * common[:, None] + 0.6 * own)
+    past = np.exp(np.concatenate([np.zeros((1, len(coins))), np.cumsum(x, axis=0)]))
+    price = np.array([snapshot.assets[n].price_usd for n in coins])
+    closes = past / past[-1] * price
+    last = date.fromisoformat(format_time(snapshot.as_of_ns)[:10]) - timedelta(days=1)
+    stamps = [(last - timedelta(days=days - 1 - k)).isoformat() for k in range(days)]
+    liquidity = {
+        n: Liquidity(adv_coins=1e9 / p, sigma_daily=0.03, half_spread=2e-4)
+        for n, p in zip(coins, price.tolist())
+    }
+    history = factor_history(stamps, {n: closes[:, k] for k, n in enumerate(coins)}, source="made")
+    return replace(snapshot, history=history, liquidity={**liquidity, **snapshot.liquidity})
 
 
 def _lenders(accounts: int, coins: tuple[str, ...], seed: int) -> tuple[CompactBook, Snapshot]:

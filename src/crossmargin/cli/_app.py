@@ -76,7 +76,7 @@ ParamsOpt = Annotated[str | None, Parameter(help="TOML file of supplied paramete
 HistoryOpt = Annotated[
     list[str] | None,
     Parameter(
-        help="Table of daily closes (Parquet, CSV) for rule-sets that look back; repeatable."
+        help="Daily closes (Parquet, CSV) for rule-sets that look back; repeatable."
     ),
 ]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]

@@ -132,14 +132,14 @@ def garch_volatilities(returns: ArrayLike, *, asymmetric: bool = False) -> Float
     Raises
     ------
     InputError
-        ``INP-020`` when `arch` is not installed.
+        ``INP-023`` when `arch` is not installed.
     """
     try:
         from arch import arch_model
     except ImportError:
         raise InputError(
             "GARCH volatility needs the package arch",
-            code="INP-020",
+            code="INP-023",
             field="tail.volatility",
             hint="install crossmargin[stats], or use volatility = 'ewma'",
         ) from None

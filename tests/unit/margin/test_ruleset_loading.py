@@ -36,6 +36,7 @@ SHIPPED = [
     "derive-srm",
     "drift-v2",
     "dydx-v4",
+    "house",
     "hyperliquid",
     "hyperliquid-isolated",
     "hyperliquid-pm",
