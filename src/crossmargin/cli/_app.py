@@ -75,9 +75,7 @@ SetOpt = Annotated[
 ParamsOpt = Annotated[str | None, Parameter(help="TOML file of supplied parameters.")]
 HistoryOpt = Annotated[
     list[str] | None,
-    Parameter(
-        help="Daily closes (Parquet, CSV) for rule-sets that look back; repeatable."
-    ),
+    Parameter(help="Daily closes (Parquet, CSV) for rule-sets that look back; repeatable."),
 ]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
 HtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML report here.")]

@@ -21,7 +21,7 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
-from crossmargin.margin._tail import TailDetail, tail_detail
+from crossmargin.margin._tail import TailApproximation, TailDetail, approximate_tail, tail_detail
 from crossmargin.margin.at_scale import BookColumns, evaluate_compact
 from crossmargin.margin.batch import (
     BookResult,
@@ -226,6 +226,7 @@ __all__ = [
     "StateChanges",
     "Statement",
     "StopSize",
+    "TailApproximation",
     "TailDetail",
     "TierTable",
     "TopUp",
@@ -235,6 +236,7 @@ __all__ = [
     "WithdrawalLimit",
     "account_states",
     "account_totals",
+    "approximate_tail",
     "below_line",
     "changes_path",
     "check_changes",

@@ -9,7 +9,7 @@ Source: clearing-practice §1.6 (filtered historical simulation, published), §6
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,7 +33,14 @@ from crossmargin.margin._tail_law import (
 from crossmargin.margin.components import TailLeg
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.market import FactorHistory
-from crossmargin.scenarios import FactorScenarios, TailSets, TailSpec, factor_table, tail_sets
+from crossmargin.scenarios import (
+    FactorScenarios,
+    TailSets,
+    TailSpec,
+    factor_table,
+    tail_sets,
+    taylor_check,
+)
 from crossmargin.stats import (
     shortfall_errors,
     tail_mass,
@@ -621,6 +628,74 @@ class TailDetail:
     worst: list[tuple[str, float]]
     stress_from: str
     stress_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TailApproximation:
+    """The shortfall of a pot by delta, gamma and vega, held to full revaluation; US dollars.
+
+    Attributes
+    ----------
+    full, approximate : float
+        Expected shortfall of the filtered past at the confidence of initial margin.
+    used : float
+        The approximate one where its error is within the tolerance, else the full one.
+    error : float
+        Relative to the full one; infinite where that is 0 and the other is not.
+    warning : str
+        A sentence where the tolerance is exceeded.
+    """
+
+    full: float
+    approximate: float
+    used: float
+    error: float
+    warning: str
+
+
+def approximate_tail(frame: Frame, pot: int = 0, *, tolerance: float = 0.05) -> TailApproximation:
+    """Measure what delta, gamma and vega would make of a pot's tail (requirements B04).
+
+    Parameters
+    ----------
+    frame : Frame
+        One account.
+    pot : int
+        Which of its pots.
+    tolerance : float
+        Relative error of the shortfall that is allowed.
+    """
+    spec = spec_of(frame.ruleset)
+    units, groups = _units(frame, spec), _groups(frame)
+    _require_known(frame, units, spec, groups)
+    book = frame.book
+    move, level = _moves(frame, units.sets, spec, units.coin)
+    quick = factor_table(
+        book.registry, frame.used, frame.view, move, level, spec.vol, approximate=True
+    )
+    other = units.rows.copy()
+    other[: quick.shape[0]] = quick
+    rows = _rows(frame, groups, book.position_quantity, book.balance_amount)
+    order = np.argsort(rows.group, kind="stable")
+    found = []
+    for table in (units, replace(units, rows=other)):
+        v = _vectors(table, rows, order, 0, groups.pot.size)
+        total = v[groups.pot == pot][:, : units.edges[0]].sum(axis=0)[None, :]
+        found.append(max(float(tail_shortfalls(total, spec.level_im)[0]), 0.0))
+    check = taylor_check(found[:1], found[1:], tolerance=tolerance)
+    warning = ""
+    if check.warning:
+        warning = (
+            f"delta, gamma and vega give a shortfall of {found[1]:,.2f} USD against "
+            f"{found[0]:,.2f} USD in full, beyond the {tolerance:.1%} allowed: the full one counts."
+        )
+    return TailApproximation(
+        full=found[0],
+        approximate=found[1],
+        used=float(check.used[0]),
+        error=check.worst,
+        warning=warning,
+    )
 
 
 def tail_detail(frame: Frame, pot: int = 0) -> TailDetail:

@@ -22,10 +22,17 @@ from crossmargin.pricing._grid import price_grid
 from crossmargin.pricing._implied import ImpliedVol, IvStatus, implied_vol
 from crossmargin.pricing._pnl import inverse_pnl, inverse_pnl_move, linear_pnl
 from crossmargin.pricing.interest import accrued_interest
+from crossmargin.pricing.sabr import sabr_vol
 from crossmargin.pricing.settlement import (
     SETTLEMENT_WINDOW_S,
     averaging_years,
     settlement_parts,
+)
+from crossmargin.pricing.stochastic import (
+    StochasticModel,
+    model_paths,
+    model_prices,
+    model_vols,
 )
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "InverseGreeks",
     "IvStatus",
     "Kernel",
+    "StochasticModel",
     "accrued_interest",
     "averaging_years",
     "black76",
@@ -46,6 +54,10 @@ __all__ = [
     "inverse_pnl",
     "inverse_pnl_move",
     "linear_pnl",
+    "model_paths",
+    "model_prices",
+    "model_vols",
     "price_grid",
+    "sabr_vol",
     "settlement_parts",
 ]

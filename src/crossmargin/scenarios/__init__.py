@@ -35,6 +35,7 @@ from crossmargin.scenarios._tail_spec import (
     TailSpec,
     VolShocks,
 )
+from crossmargin.scenarios._taylor import TaylorCheck, full_pnl, taylor_check, taylor_pnl
 
 __all__ = [
     "LANES",
@@ -52,16 +53,20 @@ __all__ = [
     "TablePlan",
     "TailSets",
     "TailSpec",
+    "TaylorCheck",
     "UnderlyingShocks",
     "VolShocks",
     "build_scenarios",
     "build_table",
     "distances",
     "factor_table",
+    "full_pnl",
     "plan_table",
     "prepare",
     "sets_at",
     "shocked_vols",
     "tail_sets",
+    "taylor_check",
+    "taylor_pnl",
     "vol_multiplier",
 ]

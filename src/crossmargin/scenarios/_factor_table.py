@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from crossmargin.instruments import KIND_CODE, Registry
 from crossmargin.market import MarketView
-from crossmargin.pricing import Kernel, black76, price_grid
+from crossmargin.pricing import Kernel, black76, black76_greeks, price_grid
 from crossmargin.scenarios._tail_spec import VolShocks
 
 Floats = NDArray[np.float64]
@@ -52,6 +52,7 @@ def factor_table(
     rule: VolShocks,
     *,
     kernel: Kernel = "numpy",
+    approximate: bool = False,
 ) -> Floats:
     """Return profit and loss of one unit of each instrument, ``[n, S]``, in its settlement asset.
 
@@ -69,6 +70,8 @@ def factor_table(
         How surfaces move.
     kernel : {"numpy", "numba"}
         Pricing kernel.
+    approximate : bool
+        Options by delta, gamma and vega instead of revaluation (requirements B04).
 
     Notes
     -----
@@ -90,7 +93,16 @@ def factor_table(
         paid = 1.0 + move[terms.settlement[mine]]
         relative = (1.0 + up[mine]) / (1.0 + move[terms.quote[mine]]) - 1.0
         if is_option:
-            pnl = _options(registry, mine, view, relative, up[mine], level, rule, kernel)
+            pnl = _options(
+                registry,
+                mine,
+                view,
+                relative,
+                up[mine],
+                level,
+                rule,
+                None if approximate else kernel,
+            )
         else:
             pnl = _linear(terms.inverse[mine], mine, view, relative)
         out[mine] = pnl * paid * terms.contract_size[mine][:, None]
@@ -114,7 +126,7 @@ def _options(
     up: Floats,
     level: Floats,
     rule: VolShocks,
-    kernel: Kernel,
+    kernel: Kernel | None,
 ) -> Floats:
     terms = registry.terms
     fixed, variable = view.price_fixed[rows], view.price_variable[rows]
@@ -128,11 +140,16 @@ def _options(
         distances(strike, forward, vol, years),
         years,
     )
-    states = np.arange(move.shape[1])
-    then = price_grid(
-        fixed, variable, strike, years, terms.is_call[rows], move, vols, states, kernel=kernel
-    )
-    now = black76(forward, strike, years, vol, terms.is_call[rows])
+    calls = terms.is_call[rows]
+    now = black76(forward, strike, years, vol, calls)
+    if kernel is None:
+        g = black76_greeks(forward, strike, years, vol, calls)
+        df = variable[:, None] * move
+        then = now[:, None] + g.delta[:, None] * df + 0.5 * g.gamma[:, None] * df * df
+        then += g.vega[:, None] * (vols - vol[:, None])
+    else:
+        states = np.arange(move.shape[1])
+        then = price_grid(fixed, variable, strike, years, calls, move, vols, states, kernel=kernel)
     inverse = terms.inverse[rows]
     unit = np.where(inverse[:, None], fixed[:, None] + variable[:, None] * (1.0 + move), 1.0)
     return np.asarray(then / unit - np.where(inverse, now / forward, now)[:, None])
