@@ -89,6 +89,7 @@ class Watched:
         self.acted: dict[tuple[str, str], int] = {}
         self.looks: Counter[str] = Counter()
         self.parts: dict[str, int] = {}
+        self.uncovered: set[str] = set()
         layer = rules.layers[0]
         self._fund_is_first = layer.name == "fund" and layer.limit_usd is None
         self.longest_ns = self.most_looks = 0
@@ -231,6 +232,7 @@ class Watched:
         self._must_report(tick, before)
         self._must_end_in_bounds(tick)
         self._must_be_mended(tick)
+        self._nobody_is_forgotten(tick)
         for loss in tick.losses:
             assert loss.deficit == loss.fund + loss.adl + loss.shared + loss.uncovered
             assert min(loss.fund, loss.adl, loss.shared, loss.uncovered) >= 0
@@ -240,6 +242,13 @@ class Watched:
                 most = self._one_quantum(loss.asset)
                 assert min(loss.fund_left.values()) <= most, loss
         return tick
+
+    def _nobody_is_forgotten(self, tick: Tick) -> None:
+        """Who holds nothing and owes more than he has was paid for, or is said to be uncovered."""
+        self.uncovered |= {loss.pot for loss in tick.losses if loss.uncovered}
+        for pot in self.state.pots():
+            if not pot.open_positions() and pot.name not in self.uncovered:
+                assert self.health(pot.name)[0] > -DOUBT, pot.name
 
     def _one_quantum(self, asset: str) -> int:
         """Return the most that one quantum of each contract of an asset can lose, in quanta."""

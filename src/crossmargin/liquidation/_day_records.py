@@ -38,8 +38,8 @@ class Loss:
 class Borne:
     """What the losses of one account in one asset came to, by the groups of its contracts.
 
-    A fund may pay what the layers lay on it, what hedge legs that cancelled have lost, an old debt
-    of the liquidator, and two quanta a trade for roundings.
+    A fund may pay what the layers lay on it, what hedge legs that cancelled have lost, and an old
+    debt of the liquidator.
     """
 
     by_fund: dict[str, int] = field(default_factory=dict)
@@ -52,8 +52,12 @@ class Borne:
     def add(self, group: str, found: Resolution | None) -> None:
         """Take in who bears what a position lost."""
         if found is not None:
-            self.may_pay(group, found.waterfall.used("fund") + 2)
+            self.may_pay(group, found.waterfall.used("fund"))
             self.by_holders += sum(found.adl_charged)
+
+    def caps(self, trades: int) -> dict[str, int | None]:
+        """Return what each fund may pay, four quanta a position for the roundings of its trades."""
+        return {group: quanta + 4 * trades for group, quanta in self.by_fund.items()}
 
 
 @dataclass(slots=True)

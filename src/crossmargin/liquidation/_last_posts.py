@@ -41,6 +41,7 @@ class LastResorts:
         self._desk, self._margin, self._rules, self._costs = desk, margin, rules, costs
         self.hand = HandingOver(desk, spread)
         self._open: list[Taken] = []
+        self._borne: dict[str, Borne] = {}
         self._uncovered: dict[tuple[str, str], int] = {}
         self._has_fund = any(x.name == "fund" for x in rules.layers)
         self._fund_limit = next((x.limit_usd for x in rules.layers if x.name == "fund"), None)
@@ -56,8 +57,10 @@ class LastResorts:
         for one in taken:
             asset = one.contract.settlement
             mine = borne.setdefault(asset, Borne())
-            mine.may_pay(one.contract.group, owed.pop(asset, 0) + 2)
-        self._open = netted(taken)
+            mine.may_pay(one.contract.group, owed.pop(asset, 0))
+        self._borne = borne
+        # What gains comes first, so that it pays for what loses.
+        self._open = sorted(netted(taken), key=self._loss)
         for contract, made in cancelled(taken, self._open):
             borne[contract.settlement].may_pay(contract.group, max(0, -made))
         while self._open:
@@ -66,7 +69,7 @@ class LastResorts:
             self._open.pop(0)
         for asset, mine in borne.items():
             # A rule-set that names no fund lets the taker pay, whose purse the fund is.
-            caps = mine.by_fund if self._has_fund else dict.fromkeys(mine.by_fund)
+            caps = mine.caps(len(taken)) if self._has_fund else dict.fromkeys(mine.by_fund)
             self.bear(self._desk.liquidator, asset, caps, seen, pot.name, mine.by_holders)
             self._surplus_to_fund(asset, next(reversed(mine.by_fund)))
 
@@ -76,11 +79,8 @@ class LastResorts:
         """Close what was taken over: in the market as far as it is paid for, else by holders."""
         desk, contract, signed = self._desk, one.contract, one.signed
         fill = self._fill(contract, signed)
-        # What the market brings less than was paid for it.
-        loss = contract.traded_value(signed, exact(one.price))
-        loss -= contract.traded_value(signed, exact(fill))
         # Money that came with the positions pays first.
-        loss -= max(0, self._purse(contract.settlement))
+        loss = self._loss(one) - max(0, self._purse(contract.settlement))
         found: Resolution | None = None
         if loss > 0:
             found = self._resolve(one, loss)
@@ -128,6 +128,12 @@ class LastResorts:
         self.bear(
             desk.liquidator, contract.settlement, {contract.group: most}, seen, position.pot.name
         )
+
+    def _loss(self, one: Taken) -> int:
+        """Return what the market brings less than was paid for a position, quanta."""
+        fill = exact(self._fill(one.contract, one.signed))
+        paid = one.contract.traded_value(one.signed, exact(one.price))
+        return paid - one.contract.traded_value(one.signed, fill)
 
     def _purse(self, asset: str) -> int:
         """Return what the liquidator has once options are worth what was paid for them."""
@@ -347,9 +353,11 @@ class LastResorts:
             equity = self._margin.stand(desk, pot).equity if wallet > 0 else 0
             worth = math.floor(equity / desk.unit * desk.quanta_per_unit(asset))
             able.append(max(0, min(worth, wallet)))
-        # What the liquidator lacks already is the fund's to pay, and cannot be paid with twice.
-        owed = max(0, -self._purse(asset))
-        fund = 0 if group is None else max(0, desk.fund(asset, group) - owed)
+        fund = 0
+        if group is not None:
+            # What was laid on the fund before cannot be paid with twice.
+            laid = self._borne[asset].by_fund.get(group, 0)
+            fund = max(0, desk.fund(asset, group) - laid)
         return Bearers(
             fund=Fund(balance=fund, peak=fund),
             candidates=candidates,
