@@ -39,8 +39,10 @@ class LiquidationMachine(RuleBasedStateMachine):
 
     def do(self, kind: type[Any], **fields: Any) -> bool:
         self.number += 1
-        self.last = kind(id=f"m{self.number}", time=TIME, **fields)
-        return isinstance(self.watched.post([self.last])[0], Applied)
+        event = kind(id=f"m{self.number}", time=TIME, **fields)
+        done = isinstance(self.watched.post([event])[0], Applied)
+        self.last = event if done else self.last
+        return done
 
     def free(self, name: str) -> bool:
         return f"{name}/cross" not in self.watched.since
