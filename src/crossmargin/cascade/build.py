@@ -25,10 +25,11 @@ from crossmargin.cascade.crowd import (
     with_interest,
     with_leverage,
 )
-from crossmargin.cascade.depth import DepthRule, Resilience, withdrawal
+from crossmargin.cascade.depth import DepthRule, Resilience, Withdrawal, withdrawal
 from crossmargin.cascade.draws import generator
 from crossmargin.cascade.funding import Funding
 from crossmargin.cascade.generate import generate_population
+from crossmargin.cascade.heat import news_gain
 from crossmargin.cascade.hooks import (
     LiveBehaviour,
     LiveBooks,
@@ -164,6 +165,32 @@ def depth_of(scenario: Scenario) -> Floats:
     return np.array([scenario.depth.factor * a.depth_usd for a in scenario.assets])
 
 
+def script_moves(scenario: Scenario) -> Floats:
+    """Return how far the scripts take each asset at the lead's lowest point, float64[J], relative.
+
+    Zero where nothing is scripted; one standard deviation of a day down where no script moves the
+    lead, so that a direction is there.
+    """
+    clock = scenario.clock
+    scripts = {a.name: a.script for a in (*scenario.assets, *scenario.coins) if a.script}
+    level = np.cumsum(scripted(scripts, scenario.names, steps=clock.steps, step_s=clock.step_s), 0)
+    moves = np.expm1(level[int(np.abs(level).max(axis=1).argmax())])
+    if np.abs(moves).max() > 0.0:
+        return np.asarray(moves, dtype=np.float64)
+    daily = [a.volatility_day for a in (*scenario.assets, *scenario.coins)]
+    return -np.array(daily)
+
+
+def script_gain(scenario: Scenario, people: Population) -> float:
+    """Return ρ of the accounts whose line lies within the scripted news; see :func:`news_gain`."""
+    return news_gain(people, depth_of(scenario), script_moves(scenario))
+
+
+def stays() -> Withdrawal:
+    """Return books that nothing frightens."""
+    return Withdrawal(lower=np.zeros(1), shrink=np.ones(1), p90=np.zeros(1))
+
+
 def market_of(scenario: Scenario, people: Population, seed: int) -> CascadeMarket:
     """Return the market of a run: news, depth, impact, marks, funding, behaviour.
 
@@ -181,7 +208,7 @@ def market_of(scenario: Scenario, people: Population, seed: int) -> CascadeMarke
         base_usd=depth_of(scenario),
         refill_half_life_s=np.inf if asked.refill_half_life_s is None else asked.refill_half_life_s,
         gap_share=asked.gap_share,
-        **({"withdrawal": withdrawal()} if frightens else {}),
+        withdrawal=withdrawal() if frightens else stays(),
     )
     later = scenario.impact.half_life_s
     books = LiveBooks(

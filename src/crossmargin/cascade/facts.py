@@ -1,7 +1,7 @@
 """Stylised facts of an event beside a run: matched, off, or not identified.
 
-A fact that data cannot tell is not a pass. What a run cannot be held against says so with its reason,
-and a band is a band: nothing here is fitted to a point.
+A fact that data cannot tell is not a pass. What a run cannot be held against says so with its
+reason, and a band is a band: nothing here is fitted to a point.
 """
 
 from __future__ import annotations

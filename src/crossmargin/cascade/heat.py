@@ -127,3 +127,41 @@ def _direction(run: CascadeResult, contract: int) -> Floats:
     if lead == 0.0:
         return np.ones(moves.shape[1])
     return np.asarray(moves[at] / lead, dtype=np.float64)
+
+
+def news_gain(people: Population, depth_usd: Floats, news: Floats) -> float:
+    """Return the gain of the accounts whose line lies within the news, averaged over its way.
+
+    Accounts that the news reaches close whole; what they sell moves prices by
+    ``s_k = S_k/D_k``. A further move r brings ``s·(r·n)/(n·n)`` of that along the news n, a matrix
+    of rank one whose spectral radius is
+
+        ρ = s·n/(n·n),          for one contract ``λ·ℓ`` with ℓ averaged over the fall.
+
+    At 1 the news' own way is run through a second time without further news. Source: threshold
+    form ``g(p) = λ·ℓ(p)`` of cascades.md §1.2 (computed there); its average along a direction of
+    several assets is ours (house). Depth is that of the calm book, so that in a book that thins
+    out cascades begin below 1.
+
+    Parameters
+    ----------
+    people : Population
+        At the start.
+    depth_usd : float64[K]
+        D.
+    news : float64[J]
+        Relative move of each asset, for example at the lowest point of a script.
+
+    Returns
+    -------
+    float
+        Below 0 where those who are reached buy on balance; 0 where the news moves no contract.
+    """
+    triggers = common_triggers(people, news)
+    reached = np.nan_to_num(triggers, nan=-1.0)
+    hit = ((reached >= 0.0) & (reached <= 1.0))[people.account]
+    k = len(people.contracts)
+    value = people.quantity * people.price[people.contract] * hit
+    sold = np.bincount(people.contract, value, minlength=k)
+    along = float(news[:k] @ news[:k])
+    return float((-sold / depth_usd) @ news[:k]) / along if along > 0.0 else 0.0

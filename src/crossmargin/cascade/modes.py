@@ -1,4 +1,4 @@
-"""Cross against isolated margin on the same paths: what is left, what is lost, what the venue bears.
+"""Cross against isolated margin on the same paths: what is left, what the venue bears.
 
 One trader, one wallet, linear contracts at flat maintenance rates. Isolated, every position has a
 pot of its own and the rest of the wallet stands apart; in cross margin everything is one pot.

@@ -57,12 +57,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     fund_end_usd : float
         Left in the fund.
     fund_exhausted : bool
-        Whether it came down to nothing with a loss left over.
+        Whether it could not bear all: something was left to the layers below it.
     two_largest_usd : float
         The two largest shortfalls of any people at the lead's lowest price, had nobody been closed
         on the way: what "cover 2" would have to cover.
     adl_gini : float or None
-        Of what winners gave up in deleveraging, over winners; None without any.
+        Of the notional closed in deleveraging, over winners; None without any.
     adl_overshoot : float or None
         Profit taken from holders over the loss that had to be borne (1: none too much).
     max_haircut : float or None
@@ -172,8 +172,7 @@ def outcome(people: Population, run: CascadeResult, lead: int = 0) -> Outcome:
         socialised_usd=shared,
         bad_debt_usd=bad,
         fund_end_usd=float(run.fund[-1]),
-        fund_exhausted=bool(run.fund.min() <= 1e-9 * max(float(run.fund[0]), 1.0))
-        and adl_loss + shared + bad > 0,
+        fund_exhausted=adl_loss + shared + bad > 0,
         two_largest_usd=two_largest(people, run.price[int(price.argmin())]),
         adl_gini=burden.gini,
         adl_overshoot=float(burden.forgone.sum()) / adl_loss if adl_loss > 0 else None,
@@ -213,18 +212,21 @@ class Burdens(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    closed : float64[W]
+        Notional of each winner closed against a bankrupt position, at starting prices, US dollars.
     forgone : float64[W]
         What each winner gave up against the mark, US dollars, at least 0.
     profit : float64[W]
         What each would have won with it, above 0.
     gini : float or None
-        Of `forgone` over winners; None where nothing was given up.
+        Of `closed` over winners; None where nobody was closed.
     largest : float or None
         Largest ``forgone / profit``, at most 1.
     kept : float
         Part of all profit that was kept.
     """
 
+    closed: Floats
     forgone: Floats
     profit: Floats
     gini: float | None
@@ -244,10 +246,13 @@ def burdens(people: Population, run: CascadeResult) -> Burdens:
     won = gain > 0.0
     gave, profit = np.minimum(forgone[won], gain[won]), gain[won]
     whole, given = float(profit.sum()), float(gave.sum())
+    notional = run.adl_closed * np.abs(people.quantity) * people.price[people.contract]
+    closed = np.bincount(people.account, notional, minlength=people.size)[won].astype(np.float64)
     return Burdens(
+        closed=closed,
         forgone=forgone[won],
         profit=profit,
-        gini=gini(gave) if given > 0 else None,
+        gini=gini(closed) if closed.sum() > 0 else None,
         largest=float((gave / profit).max()) if given > 0 else None,
         kept=1.0 - given / whole if whole > 0 else 1.0,
     )
@@ -270,6 +275,29 @@ def _first(volume: Floats, seconds: Floats) -> float | None:
     """Return the end of the first step with anything in it."""
     at = np.flatnonzero(volume > 0)
     return float(seconds[at[0] + 1]) if at.size else None
+
+
+def lorenz(burden: Floats, points: int = 21) -> list[float]:
+    """Return the Lorenz curve of a burden at even shares of its holders, 0 to 1.
+
+    Parameters
+    ----------
+    burden : float64[n]
+        At least 0 each; those who bear nothing count.
+    points : int
+        How many, both ends among them.
+
+    Returns
+    -------
+    list of float
+        Share borne by the least burdened part; empty where nothing is borne.
+    """
+    total = float(burden.sum())
+    if total <= 0.0:
+        return []
+    held = np.concatenate([[0.0], np.cumsum(np.sort(burden)) / total])
+    at = np.linspace(0.0, 1.0, points)
+    return [float(x) for x in np.interp(at, np.linspace(0.0, 1.0, held.size), held)]
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Designs that are compared on common paths, and what a fund must be for them.
 
-Each family changes one thing: how accounts are walled off, haircuts, how much is closed at once, whom
-deleveraging closes, whether trading halts, how large the fund is.
+Each family changes one thing: how accounts are walled off, haircuts, how much is closed at once,
+whom deleveraging closes, whether trading halts, how large the fund is.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Coin(Data, frozen=True, kw_only=True):
     price_usd: Above
     haircut: Share = 0.0
     volatility_day: Least = 0.0
-    script: list[tuple[float, float]] = []
+    script: list[tuple[float, float]] = msgspec.field(default_factory=list)
     redeems: str | None = None
     rate: Above = 1.0
 
@@ -128,9 +128,9 @@ class Crowd(Data, frozen=True, kw_only=True):
     long_share: Share = 0.5
     more_positions: Share = 0.5
     short_leverage: Above = 1.0
-    collateral: list[Backing] = []
+    collateral: list[Backing] = msgspec.field(default_factory=list)
     walls: Literal["cross", "isolated", "groups"] = "cross"
-    groups: list[int] = []
+    groups: list[int] = msgspec.field(default_factory=list)
 
 
 class Noise(Data, frozen=True, kw_only=True):
@@ -314,7 +314,7 @@ class Venue(Data, frozen=True, kw_only=True):
 
     liquidation: str = "house"
     adl: str | None = None
-    changes: dict[str, float | str] = {}
+    changes: dict[str, float | str] = msgspec.field(default_factory=dict)
     fund_share: Share = 0.01
     backstop_share: Share = 0.0
     breaker: str | None = None
@@ -367,7 +367,7 @@ class Scenario(Data, frozen=True, kw_only=True):
     basis: list[Basis]
     clock: Clock
     assets: Annotated[list[Asset], Meta(min_length=1)]
-    coins: list[Coin] = []
+    coins: list[Coin] = msgspec.field(default_factory=list)
     population: Crowd
     noise: Noise = Noise()
     depth: Depth = Depth()
@@ -377,7 +377,7 @@ class Scenario(Data, frozen=True, kw_only=True):
     behaviour: Habits = Habits()
     procyclical: Procycle = Procycle()
     rules: Venue = Venue()
-    shocks: dict[str, float] = {}
+    shocks: dict[str, float] = msgspec.field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -434,6 +434,10 @@ def _check_names(made: Scenario, what: str) -> None:
             error = unknown("asset", name, names)
             error.field = field
             raise error
+    others = ((c, c.redeems) for c in (*made.assets, *made.coins))
+    for coin, base in others:
+        if base is not None and base not in ("USD", *names):
+            raise unknown(f"asset that {coin.name} redeems for", base, ["USD", *names])
     for name, move in made.shocks.items():
         if not move > -1:
             raise wrong_rule(f"{what}: a price cannot move by {move:g}", f"shocks.{name}")

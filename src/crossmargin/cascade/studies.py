@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Meta
 
 from crossmargin.cascade.figures import Data
-from crossmargin.cascade.outcome import Outcome, Spread, outcome, spread
+from crossmargin.cascade.outcome import Outcome, Spread, burdens, lorenz, outcome, spread
 from crossmargin.cascade.scenario_file import Scenario, with_changes
 from crossmargin.errors import CascadeError
 
@@ -45,7 +45,7 @@ class Variant(Data, frozen=True, kw_only=True):
     """
 
     label: str
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Plan(Data, frozen=True, kw_only=True):
@@ -79,6 +79,10 @@ class Record(Data, frozen=True, kw_only=True):
         Its figures.
     minutes, path : list of float
         Price of the lead asset over its first, at some moments.
+    lorenz : list of float
+        Of the notional closed in deleveraging over winners, at even shares; empty without any.
+    radius : float
+        Threshold gain of those whom the scripted news reaches (:func:`news_gain`).
     """
 
     format: Literal["crossmargin-cascade-run/1"] = "crossmargin-cascade-run/1"
@@ -87,6 +91,8 @@ class Record(Data, frozen=True, kw_only=True):
     outcome: Outcome
     minutes: list[float]
     path: list[float]
+    lorenz: list[float] = msgspec.field(default_factory=list)
+    radius: float = 0.0
 
 
 class Study(Data, frozen=True, kw_only=True):
@@ -128,6 +134,11 @@ class Study(Data, frozen=True, kw_only=True):
         mine = [r for r in self.records if r.variant == label]
         moves = 100.0 * (np.array([r.path for r in mine]) - 1.0)
         return mine[0].minutes, {q: np.quantile(moves, q, axis=0) for q in levels}
+
+    def lorenz(self, label: str) -> list[float]:
+        """Return the mean Lorenz curve of one variant's runs with deleveraging; empty if none."""
+        mine = [r.lorenz for r in self.records if r.variant == label and r.lorenz]
+        return [float(x) for x in np.mean(mine, axis=0)] if mine else []
 
     def worst(self, label: str) -> Record:
         """Return the run of one variant with the deepest fall, the first of several."""
@@ -184,7 +195,7 @@ def run_one(plan: bytes, variant: int, seed: int) -> bytes:
     bytes
         A :class:`Record` as JSON.
     """
-    from crossmargin.cascade.build import run_scenario
+    from crossmargin.cascade.build import run_scenario, script_gain
 
     asked = msgspec.msgpack.decode(plan, type=Plan)
     chosen = asked.variants[variant]
@@ -199,6 +210,8 @@ def run_one(plan: bytes, variant: int, seed: int) -> bytes:
         outcome=outcome(people, run, scenario.lead_row),
         minutes=minutes.tolist(),
         path=(price[keep] / price[0]).tolist(),
+        lorenz=lorenz(burdens(people, run).closed),
+        radius=script_gain(scenario, people),
     )
     return msgspec.json.encode(record)
 

@@ -28,12 +28,12 @@ def contagion_chart(shocked: Sequence[str], closed: Sequence[str], matrix: Float
     matrix : float64[rows, columns]
         Share closed, 0 to 1.
     """
-    worst = np.unravel_index(int(matrix.argmax()), matrix.shape) if matrix.size else (0, 0)
+    at = divmod(int(matrix.argmax()), matrix.shape[1]) if matrix.size else (0, 0)
     svg = Svg(
         "heat",
         _HEAD + _ROW * len(shocked),
-        f"Share of positions closed by force, by shocked asset. Most: {shocked[worst[0]]} closes "
-        f"{percent(float(matrix[worst]))} of {closed[worst[1]]}.",
+        f"Share of positions closed by force, by shocked asset. Most: {shocked[at[0]]} closes "
+        f"{percent(float(matrix[at]))} of {closed[at[1]]}.",
     )
     left = 0.15
     width = (1.0 - left) / max(len(closed), 1)
