@@ -6,7 +6,7 @@ compared on common random paths: the same people and the same news, draw by draw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -27,6 +27,7 @@ from crossmargin.cascade.crowd import (
 )
 from crossmargin.cascade.depth import DepthRule, Resilience, Withdrawal, withdrawal
 from crossmargin.cascade.draws import generator
+from crossmargin.cascade.figures import unknown, wrong_rule
 from crossmargin.cascade.funding import Funding
 from crossmargin.cascade.generate import generate_population
 from crossmargin.cascade.heat import news_gain
@@ -40,13 +41,14 @@ from crossmargin.cascade.hooks import (
 )
 from crossmargin.cascade.impact import Impact, Linear, LogLinear, Power
 from crossmargin.cascade.marks import MarkRule, Wrapped
-from crossmargin.cascade.paths import MonteCarlo, scripted
+from crossmargin.cascade.paths import MonteCarlo, jump, scripted
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.procyclical import Procyclical
 from crossmargin.cascade.result import CascadeResult
 from crossmargin.cascade.scenario_file import Scenario
 from crossmargin.cascade.setting import CascadeMarket, CascadeRules
 from crossmargin.cascade.volatility import Volatility
+from crossmargin.errors import CascadeError
 from crossmargin.liquidation import adl_rule, breaker, liquidation_rules
 from crossmargin.units import NS_PER_DAY, NS_PER_SECOND, parse_time
 
@@ -342,8 +344,6 @@ def rules_of(scenario: Scenario) -> CascadeRules:
         shipped = liquidation_rules(asked.liquidation)
         layer = next((x.name for x in shipped.layers if x.adl is not None), None)
         if layer is None:
-            from crossmargin.cascade.figures import wrong_rule
-
             raise wrong_rule(f"rules {shipped.id!r} have no layer that deleverages", "rules.adl")
         changes[f"layers.{layer}.adl"] = asked.adl
     interest = sum(a.interest_usd for a in scenario.assets)
@@ -377,3 +377,54 @@ def run_scenario(
     people = people_of(scenario)
     market = market_of(scenario, people, seed)
     return people, simulate(people, market, rules_of(scenario), seed=seed, progress=progress)
+
+
+def shock_runs(
+    scenario: Scenario,
+    moves: Mapping[str, float] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Population, dict[str, CascadeResult]]:
+    """Run the venue once for each shocked asset: a jump of it alone, and no other news.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Its people, market and rules; scripts and noise are left out.
+    moves : mapping of str to float, optional
+        By asset, relative; default the scenario's `shocks`.
+    progress : callable, optional
+        Told how many runs of how many are done.
+
+    Returns
+    -------
+    tuple of (Population, dict of str to CascadeResult)
+        For :func:`crossmargin.cascade.run_contagion`.
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-003`` for an asset that is none, ``CAS-001`` for a move that no price makes or where
+        there is no shock at all.
+    """
+    from crossmargin.cascade.simulate import simulate
+
+    asked = dict(scenario.shocks if moves is None else moves)
+    if not asked:
+        raise CascadeError(
+            f"scenario {scenario.id!r} has no shocks", code="CAS-001", field="shocks",
+            hint="name an asset and its move",
+        )  # fmt: skip
+    people, rules = people_of(scenario), rules_of(scenario)
+    around = market_of(scenario, people, 0)
+    runs = {}
+    for done, (name, move) in enumerate(asked.items()):
+        if name not in scenario.names:
+            raise unknown("asset", name, scenario.names)
+        size = np.zeros(len(scenario.names))
+        size[scenario.names.index(name)] = move
+        news = jump(size, at=0, steps=scenario.clock.steps)
+        runs[name] = simulate(people, replace(around, exogenous=news), rules, seed=0)
+        if progress is not None:
+            progress(done + 1, len(asked))
+    return people, runs

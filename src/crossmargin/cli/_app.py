@@ -461,6 +461,7 @@ def snapshot(
 # Commands of their own modules register themselves with the application above.
 from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _cascade_gain as _cascade_gain  # noqa: E402
+from crossmargin.cli import _cascade_run as _cascade_run  # noqa: E402
 from crossmargin.cli import _diff as _diff  # noqa: E402
 from crossmargin.cli import _explain as _explain  # noqa: E402
 from crossmargin.cli import _frontier as _frontier  # noqa: E402

@@ -145,17 +145,50 @@ def print_cascade(console: Console, view: CascadeView) -> None:
     print_limits(console)
 
 
-def print_contagion(console: Console, found: CrowdContagion) -> None:
+def print_contagion(
+    console: Console, found: CrowdContagion, *, through_prices: bool = False
+) -> None:
     """Print a contagion matrix."""
-    title = "Share of positions closed inside accounts, other prices held"
-    lines = table_of("shock to", *found.closed, "accounts", "without a position in it", title=title)
+    title = (
+        "Share of positions closed, sales moving prices"
+        if through_prices
+        else "Share of positions closed inside accounts, other prices held"
+    )
+    lines = table_of("shock to", *found.closed, "accounts", "no position in it", "not exposed", title=title)
     for row, name in enumerate(found.shocked):
-        without = found.without_position[row]
+        rest = (found.without_position[row], found.unexposed[row])
         lines.add_row(
             name,
             *(ratio(float(v)) for v in found.matrix[row]),
             f"{int(found.liquidated[row]):,}",
-            DASH if np.isnan(without) else ratio(float(without)),
+            *(DASH if np.isnan(v) else ratio(float(v)) for v in rest),
+        )
+    console.print(lines)
+
+
+def print_scenarios(console: Console, rows: Sequence[Scenario]) -> None:
+    """Print scenarios, a line each."""
+    lines = table_of("scenario", "what", "accounts", "contracts", left=2)
+    for row in rows:
+        contracts = ", ".join(a.name for a in row.assets)
+        lines.add_row(row.id, Text(row.title, overflow="fold"), f"{row.population.accounts:,}",
+                      contracts)  # fmt: skip
+    console.print(lines)
+
+
+def print_basis(console: Console, scenario: Scenario) -> None:
+    """Print where the figures of a scenario come from."""
+    console.print(Text(scenario.title, "bold"))
+    if scenario.note:
+        console.print(Text(scenario.note))
+    lines = table_of("figures", "confidence", "source", "note", left=4)
+    lines.columns[0].no_wrap = False
+    for basis in scenario.basis:
+        lines.add_row(
+            ", ".join(basis.figures),
+            basis.confidence,
+            scenario.sources[basis.source].title,
+            basis.note,
         )
     console.print(lines)
 

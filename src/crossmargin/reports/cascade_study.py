@@ -122,7 +122,7 @@ def render_study(
     if phase is not None:
         cards.append(_phase(study, *phase))
     else:
-        cards += _fans(study)
+        cards += fan_cards(study)
     curves = {
         v.label: (np.linspace(0.0, 1.0, len(c)), np.array(c))
         for v in study.variants[:5]
@@ -169,7 +169,8 @@ def _side_by_side(study: Study) -> Safe:
     )  # fmt: skip
 
 
-def _fans(study: Study) -> list[Safe]:
+def fan_cards(study: Study) -> list[Safe]:
+    """Draw the fan of each of the first variants; nothing of fewer than five runs."""
     if len(study.seeds) < 5:
         return []
     cards = []
