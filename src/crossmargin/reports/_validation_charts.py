@@ -80,6 +80,7 @@ def breach_legend() -> Safe:
 def _bands(svg: Svg, days: Sequence[str], crashes: Sequence[Crash], x: object) -> None:
     place = x
     assert callable(place)
+    last = -1.0
     for crash in crashes:
         rows = [k for k, day in enumerate(days) if crash.since <= day <= crash.until]
         if rows:
@@ -88,6 +89,11 @@ def _bands(svg: Svg, days: Sequence[str], crashes: Sequence[Crash], x: object) -
             svg.raw(f"<g{tip(f'{crash.name}: {crash.since} to {crash.until}')}>")
             svg.rect(left, _TOP, width, _PLOT, cls="crisis")
             svg.raw("</g>")
+            # A name beside its band, unless it would run over the one before.
+            if left - last > 0.11:
+                anchor = "end" if left > 0.93 else "middle"
+                svg.text(left + 0.5 * width, _TOP - 5, crash.name, anchor=anchor, cls="tick")
+                last = left
 
 
 def _years(svg: Svg, days: Sequence[str], x: object) -> None:

@@ -46,7 +46,7 @@ def render_validation(made: Validation, *, version: str) -> str:
         Of this package, for the footer.
     """
     trial = next(model for model in made.test.models if model.tests)
-    title = f"Validation of {trial.name} at {percent(made.test.setting.level)}"
+    title = f"{trial.name} at {100 * made.test.setting.level:g} %"
     body = [
         heading("Model validation", title, _facts(made, trial)),
         _verdict(made, trial),
@@ -102,6 +102,10 @@ def _verdict(made: Validation, trial: ModelTest) -> Safe:
         ("Deepest breach", f"{number(max(o.worst for o in trial.tests), 2)} ×",
          "largest loss over the margin held"),
         ("Average margin", percent(mean), "of gross size, mean over books"),
+        ("Books with too many", f"{len(said.too_many)} of {len(trial.tests)}",
+         "breaches, corrected over all books"),
+        ("Power against rate 2 ×", percent(said.power[0].binomial[1], 0),
+         f"one book of {said.power[0].observations:,} days"),
     ]  # fmt: skip
     shown = "".join(
         f'<div class="tile"><dt>{esc(k)}</dt><dd>{esc(v)}</dd><dd class="sub">{esc(sub)}</dd></div>'
@@ -158,7 +162,8 @@ def _league(made: Validation) -> Safe:
     words = (
         f"On the {count(books, 'book')} that all models cover, on the same days. The score is the "
         "mean quantile score relative to the model on trial, smaller is better: it weighs breaches "
-        "against idle margin. FZ0 better / worse: books on which the joint score of VaR and ES "
+        "against idle margin, so a model that holds ES scores behind one that holds a right VaR. "
+        "FZ0 better / worse: books on which the joint score of VaR and ES "
         "differs from the trial's at 5 % by block bootstrap."
     )
     return _section("league", "League", _p(words), table("Models, best score first", columns, rows))
@@ -236,9 +241,9 @@ def _coverage(made: Validation, trial: ModelTest) -> Safe:
     level = made.test.setting.level
     return _section(
         "coverage", "Coverage",
-        figure("Rate of breaches", f"The line marks the {percent(1 - level)} that is allowed.",
+        figure("Rate of breaches", f"The line marks the {100 * (1 - level):.3g} % that is allowed.",
                charts.coverage_chart(trial.tests, level), wide=True),
-        _p(words),
+        Safe(f'<p class="section-note">{esc(words)}</p>'),
         table("Every book", columns, rows),
         _by("By group of books", made.by_group),
         _by("By product held", made.by_product),

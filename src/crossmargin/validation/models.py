@@ -95,7 +95,7 @@ class NormalVar:
     @property
     def title(self) -> str:
         """One line that says what it is."""
-        return f"normal VaR at {self.level:.1%}, EWMA volatility λ = {self.decay:g}"
+        return f"normal VaR at {100 * self.level:g} %, EWMA volatility λ = {self.decay:g}"
 
     def forecast(self, daily: Floats, over_horizon: Floats, horizon: int) -> Forecast:
         """Return the margin by day."""
@@ -121,7 +121,7 @@ class HistoricalEs:
     @property
     def title(self) -> str:
         """One line that says what it is."""
-        return f"historical ES at {self.level:.1%} over {self.window} days"
+        return f"historical ES at {100 * self.level:g} % over {self.window} days"
 
     def forecast(self, daily: Floats, over_horizon: Floats, horizon: int) -> Forecast:
         """Return the margin by day."""
@@ -147,7 +147,7 @@ class FilteredEs:
     @property
     def title(self) -> str:
         """One line that says what it is."""
-        return f"filtered ES at {self.level:.1%} over {self.window} days, λ = {self.decay:g}"
+        return f"filtered ES at {100 * self.level:g} % over {self.window} days, λ = {self.decay:g}"
 
     def forecast(self, daily: Floats, over_horizon: Floats, horizon: int) -> Forecast:
         """Return the margin by day."""
@@ -177,7 +177,7 @@ class StressWeighted:
     @property
     def title(self) -> str:
         """One line that says what it is."""
-        return f"{self.inner.title}; {self.weight:.0%} weight on its worst so far"
+        return f"{self.inner.title}; {100 * self.weight:g} % weight on its worst so far"
 
     def forecast(self, daily: Floats, over_horizon: Floats, horizon: int) -> Forecast:
         """Return the margin by day."""

@@ -111,7 +111,7 @@ def _sentence(
 ) -> str:
     count = len(model.tests)
     low = min(model.tests, key=lambda one: one.coverage)
-    start = f"{model.name} is {word.split(',')[0]} at {level:.2%} on {count} books"
+    start = f"{model.name} is {word.split(',')[0]} at {_percent(level)} on {count} books"
     reasons = [
         f"{what} on {len(books)} ({_some(books)})"
         for what, books in (
@@ -123,14 +123,16 @@ def _sentence(
     ]
     said = f"{start}: {'; '.join(reasons)}." if reasons else f"{start}."
     said += (
-        f" The lowest coverage is {low.coverage:.2%} on {low.book.name} "
+        f" The lowest coverage is {_percent(low.coverage)} on {low.book.name} "
         f"({low.breaches} breaches in {low.hits.size:,})."
     )
     if too_few:
-        said += (
-            f" It holds more than {level:.0%} asks on {len(too_few)} books: a cost, not a fault."
-        )
+        said += f" It holds more than {_percent(level)} asks on {len(too_few)} books: that is dear."
     return said
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.4g} %"
 
 
 def _some(names: tuple[str, ...], most: int = 4) -> str:
