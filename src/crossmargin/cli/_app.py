@@ -57,7 +57,7 @@ app.command(
     "crossmargin.cli._validate:validate",
     help="""Hold a margin model against recorded history, and write what a risk committee reads.
 
-    Example: `crossmargin validate derive-pm2 --data recorded --html report.html`
+    Example: `crossmargin validate house --data recorded --html report.html`
 
     Example: `crossmargin validate historical-es --data prices.parquet --book directional --json`
     """,

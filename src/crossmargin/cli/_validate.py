@@ -20,7 +20,7 @@ def validate(
     model: Annotated[
         str,
         Parameter(help="Rule-set (id or TOML file), or a benchmark's name (--benchmarks)."),
-    ] = "filtered-es",
+    ] = "house",
     *,
     against: Annotated[
         list[str] | None,
@@ -54,6 +54,10 @@ def validate(
         int, Parameter(help="Draw this many books in search of weak ones; 0 for no search.")
     ] = 40,
     steps: Annotated[bool, Parameter(help="Also the answer to a step in volatility.")] = True,
+    own_tools: Annotated[
+        bool,
+        Parameter(help="Run a statistical model again with each of its own tools (4 passes)."),
+    ] = False,
     seed: Annotated[int, Parameter(help="Of everything drawn.")] = 0,
     set_: Annotated[
         list[str] | None,
@@ -74,7 +78,9 @@ def validate(
 
     Benchmarks: ewma-normal-var, historical-es, filtered-es, filtered-es+stress.
 
-    Example: `crossmargin validate derive-pm2 --data recorded --html report.html`
+    Example: `crossmargin validate house --data recorded --html report.html`
+
+    Example: `crossmargin validate derive-pm2 --against house --data recorded`
 
     Example: `crossmargin validate historical-es --data prices.parquet --book directional --json`
     """
@@ -119,6 +125,7 @@ def validate(
             seed=seed,
             adversarial=adversarial,
             steps=steps,
+            own_tools=own_tools,
             proxy=_proxy(place, books, file),
             progress=told,
         )
@@ -189,16 +196,18 @@ def _contenders(
 ) -> list[Contender]:
     """Build the model on trial and its challengers; overrides are of the one on trial."""
     from crossmargin.margin import load_ruleset
-    from crossmargin.validation import OfLosses, OfRuleset, challengers
+    from crossmargin.validation import OfLosses, OfRuleset, OfTail, challengers, tail_of
 
     benchmarks = {one.name: one for one in challengers(level)}
 
     def one(name: str, given: dict[str, Any]) -> Contender:
         if name in benchmarks:
             return OfLosses(benchmarks[name])
-        return OfRuleset(
-            ruleset=load_ruleset(name, overrides=given), requirement=requirement, dollar=dollar
-        )
+        rules = load_ruleset(name, overrides=given)
+        tail = tail_of(rules)
+        if tail is not None:
+            return OfTail(ruleset=rules, spec=tail)
+        return OfRuleset(ruleset=rules, requirement=requirement, dollar=dollar)
 
     if overrides and model in benchmarks:
         raise InputError(

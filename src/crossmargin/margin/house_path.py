@@ -8,8 +8,8 @@ volatilities are worked out once for all days and nothing is read, arranged or e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -156,6 +156,16 @@ class _Holdings:
     pot: Ints
     coin: Ints
 
+    def at(self, price: Floats, sizes: str) -> _Holdings:
+        """Return the holdings in units of each coin at these prices."""
+        if sizes == "coins":
+            return self
+        return replace(
+            self,
+            coin_size=self.coin_size / price[self.coin_row],
+            option_size=self.option_size / price[self.option_row],
+        )
+
 
 def _holdings(portfolios: Sequence[HousePortfolio], history: FactorHistory) -> _Holdings:
     place = {name: k for k, name in enumerate(history.coins)}
@@ -210,6 +220,7 @@ def house_margin_path(
     *,
     first: str | None = None,
     last: str | None = None,
+    sizes: Literal["coins", "usd"] = "coins",
     progress: Callable[[int, int], None] | None = None,
 ) -> HousePath:
     """Margin portfolios at the close of every day of a history, looking at its past alone.
@@ -224,6 +235,9 @@ def house_margin_path(
         See :func:`house_tail`; default the rule-set's.
     first, last : str, optional
         ISO dates to begin and end with; default all days with a margin.
+    sizes : {"coins", "usd"}
+        What stays the same from day to day: the units held, or what they are worth. With
+        ``"usd"`` the sizes of coins and options are US dollars of the coin at each close.
     progress : callable, optional
         Called with days done and days in all.
 
@@ -264,7 +278,7 @@ def house_margin_path(
     size = (len(portfolios), len(days))
     out = {name: np.full(size, np.nan) for name in ("im", "mm", "var", "error", *PATH_LEGS)}
     for column, day in enumerate(days):
-        _one_day(past, held, day, rules, out, column)
+        _one_day(past, held.at(history.price[day], sizes), day, rules, out, column)
         if progress is not None:
             progress(column + 1, len(days))
     return HousePath(
@@ -275,7 +289,7 @@ def house_margin_path(
         parts={leg: out[leg] for leg in PATH_LEGS},
         var=out["var"],
         es_error=out["error"],
-        pnl=_realised(held, history, np.array(days), rules.horizon_days, len(portfolios)),
+        pnl=_realised(held, history, np.array(days), rules.horizon_days, len(portfolios), sizes),
     )
 
 
@@ -335,16 +349,19 @@ def _vectors(
 
 
 def _realised(
-    held: _Holdings, history: FactorHistory, days: Ints, horizon: int, pots: int
+    held: _Holdings, history: FactorHistory, days: Ints, horizon: int, pots: int, sizes: str
 ) -> Floats:
     """Return what the holdings gained over the horizon after each day, ``[P, D]``."""
     out = np.full((pots, days.size), np.nan)
     inside = days + horizon < len(history.days)
     now, then = days[inside], days[inside] + horizon
     change = history.price[then] - history.price[now]
+    scale = np.ones_like(change) if sizes == "coins" else 1.0 / history.price[now]
     total = np.zeros((pots, now.size))
     total += sum_by(
-        held.coin_size[:, None] * change[:, held.coin_row].T, held.pot[held.coin_group], pots
+        held.coin_size[:, None] * (change * scale)[:, held.coin_row].T,
+        held.pot[held.coin_group],
+        pots,
     )
     if held.option_row.size:
         value = []
@@ -357,7 +374,7 @@ def _realised(
             years = np.broadcast_to(held.tenor, f.shape)
             calls = np.broadcast_to(held.is_call, f.shape)
             value.append(np.where(fine, black76(safe[0], safe[1], years, safe[2], calls), np.nan))
-        gain = (value[1] - value[0]).T * held.option_size[:, None]
+        gain = ((value[1] - value[0]) * scale[:, held.option_row]).T * held.option_size[:, None]
         total += sum_by(gain, held.pot[held.option_group], pots)
     out[:, inside] = total
     return out

@@ -38,6 +38,7 @@ from crossmargin.validation.coverage import (
 )
 from crossmargin.validation.durations import DurationTest, duration_test, durations
 from crossmargin.validation.history import MarketHistory, make_history, read_history
+from crossmargin.validation.house import OfTail, tail_of
 from crossmargin.validation.impulse import Impulse, impulse_response, measure, step_history
 from crossmargin.validation.models import (
     FilteredEs,
@@ -122,6 +123,7 @@ __all__ = [
     "NormalVar",
     "OfLosses",
     "OfRuleset",
+    "OfTail",
     "OverlappingRate",
     "Pledge",
     "Portfolio",
@@ -187,6 +189,7 @@ __all__ = [
     "shortfall_test",
     "simulated_statistics",
     "step_history",
+    "tail_of",
     "tool_paths",
     "tool_table",
     "traffic_light",

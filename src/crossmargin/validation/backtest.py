@@ -465,14 +465,30 @@ def tool_table(forecast: Floats, loss: Floats, first: int, gross_usd: float) -> 
     keep = (known >= first) & np.isfinite(loss[known])
     if not keep.any():
         return []
-    base = paths["none"][keep]
-    happened = loss[known][keep]
+    kept = {tool: path[keep] for tool, path in paths.items()}
+    return tool_lines(kept, loss[known][keep], gross_usd)
+
+
+def tool_lines(paths: dict[str, Floats], loss: Floats, gross_usd: float) -> list[ToolLine]:
+    """Measure margin paths with and without tools; empty where a margin is not positive.
+
+    Parameters
+    ----------
+    paths : dict of str to float64[n]
+        By tool; ``none`` is what costs are measured against.
+    loss : float64[n]
+        Loss over the horizon after each day.
+    gross_usd : float
+        Size of the book.
+    """
+    if any(not bool((np.isfinite(path) & (path > 0)).all()) for path in paths.values()):
+        return []
     return [
         ToolLine(
             tool=tool,
-            cycle=procyclicality(path[keep], base),
-            breaches=int((happened > path[keep] + _ZERO * gross_usd).sum()),
-            observations=int(keep.sum()),
+            cycle=procyclicality(path, paths["none"]),
+            breaches=int((loss > path + _ZERO * gross_usd).sum()),
+            observations=loss.size,
         )
         for tool, path in paths.items()
     ]

@@ -9,9 +9,11 @@ import numpy as np
 
 from crossmargin.errors import CrossmarginError
 from crossmargin.validation.adversary import Adversary, adversary
-from crossmargin.validation.backtest import Backtest, ToolLine, run_backtest, tool_table
+from crossmargin.validation.backtest import Backtest, ToolLine, run_backtest, tool_lines, tool_table
 from crossmargin.validation.contenders import Contender, Setting
+from crossmargin.validation.house import OfTail
 from crossmargin.validation.impulse import Impulse, impulse_response
+from crossmargin.validation.models import Forecast
 from crossmargin.validation.portfolios import Crash
 from crossmargin.validation.proxy_error import ProxyError
 from crossmargin.validation.summary import (
@@ -113,6 +115,7 @@ def validate(
     seed: int = 0,
     adversarial: int = 0,
     steps: bool = True,
+    own_tools: bool = False,
     proxy: ProxyError | None = None,
     progress: Progress | None = None,
 ) -> Validation:
@@ -132,6 +135,9 @@ def validate(
         Books to draw in search of the model's weakness; 0 for no search.
     steps : bool
         Whether to measure the answer to a step in volatility.
+    own_tools : bool
+        Run a model that has anti-procyclicality tools of its own again without and with each,
+        instead of laying the general tools over its margin.
     proxy : ProxyError, optional
         Carried into the report.
     progress : callable, optional
@@ -145,7 +151,11 @@ def validate(
     test = run_backtest(contenders, setting, crashes=crashes, seed=seed, progress=progress)
     tried = [model for model in test.models if model.tests]
     trial = tried[0]
-    tools = _tools(test, setting)
+    first = contenders[0]
+    if own_tools and isinstance(first, OfTail):
+        tools = _own_tools(first, test, setting, progress)
+    else:
+        tools = _tools(test, setting)
     impulses, notes = _impulses(contenders, setting, seed, progress) if steps else ([], [])
     found = None
     if adversarial:
@@ -179,6 +189,35 @@ def _tools(test: Backtest, setting: Setting) -> dict[str, tuple[ToolLine, ...]]:
         path = np.full(len(setting.history.days), np.nan)
         path[[days[day] for day in one.path_days]] = one.path
         lines = tool_table(path, setting.loss[p], setting.first[p], one.book.gross_usd)
+        if lines:
+            out[one.book.name] = tuple(lines)
+    return out
+
+
+def _own_tools(
+    contender: OfTail, test: Backtest, setting: Setting, progress: Progress | None
+) -> dict[str, tuple[ToolLine, ...]]:
+    """Measure a model's own tools, each alone, on the days that were tested."""
+    made = {}
+    for tool, variant in contender.variants().items():
+
+        def told(done: int, total: int, name: str = variant.name) -> None:
+            if progress is not None:
+                progress(name, done, total)
+
+        made[tool] = variant.forecasts(setting, told)
+    row = {book.name: p for p, book in enumerate(setting.books)}
+    days = {day: k for k, day in enumerate(setting.history.days)}
+    out = {}
+    for one in next(model for model in test.models if model.tests).tests:
+        p = row[one.book.name]
+        at = [days[day] for day in one.path_days]
+        paths = {}
+        for tool, found in made.items():
+            forecast = found[p]
+            if isinstance(forecast, Forecast):
+                paths[tool] = forecast.margin[at]
+        lines = tool_lines(paths, setting.loss[p, at], one.book.gross_usd)
         if lines:
             out[one.book.name] = tuple(lines)
     return out

@@ -1,0 +1,173 @@
+"""A contender that is a statistical rule-set: one with a section ``tail``, day by day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from crossmargin.errors import RulesetError
+from crossmargin.margin import HouseOption, HousePortfolio, Ruleset, house_margin_path
+from crossmargin.market import factor_history
+from crossmargin.scenarios import TailSpec
+from crossmargin.validation._result import Floats
+from crossmargin.validation.contenders import Progress, Setting
+from crossmargin.validation.models import Forecast
+from crossmargin.validation.portfolios import Portfolio
+from crossmargin.validation.step import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfTail:
+    """A rule-set whose margin is a tail of past returns, margined by its quick path.
+
+    Attributes
+    ----------
+    ruleset : Ruleset
+        With a section ``tail``.
+    spec : TailSpec
+        The section; its horizon and confidence become those of the test.
+    label : str
+        Ends the name of a variant.
+    """
+
+    ruleset: Ruleset
+    spec: TailSpec
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self.ruleset.id + self.label
+
+    @property
+    def title(self) -> str:
+        """One line that says what it is."""
+        return self.ruleset.data.title
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        return (
+            *self.ruleset.data.limits,
+            "Market risk only: add-ons for liquidity and concentration and the cap on bought "
+            "options are not in the path.",
+            "Options are margined at the level at the money, and valued with the held skew.",
+            "VaR and ES that are tested are those of the filtered past, the margin is the whole.",
+        )
+
+    @property
+    def step(self) -> Step:
+        """Step in volatility that it is shown: fewer paths, since each day is dear."""
+        return Step(calm_days=600, days=400, paths=4)
+
+    def variants(self) -> dict[str, OfTail]:
+        """Return the model without any anti-procyclicality tool, and with each of its own."""
+        none = {"stress_weight": 0.0, "floor": 0.0, "buffer": 0.0}
+        weight = self.spec.stress_weight or 0.25
+        changes = {
+            "none": none,
+            "stress weight": {**none, "stress_weight": weight},
+            "floor": {**none, "floor": self.spec.floor or 1.0},
+            "buffer": {**none, "buffer": self.spec.buffer or 0.25},
+        }
+        return {
+            tool: OfTail(
+                ruleset=self.ruleset,
+                spec=msgspec.structs.replace(self.spec, **changed),
+                label=f", {tool}",
+            )
+            for tool, changed in changes.items()
+        }
+
+    def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
+        """Return a forecast for each book, or why there is none."""
+        history = setting.history
+        spec = msgspec.structs.replace(
+            self.spec, horizon_days=setting.horizon, level_im=setting.level,
+            level_mm=min(self.spec.level_mm, setting.level),
+        )  # fmt: skip
+        coins = {spec.proxy} if spec.proxy and history.has(spec.proxy) else set()
+        for book in setting.books:
+            coins |= {leg.asset for leg in book.legs} | {one.asset for one in book.collateral}
+        prices = {name: history.price[:, history.column(name)] for name in sorted(coins)}
+        vols = {
+            name: history.vol[:, history.column(name)] * setting.shape.level
+            for name in sorted(coins)
+            if np.isfinite(history.vol[:, history.column(name)]).any()
+        }
+        wanted = np.flatnonzero(setting.tested.any(axis=0))
+        if not wanted.size:
+            return ["no day of the test has a price"] * len(setting.books)
+        path = house_margin_path(
+            [_portfolio(book) for book in setting.books],
+            factor_history(history.days, prices, vols, source=history.source),
+            spec,
+            first=history.days[int(wanted[0])],
+            last=history.days[int(wanted[-1])],
+            sizes="usd",
+            progress=progress,
+        )
+        place = {day: k for k, day in enumerate(history.days)}
+        at = np.array([place[day] for day in path.days])
+
+        def spread(rows: Floats) -> Floats:
+            out = np.full((len(setting.books), len(history.days)), np.nan)
+            out[:, at] = rows
+            return out
+
+        margin, var = spread(path.im), spread(path.var)
+        share = 1.0 - spec.stress_weight
+        es = spread(path.parts["base"] / share) if share > 0 else None
+        return [
+            Forecast(
+                margin=margin[p],
+                var=None if es is None else var[p],
+                es=None if es is None else es[p],
+            )
+            for p in range(len(setting.books))
+        ]
+
+
+def _portfolio(book: Portfolio) -> HousePortfolio:
+    """Write a book down in US dollars of each coin, collateral among the coins."""
+    coins: dict[str, float] = {}
+    for leg in book.legs:
+        if leg.kind == "perpetual":
+            coins[leg.asset] = coins.get(leg.asset, 0.0) + leg.usd
+    for pledge in book.collateral:
+        coins[pledge.asset] = coins.get(pledge.asset, 0.0) + pledge.usd
+    options = tuple(
+        HouseOption(
+            underlying=leg.asset,
+            quantity=leg.usd,
+            days=float(leg.days),
+            moneyness=leg.strike,
+            is_call=leg.kind == "call",
+        )
+        for leg in book.legs
+        if leg.kind != "perpetual"
+    )
+    return HousePortfolio(name=book.name, coins=coins, options=options)
+
+
+def tail_of(ruleset: Ruleset) -> TailSpec | None:
+    """Return the section ``tail`` of a rule-set, or None where it has none.
+
+    Raises
+    ------
+    RulesetError
+        ``RUL-036`` when its volatility cannot be followed through a history.
+    """
+    spec = ruleset.data.tail
+    if not isinstance(spec, TailSpec):
+        return None
+    if spec.volatility != "ewma":
+        raise RulesetError(
+            "a back-test needs volatility = 'ewma': a GARCH fit sees later days",
+            code="RUL-036",
+            field="tail.volatility",
+            hint="use --set tail.volatility=ewma",
+        )
+    return spec
