@@ -204,36 +204,10 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
     )
     vols = [underlying_vol(snapshot, name) for name in names]
     move = _moves(names, vols, model) if names else np.zeros((0, model.scenarios))
-    scenarios = ScenarioSet(
-        underlyings=tuple(names),
-        move=move,
-        move_linear=move,
-        vol_state=np.zeros(model.scenarios, dtype=np.int64),
-        weight=np.ones_like(move),
-        extended=np.zeros(model.scenarios, dtype=np.bool_),
-        turned=np.zeros(model.scenarios, dtype=np.bool_),
-        labels=(),
-        shocks=tuple(UnderlyingShocks(price_range=0.5) for _ in names),
-        reference_days=30.0,
-    )
-    alias = frame.ruleset.data.groups
-    plan = plan_table(registry, scenarios, rows=frame.used, underlying_alias=alias)
-    table = build_table(plan, frame.view, discount=frame.discount)
+    position_loss, coin = scenario_losses(frame, names, move)
     settle = frame.terms.settlement[book.position_instrument]
-    place = {name: row for row, name in enumerate(names)}
     usd = frame.view.asset_usd
-    pnl = book.position_quantity[:, None] * table.pnl[book.position_instrument]
     profit, value = frame.position_values()
-    # A coin-settled gain and what is held in coin are worth more or less dollars afterwards.
-    factor = np.stack([_factor(frame, place, move, int(s)) for s in settle]) if settle.size else 1.0
-    held = (profit + value)[:, None]
-    position_loss = -(pnl * factor + held * (factor - 1.0)) * usd[settle][:, None]
-    coin = np.zeros((book.balance_amount.size, model.scenarios))
-    for row, asset in enumerate(book.balance_asset):
-        price = float(frame.asset_usd_or_one[asset])
-        if book.balance_amount[row]:
-            grown = _factor(frame, place, move, int(asset)) - 1.0
-            coin[row] = -book.balance_amount[row] * price * grown
     alone = standalone_margins(frame).im[: book.position_quantity.size]
     own = (profit + value) * usd[settle]
     limit = np.maximum(alone, own)
@@ -258,6 +232,57 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
         vol=dict(zip(names, vols)),
         correlation=model.correlation,
     )
+
+
+def scenario_losses(frame: Frame, names: Sequence[str], move: Floats) -> tuple[Floats, Floats]:
+    """Revalue every position and balance in joint moves of some coins, volatility held.
+
+    Parameters
+    ----------
+    frame : Frame
+        The account today.
+    names : sequence of str
+        Coins that move; what follows one under the rule-set moves with it.
+    move : float64[U, S]
+        Relative moves, above −1.
+
+    Returns
+    -------
+    float64[N, S], float64[B, S]
+        Loss of each position and of each balance, US dollars at the prices of the scenario.
+    """
+    book, registry, scenarios = frame.book, frame.book.registry, move.shape[1]
+    shocks = ScenarioSet(
+        underlyings=tuple(names),
+        move=move,
+        move_linear=move,
+        vol_state=np.zeros(scenarios, dtype=np.int64),
+        weight=np.ones_like(move),
+        extended=np.zeros(scenarios, dtype=np.bool_),
+        turned=np.zeros(scenarios, dtype=np.bool_),
+        labels=(),
+        shocks=tuple(UnderlyingShocks(price_range=0.5) for _ in names),
+        reference_days=30.0,
+    )
+    alias = frame.ruleset.data.groups
+    plan = plan_table(registry, shocks, rows=frame.used, underlying_alias=alias)
+    table = build_table(plan, frame.view, discount=frame.discount)
+    place = {name: row for row, name in enumerate(names)}
+    settle = frame.terms.settlement[book.position_instrument]
+    usd = frame.view.asset_usd
+    pnl = book.position_quantity[:, None] * table.pnl[book.position_instrument]
+    profit, value = frame.position_values()
+    # A coin-settled gain and what is held in coin are worth more or less dollars afterwards.
+    factor = np.stack([_factor(frame, place, move, int(s)) for s in settle]) if settle.size else 1.0
+    held = (profit + value)[:, None]
+    position_loss = -(pnl * factor + held * (factor - 1.0)) * usd[settle][:, None]
+    coin = np.zeros((book.balance_amount.size, scenarios))
+    for row, asset in enumerate(book.balance_asset):
+        price = float(frame.asset_usd_or_one[asset])
+        if book.balance_amount[row]:
+            grown = _factor(frame, place, move, int(asset)) - 1.0
+            coin[row] = -book.balance_amount[row] * price * grown
+    return position_loss, coin
 
 
 def _factor(frame: Frame, place: dict[str, int], move: Floats, asset: int) -> Floats:

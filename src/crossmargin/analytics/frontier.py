@@ -236,7 +236,7 @@ class _Search:
         """Walk in directions spread evenly over the moves of the factors' logarithms."""
         size = len(self.factors)
         count = rays or (RAYS if size == 2 else RAYS_MANY)
-        return [self.walk(u) for u in _directions(size, count)]
+        return [self.walk(u) for u in even_directions(size, count)]
 
     def axis(self, k: int) -> Axis:
         """Walk along one factor alone, both ways."""
@@ -396,7 +396,7 @@ def _spread(
         ) from None
 
 
-def _directions(size: int, count: int) -> Floats:
+def even_directions(size: int, count: int) -> Floats:
     """Return unit vectors spread evenly: a circle, or a low-discrepancy sphere."""
     if size == 2:
         angle = 2.0 * math.pi * np.arange(count) / count

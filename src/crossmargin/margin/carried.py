@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from crossmargin.book import AccountFile, book_from_accounts
 from crossmargin.errors import CrossmarginError, MarginError
 from crossmargin.instruments import DOLLARS, KIND_CODE
+from crossmargin.margin._frame import Frame
 from crossmargin.margin._standing import pot_names
-from crossmargin.margin.engine import fenced_margins, frame_for, requirement
+from crossmargin.margin.engine import equity, fenced_margins, frame_for, requirement
 from crossmargin.margin.liquidation_price import excess_in, moving_assets
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.state_changes import LEAST_VOL
+from crossmargin.margin.statement import Evaluation
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
@@ -105,11 +107,30 @@ class CarriedAccount:
         CrossmarginError
             Where the rule-set has no figure for that market.
         """
+        return excess_in(self.moved(log_prices, log_vols), self._fences)
+
+    def moved(
+        self,
+        log_prices: Mapping[str, float],
+        log_vols: Mapping[str, float] | None = None,
+        own: Mapping[str, float] | None = None,
+    ) -> Frame:
+        """Return the account in the market that has moved; parameters as for :meth:`excess`.
+
+        Parameters
+        ----------
+        own : mapping of str to float, optional
+            Logarithm of a further move of one asset by itself, whatever it follows: a stablecoin
+            that leaves its peg. One that the account does not have moves nothing.
+        """
         frame = self._frame
         self.evaluations += 1
         moved = np.zeros(len(frame.book.registry.assets))
         for coin, step in log_prices.items():
             moved[self._moved(coin)] += step
+        for name, step in (own or {}).items():
+            if name in frame.book.registry.assets:
+                moved[frame.book.registry.assets.index(name)] += step
         there = frame.shocked(np.exp(moved))
         shift = np.zeros(self._option.size)
         for coin, step in (log_vols or {}).items():
@@ -120,7 +141,34 @@ class CarriedAccount:
             changed = np.maximum(vol * np.exp(shift), LEAST_VOL)
             changed = np.where(self._option & ~there.view.settled, changed, vol)
             there = there.in_market(replace(there.view, vol=changed))
+        return there
+
+    def evaluation(self, there: Frame) -> Evaluation:
+        """Evaluate the account where it has been carried; pledged margin stays as pledged."""
+        need = requirement(there)
+        orders = bool(there.book.leg_order.size)
+        with_orders = requirement(there, orders=True) if orders else need
+        have = equity(there, with_orders, self._fences)
+        return Evaluation(frame=there, need=need, need_orders=with_orders, have=have)
+
+    def excess_of(self, there: Frame) -> Floats:
+        """Return equity less the liquidation line of every pot where it has been carried."""
         return excess_in(there, self._fences)
+
+    @property
+    def frame(self) -> Frame:
+        """The account today."""
+        return self._frame
+
+    @property
+    def drivers(self) -> dict[str, str]:
+        """Coin whose moves each asset takes, by asset; dollars are left out."""
+        names = self._frame.book.registry.assets
+        return {
+            name: names[int(self._frame.follow[asset])]
+            for asset, name in enumerate(names)
+            if name not in DOLLARS
+        }
 
     def funding(self) -> FundingFlow:
         """Return what funding moves an hour at today's rates, prices and volumes.
