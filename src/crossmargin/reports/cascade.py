@@ -154,7 +154,9 @@ def print_contagion(
         if through_prices
         else "Share of positions closed inside accounts, other prices held"
     )
-    lines = table_of("shock to", *found.closed, "accounts", "no position in it", "not exposed", title=title)
+    lines = table_of(
+        "shock to", *found.closed, "accounts", "no position in it", "not exposed", title=title
+    )
     for row, name in enumerate(found.shocked):
         rest = (found.without_position[row], found.unexposed[row])
         lines.add_row(

@@ -90,11 +90,11 @@ def render_plan(made: PlanReport, *, version: str) -> str:
         )
     for number, shown in enumerate(made.tables):
         columns = [Column(head, text=k == 0) for k, head in enumerate(shown.heads)]
-        name = shown.title or made.title
-        grid = table(name, columns, shown.rows)
+        caption = shown.title or made.title
+        grid = table(caption, columns, shown.rows)
         body.append(
             Safe(
-                f'<section aria-labelledby="t{number}"><h2 id="t{number}">{esc(name)}</h2>'
+                f'<section aria-labelledby="t{number}"><h2 id="t{number}">{esc(caption)}</h2>'
                 f"{grid}</section>"
             )
         )
