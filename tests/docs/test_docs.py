@@ -31,7 +31,7 @@ MODELS = [page for page in PAGES if page.parent.name == "models"]
 _FENCE = re.compile(
     r"(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
-_CODE = re.compile(r"\b(?:INP|MKT|PRC|RUL|MRG|LIQ|CAS|LED|STO|CLI)-\d{3}\b")
+_CODE = re.compile(r"\b(?:INP|MKT|PRC|RUL|MRG|LIQ|CAS|PLN|LED|STO|CLI)-\d{3}\b")
 _PATH = re.compile(r"`((?:src|tests|examples|benchmarks|docs)/[\w./-]+)`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
