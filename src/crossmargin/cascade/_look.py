@@ -164,6 +164,7 @@ def _sufficient(
     line: Any,
     policy: int,
     fee: float,
+    passed: Any,
 ) -> float:
     """Close as little as suffices; returns the equity after fees."""
     start = equity
@@ -174,7 +175,8 @@ def _sufficient(
             equity -= fee * units * now.mark[ks[i]]
             left[i] -= units
         return equity
-    passed = np.zeros(n, dtype=np.bool_)
+    for i in range(n):
+        passed[i] = False
     while True:
         short = _lacks(equity, _total(n, ks, left, table, now), line)
         if short <= 0.0:
@@ -229,14 +231,17 @@ def _slice(
     above: float,
     whole: bool,
     fee: float,
+    weight: Any,
 ) -> tuple[float, bool]:
     """Send a share of large legs, all of the others, the largest requirement first."""
-    weight = np.zeros(n)
     for i in range(n):
         weight[i] = -1.0 if left[i] == 0.0 else requirement(table, ks[i], left[i] * now.mark[ks[i]])
     parts = False
     for _ in range(n):
-        i = int(np.argmax(weight))
+        i = 0
+        for other in range(1, n):
+            if weight[other] > weight[i]:
+                i = other
         if weight[i] < 0.0:
             break
         weight[i] = -1.0
@@ -292,6 +297,8 @@ def _tiers(
 @numba.njit(cache=True, nogil=True)
 def look(
     ids: Any,
+    first_id: int,
+    last_id: int,
     rows: Any,
     now: Any,
     table: Any,
@@ -310,13 +317,14 @@ def look(
     fee_rate: Any,
     said: Any,
     step_no: Any,
+    most: int,
 ) -> None:
     """Decide on accounts that were measured just now.
 
     Parameters
     ----------
     ids : int32[m]
-        Accounts.
+        Accounts, of which those from `first_id` to `last_id` are looked at.
     equity, mm : float64[m]
         Now.
     state, timer : int8[A], int64[A, timers]
@@ -327,15 +335,19 @@ def look(
         Written: coins to be closed, at least 0, and what the fee is.
     said, step_no : int8[m], int8[m]
         Written: what is decided, and by which step (of a takeover: the one that takes).
+    most : int
+        Positions that an account has at most.
     """
-    for m in range(ids.size):
+    held, left, before = np.zeros(most), np.zeros(most), np.zeros(most)
+    profit, weight, passed = np.zeros(most), np.zeros(most), np.zeros(most, dtype=np.bool_)
+    for m in range(first_id, last_id):
         a = ids[m]
         said[m] = LEFT
         first = rows.start[a]
         n = rows.start[a + 1] - first
         ks = rows.contract[first : first + n]
-        held = np.abs(rows.quantity[first : first + n])
-        left = held.copy()
+        for i in range(n):
+            held[i] = left[i] = abs(rows.quantity[first + i])
         e = equity[m]
         if _lacks(e, mm[m], target if state[a] == LIQUIDATING else line) <= 0.0:
             state[a] = HEALTHY
@@ -345,7 +357,6 @@ def look(
         if mm[m] == 0.0:
             said[m] = EMPTY
             continue
-        profit = np.zeros(n)
         for i in range(n):
             profit[i] = rows.quantity[first + i] * (now.mark[ks[i]] - rows.entry[first + i])
         said[m] = WAITS
@@ -359,18 +370,21 @@ def look(
             last = timer[a, clock] if clock >= 0 else -1
             if kind != TAKEOVER and clock >= 0 and last >= 0 and last + steps[s, 7] > time_ns:
                 continue
-            before = left.copy()
+            for i in range(n):
+                before[i] = left[i]
             fee = figures[s, 0]
             if kind == SUFFICIENT:
                 # A limit at the bankruptcy price fills at the mark unless nothing is left.
                 if (steps[s, 2] == 0 or e >= 0.0) and total > 0.0:
                     policy = steps[s, 1]
-                    e = _sufficient(n, ks, left, profit, table, now, quanta, e, target, policy, fee)
+                    e = _sufficient(
+                        n, ks, left, profit, table, now, quanta, e, target, policy, fee, passed
+                    )
             elif kind == SHARE:
                 whole = last >= 0 and time_ns < last + steps[s, 8]
                 share, above = figures[s, 1], figures[s, 2]
                 e, parts = _slice(
-                    n, ks, left, table, now, quanta, e, target, share, above, whole, fee
+                    n, ks, left, table, now, quanta, e, target, share, above, whole, fee, weight
                 )
                 if parts and clock >= 0:
                     timer[a, clock] = time_ns

@@ -7,6 +7,7 @@ account is in one watch at most, or among those that are looked at every time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,11 @@ Ints = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
-#: Watches that stand beside each other before all but the largest are measured anew.
-WATCHES = 24
+#: Watches that stand beside each other before the smaller ones are made into one.
+WATCHES = 64
 
 #: Accounts from which on threads are worth their start.
-_MANY = 50_000
+_MANY = 10_000
 
 
 class Measured(NamedTuple):
@@ -150,12 +151,16 @@ class Lookout:
                 *found[1:],
             )
 
-        if n >= _MANY and self.threads > 1:
-            for _ in in_ranges(work, n, 4096, self.threads):
+        self.spread(work, n, _MANY)
+        return found
+
+    def spread(self, work: Callable[[int, int], None], size: int, many: int) -> None:
+        """Do work over a range, by several threads where it is `many` or more."""
+        if size >= many and self.threads > 1:
+            for _ in in_ranges(work, size, 256, self.threads):
                 pass
         else:
-            work(0, n)
-        return found
+            work(0, size)
 
     def loose(self, ids: Int32) -> None:
         """Take accounts out of their watches: they were measured, and are looked at again."""
@@ -220,10 +225,10 @@ class Lookout:
         return int(self._live[:WATCHES].sum()) >= WATCHES - 1
 
     def gather(self) -> Int32:
-        """Dissolve all watches but the first, and return their accounts."""
-        first = int(np.argmin(np.where(self._live[:WATCHES], self._first[:WATCHES], 2**62)))
-        gone = np.flatnonzero(self._live[:WATCHES])
-        gone = gone[gone != first]
+        """Dissolve the smaller half of the watches, and return their accounts."""
+        places = np.flatnonzero(self._live[:WATCHES])
+        left = (self._end[places] - self._head[places]).sum(axis=1)
+        gone = places[np.argsort(left, kind="stable")[: places.size // 2]]
         found = []
         for place in gone.tolist():
             for low, high in zip(self._head[place].tolist(), self._end[place].tolist()):
@@ -231,8 +236,24 @@ class Lookout:
                     ids = (self._pool[low:high] & np.uint64(0xFFFFFFFF)).astype(np.int32)
                     found.append(ids[self.rows.place[ids] == place])
         self._live[gone] = False
-        self._used = int(self._end[first].max(initial=0)) if self._live[first] else 0
+        self._compact()
         return np.concatenate(found) if found else np.empty(0, np.int32)
+
+    def _compact(self) -> None:
+        """Give back the room of lists that nobody opens any more."""
+        places = np.flatnonzero(self._live[:WATCHES])
+        sizes = self._end[places, -1] - self._first[places]
+        if self._used < 2 * int(sizes.sum()) + 1024:
+            return
+        used = 0
+        for place in places[np.argsort(self._first[places], kind="stable")].tolist():
+            first, last = int(self._first[place]), int(self._end[place, -1])
+            self._pool[used : used + last - first] = self._pool[first:last].copy()
+            self._head[place] -= first - used
+            self._end[place] -= first - used
+            self._first[place] = used
+            used += last - first
+        self._used = used
 
     def dissolve(self) -> None:
         """Forget all watches."""

@@ -138,7 +138,7 @@ class Desk:
         self.closed = np.zeros(venue.rows.quantity.size)
         self.adl_closed = np.zeros(venue.rows.quantity.size)
         self.forgone = np.zeros(n)
-        self._sizes = sizes
+        self._sizes, self._most = sizes, int(sizes.max(initial=1))
         self.holders = _adl.Holders(venue, lookout, self)
         self.peaks: list[tuple[int, float]] = []
 
@@ -151,13 +151,15 @@ class Desk:
     def look(self, now: Marks, tally: Tally) -> Measured:
         """Measure whoever may be below the line, and return those who are or were."""
         out = self.lookout
-        fresh = [out.due(now), *self.pending]
-        self.pending = []
+        fresh = [out.due(now)]
         if out.crowded:
             fresh.append(out.gather())
+        if len(self.pending) == 1:
+            fresh.append(self.pending[0])
+        elif self.pending:
+            fresh.append(np.unique(np.concatenate(self.pending)))
+        self.pending = []
         ids = np.concatenate(fresh)
-        if len(fresh) > 1 and ids.size:
-            ids = np.unique(ids)
         # Those under liquidation are looked at anyway, those taken over never again.
         if ids.size:
             ids = ids[self.state[ids] == _look.HEALTHY]
@@ -180,30 +182,37 @@ class Desk:
         offset = np.concatenate([[0], np.cumsum(self._sizes[found.ids])])
         units, fee = np.zeros(offset[-1]), np.zeros(offset[-1])
         said, step = np.zeros(m, np.int8), np.zeros(m, np.int8)
-        _look.look(
-            found.ids,
-            rows,
-            now,
-            venue.table,
-            self.steps.whole,
-            self.steps.real,
-            self.steps.line,
-            self.steps.target,
-            time_ns,
-            venue.quanta,
-            found.equity,
-            found.mm,
-            self.state,
-            self.timer,
-            offset,
-            units,
-            fee,
-            said,
-            step,
-        )
+
+        def work(first: int, last: int) -> None:
+            _look.look(
+                found.ids,
+                first,
+                last,
+                rows,
+                now,
+                venue.table,
+                self.steps.whole,
+                self.steps.real,
+                self.steps.line,
+                self.steps.target,
+                time_ns,
+                venue.quanta,
+                found.equity,
+                found.mm,
+                self.state,
+                self.timer,
+                offset,
+                units,
+                fee,
+                said,
+                step,
+                self._most,
+            )
+
+        self.lookout.spread(work, m, 4_000)
         well = said == _look.LEFT
         if well.any():
-            self.lookout.watch(found.where(well), now)
+            self.pending.append(found.ids[well])
         empty = found.ids[said == _look.EMPTY]
         self.state[empty] = _look.CLOSED
         self.active = found.ids[~well & (said != _look.EMPTY)]
@@ -222,18 +231,16 @@ class Desk:
     ) -> Orders:
         rows = self.venue.rows
         acts = np.flatnonzero((said == _look.ORDERS) | (said == _look.TAKEN))
-        who = np.repeat(np.arange(found.ids.size), np.diff(offset))
-        row = np.arange(offset[-1]) - offset[who] + rows.start[found.ids[who]]
-        taken = said == _look.TAKEN
-        held = rows.quantity[row]
-        all_of_it = taken[who]
-        units = np.where(all_of_it, np.abs(held), units)
-        mine = np.isin(said[who], (_look.ORDERS, _look.TAKEN)) & (units > 0.0)
-        place = np.zeros(found.ids.size, np.int64)
-        place[acts] = np.arange(acts.size)
-        row, units, who = row[mine], units[mine], place[who[mine]]
-        contract = rows.contract[row]
-        q = rows.quantity[row]
+        taken = said[acts] == _look.TAKEN
+        count = self._sizes[found.ids[acts]]
+        who = np.repeat(np.arange(acts.size), count)
+        nth = np.arange(who.size) - np.repeat(np.cumsum(count) - count, count)
+        row = nth + rows.start[found.ids[acts]][who]
+        mine = nth + offset[acts][who]
+        units = np.where(taken[who], np.abs(rows.quantity[row]), units[mine])
+        some = units > 0.0
+        row, units, who, fee = row[some], units[some], who[some], fee[mine[some]]
+        contract, q = rows.contract[row], rows.quantity[row]
         equity = found.equity[acts]
         # Equity is allotted to legs by what each requires (cascades.md §4).
         weight = now.factor[contract] * requirements(self.venue, contract, np.abs(q), now)
@@ -245,14 +252,14 @@ class Desk:
             ids=found.ids[acts],
             equity=equity,
             health=equity / found.mm[acts],
-            taken=taken[acts],
+            taken=taken,
             vault=self.steps.whole[step[acts], 9] == 1,
             row=row,
             who=who,
             units=units,
             sign=np.sign(q),
             contract=contract,
-            fee=np.where(taken[acts][who], 0.0, fee[mine]),
+            fee=np.where(taken[who], 0.0, fee),
             bankrupt=bankrupt,
         )
 
