@@ -336,6 +336,10 @@ class LiveBehaviour:
         quantity = people.quantity()
         held = np.zeros(who.size, dtype=np.bool_)
         held[who.account[quantity != 0.0]] = True
+        free = getattr(people, "free", None)
+        if free is not None:
+            # Whoever is in the venue's hands does nothing, and spends nothing.
+            held &= free()
         rows = np.flatnonzero(held)
         key = np.arange(who.size) if self.key is None else np.asarray(self.key)
         holders = Holders(
