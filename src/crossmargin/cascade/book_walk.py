@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from crossmargin.cascade.figures import Floats, number, numbers
-from crossmargin.errors import CascadeError
-from crossmargin.market import OrderBook, walk_book
+from crossmargin.errors import CascadeError, InputError
+from crossmargin.market import OrderBook, contract_coins, walk_book
+from crossmargin.market.history import numbers_of, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,3 +131,67 @@ def depth_of_book(book: OrderBook, *, within: float = 0.01, side: str = "both") 
             f"the book is empty within {within:g} of its middle", code="CAS-001", field="within"
         )
     return usd / within
+
+
+def recorded_book(
+    path: str | Path,
+    symbol: str,
+    *,
+    venue: str | None = None,
+    contract_size: float = 1.0,
+    inverse: bool = False,
+) -> OrderBook:
+    """Read one recorded order book from a table.
+
+    Parameters
+    ----------
+    path : str or Path
+        Parquet, or CSV with a header, with the columns ``symbol``, ``side`` (bid, ask), ``price``
+        and ``size``, and ``venue`` where `venue` is given. One book of a symbol.
+    symbol, venue : str
+        Whose, as the file names them.
+    contract_size : float
+        Coins of one contract (linear), or US dollars of one (inverse).
+    inverse : bool
+        Whether sizes count contracts of a fixed amount of US dollars.
+
+    Raises
+    ------
+    InputError
+        ``INP-005`` unreadable file, ``INP-003`` missing column or symbol.
+    MarketDataError
+        ``MKT-041`` levels that are not positive or stand twice, ``MKT-010`` a crossed book.
+    """
+    import polars as pl
+
+    table = read_table(path)
+    wanted = {"symbol": symbol} if venue is None else {"venue": venue, "symbol": symbol}
+    for name in (*wanted, "side", "price", "size"):
+        if name not in table.columns:
+            raise InputError(
+                f"the table of order books has no column {name!r}",
+                code="INP-003",
+                field=name,
+                hint="it needs symbol, side, price and size",
+            )
+    for name, value in wanted.items():
+        known = table[name].cast(pl.String)
+        table = table.filter(known == value)
+        if table.is_empty():
+            raise InputError(
+                f"the table has no order book of {name} {value!r}",
+                code="INP-003",
+                field=name,
+                hint="it has " + ", ".join(sorted(known.unique().drop_nulls().to_list())[:12]),
+            )
+    price, size = numbers_of(table, "price"), numbers_of(table, "size")
+    coins = contract_coins(
+        price, size, number("contract_size", contract_size, above=0), inverse=inverse
+    )
+    side = np.array([str(x).lower() for x in table["side"].cast(pl.String).to_list()])
+    levels = {}
+    for name, best in (("bid", -1.0), ("ask", 1.0)):
+        mine = np.flatnonzero(side == name)
+        order = mine[np.argsort(best * price[mine], kind="stable")]
+        levels[name] = tuple(zip(price[order].tolist(), coins[order].tolist()))
+    return OrderBook(bids=levels["bid"], asks=levels["ask"], source=Path(path).name)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from crossmargin.cascade.book_walk import BookWalk, depth_of_book
+from crossmargin.cascade.book_walk import BookWalk, depth_of_book, recorded_book
 from crossmargin.cascade.impact import Bounded, Impact, Linear, LogLinear, Power, fill
-from crossmargin.errors import CascadeError
-from crossmargin.market import OrderBook, contract_coins
+from crossmargin.errors import CascadeError, InputError
+from crossmargin.market import OrderBook
 
 ONE = np.ones(1)
 PRICE, DEPTH = 50_000.0 * ONE, 1e9 * ONE
@@ -200,27 +200,36 @@ def test_recorded_books_are_walked() -> None:
         pytest.skip("CROSSMARGIN_DATA is not set")
     import polars as pl
 
-    table = pl.read_parquet(Path(folder) / "order_book_snapshots_2021.parquet")
-    mine = table.filter(
-        (pl.col("venue").cast(pl.String) == "BITMEX")
-        & (pl.col("symbol").cast(pl.String) == "XBTUSD")
-    ).sort("level")
-    sides = {}
-    for side in ("bid", "ask"):
-        rows = mine.filter(pl.col("side").cast(pl.String) == side)
-        price, size = rows["price"].to_numpy(), rows["size"].to_numpy().astype(float)
-        sides[side] = list(zip(price, contract_coins(price, size, 1.0, inverse=True)))
-    book = OrderBook(bids=tuple(sides["bid"]), asks=tuple(sides["ask"]))
+    file = Path(folder) / "order_book_snapshots_2021.parquet"
+    table = pl.read_parquet(file).with_columns(pl.col("venue", "symbol", "side").cast(pl.String))
+    mine = table.filter((pl.col("venue") == "BITMEX") & (pl.col("symbol") == "XBTUSD"))
+    bids = mine.filter(pl.col("side") == "bid").sort("level").select("price", "size").rows()
+    book = recorded_book(file, "XBTUSD", venue="BITMEX", inverse=True)
+    assert len(book.bids) + len(book.asks) == mine.height
     rule, mid = BookWalk(books=(book,)), book.mid * ONE
     left, paid, worst = 300.0, 0.0, 0.0
-    for price, size in sides["bid"]:
-        take = min(left, size)
+    for price, size in bids:
+        take = min(left, size / price)
         left, paid, worst = left - take, paid + take * price, price
         if left <= 0:
             break
     found = fill(rule, 0.0 * ONE, -300.0 * ONE, rule.base_depth(), mid)
     assert found.price[0] == pytest.approx(paid / 300.0, rel=1e-12)
     assert np.exp(found.move[0]) * mid[0] == pytest.approx(worst, rel=1e-12)
+
+
+def test_a_book_is_read_from_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "book.csv"
+    file.write_text(
+        "symbol,side,price,size\nX,ask,103,6\nX,bid,98,20\nY,bid,1,1\nX,bid,99,10\nX,ask,101,4\n"
+    )
+    book = recorded_book(file, "X", contract_size=0.5)
+    assert book.bids == ((99.0, 5.0), (98.0, 10.0)) and book.asks == ((101.0, 2.0), (103.0, 3.0))
+    dollars = recorded_book(file, "X", inverse=True, contract_size=10.0)
+    assert dollars.bids[0] == (99.0, pytest.approx(100 / 99))
+    for question in ({"symbol": "Z"}, {"symbol": "X", "venue": "V"}):
+        with pytest.raises(InputError, match="INP-003"):
+            recorded_book(file, **question)
 
 
 def test_figures_out_of_range_are_refused() -> None:
