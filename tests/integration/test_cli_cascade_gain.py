@@ -1,0 +1,80 @@
+"""``crossmargin cascade gain`` and ``cascade replay`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.unit.cascade.test_recorded_population import fall, folder, people
+
+from crossmargin.cli import main
+
+
+def test_a_made_up_population(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["cascade", "gain", "--generate", "300", "--seed", "2", "--depth", "DOGE=5e6"]
+    assert main([*command, "--move", "-0.15"]) == 0
+    text = capsys.readouterr().out
+    for words in ("ρ(G), gain of a round", "-15 %", "supplied", "does not forecast", "USD"):
+        assert words in text
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+    assert found["rho"] == found["gain"]["radius"] == found["critical_depth_scale"]
+    assert found["depth_usd"]["DOGE"] == 5e6 and found["depth_basis"]["BTC"] == "panel"
+    assert [s["shock"][0] for s in found["shocks"]] == [-0.2, -0.1, 0.1, 0.2]
+    assert found["coverage"] is None and found["accounts"] == 300
+    assert f"{found['rho']:,.4g}" in text
+
+
+def test_recorded_accounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = folder(tmp_path, people())
+    assert main(["cascade", "gain", str(base), "--top", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "liquidation prices, two or more agreeing" in text and "81.8 %" in text
+    assert main(["cascade", "gain", str(base), "--alone", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["coverage"]["implied_share"] == pytest.approx(9 / 11)
+    assert found["coverage"]["moment"].startswith("2026-02-03T12:00:00")
+
+
+def test_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = folder(tmp_path, fall())
+    command = ["cascade", "replay", str(base), "--before", "2026-02-03T12:00:00Z"]
+    command += ["--during", "2026-02-03T18:00:00Z", "--after", "2026-02-04T00:00:00Z"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "UNIDENTIFIED EVIDENCE" in text and text.count("not identified:") == 5
+    assert "the engine would have cut" in text
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["evidence"][0]["count"]["cut"]["gone"] == 1
+    assert found["evidence"][0]["between"][0].startswith("2026-02-03T12:00:00")
+    assert [m["label"] for m in found["moments"]] == ["before", "during", "after"]
+    assert found["moments"][0]["fragility"]["rho"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["gain"], "INP-013"),
+        (["gain", "x", "--generate", "5"], "INP-013"),
+        (["gain", "nowhere"], "INP-005"),
+        (["gain", "--generate", "0"], "INP-013"),
+        (["gain", "--generate", "5", "--top", "0"], "INP-013"),
+        (["gain", "--generate", "5", "--depth", "BTC"], "INP-013"),
+        (["gain", "--generate", "5", "--depth", "BTC=-1"], "CAS-001"),
+        (["gain", "--generate", "5", "--depth", "FOO=1e9"], "CAS-003"),
+        (["gain", "--generate", "5", "--coin", "FOO"], "CAS-023"),
+        (["gain", "--generate", "5", "--move", "-1"], "INP-004"),
+        (["gain", "--generate", "5", "--move", "nan"], "INP-004"),
+        (["replay", "nowhere"], "INP-005"),
+    ],
+)
+def test_wrong_words_are_one_sentence(
+    words: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cascade", *words]) == 2
+    seen = capsys.readouterr()
+    assert seen.err.startswith(code) and seen.err.count("\n") == 1 and not seen.out
