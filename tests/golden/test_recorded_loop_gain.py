@@ -60,8 +60,8 @@ def test_the_fall_of_february_2026(recorded: RecordedFolder) -> None:
         [BEFORE, DURING, AFTER],
         depth={"*": 1e7},
         path=path if path.exists() else None,
-        contracts=3,
-        moves=(-0.1, 0.1),
+        contracts=2,
+        moves=(0.1,),
     )
     assert [m.label for m in done.moments] == ["before", "during", "after"]
     marks = [m.marks["BTC"] for m in done.moments]
