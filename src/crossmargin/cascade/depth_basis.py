@@ -50,7 +50,7 @@ def contract_depth(
 ) -> ContractDepth:
     """Find a depth for each contract.
 
-    Supplied by name first, then the panel of ``gain.toml``, then the median of
+    Supplied by name first, then the panel of ``depth.toml``, then the median of
     panel depth over daily volume times the contract's own volume (house: a straight line through
     five majors, an order of magnitude), then what is supplied for ``*``.
 
@@ -82,7 +82,7 @@ def contract_depth(
                 hint="contracts are " + ", ".join(list(contracts)[:8]),
             )
     factor = number("scale", scale, above=0.0)
-    within = value_of("gain.toml", "depth_1pct_usd")
+    within = value_of("depth.toml", "depth_1pct_usd")
     panel = {coin: 100.0 * float(one) for coin, one in within.items()}
     ratios = [panel[c] / traded[c] for c in panel if traded.get(c, 0.0) > 0]
     per_volume = float(np.median(ratios)) if ratios else np.nan
