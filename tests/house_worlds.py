@@ -25,6 +25,7 @@ LAST = date(2026, 3, 30)
 AS_OF = "2026-03-31T00:00:00Z"
 PRICES = {"BTC": 50_000.0, "ETH": 3_000.0, "SOL": 100.0}
 OPTION = "BTC_USDC-24APR26-50000-C"
+FUTURE = "BTC_USDC-24APR26"
 PUT = "BTC_USDC-24APR26-45000-P"
 #: Enough days for the filter and few enough for quick tests.
 SMALL = {"tail.days": 300, "tail.stress_days": 60, "tail.fewest": 100, "tail.long_days": 500}
@@ -61,7 +62,7 @@ def market(past: FactorHistory | None = None) -> Snapshot:
             for k, v in prices.items()
             for d, p in (("USDC", 1.0), ("USDT", 0.999))
         ]
-        + [{"instrument": "BTC-PERPETUAL", "price_mark": prices["BTC"]}]
+        + [{"instrument": n, "price_mark": prices["BTC"]} for n in ("BTC-PERPETUAL", FUTURE)]
         + [{"instrument": n, "vol": 0.6} for n in (OPTION, PUT)],
         "forwards": [
             {"underlying": "BTC", "expiry": "2026-04-24T08:00:00Z", "price_usd": prices["BTC"]}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.errors import MarketDataError
+from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.market import FactorHistory
 from crossmargin.scenarios._tail_spec import TailSpec
 from crossmargin.stats import (
@@ -29,6 +29,9 @@ from crossmargin.stats import (
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+#: Largest log-return of a scenario.
+LARGEST = 5.0
 
 #: Places of the streams that a seed is split into.
 _MULTI_DAY, _RESIDUAL, _STRESS_RESIDUAL, _COPULA, _JUMPS = (k << 20 for k in range(1, 6))
@@ -165,6 +168,8 @@ def tail_sets(history: FactorHistory, spec: TailSpec) -> TailSets:
     ------
     MarketDataError
         ``MKT-044`` when no coin has a history that is long enough.
+    RulesetError
+        ``RUL-037`` when the figures give scenarios that no market has.
     """
     return history.once(
         ("tail sets", spec.key),
@@ -198,6 +203,7 @@ def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) ->
     wide = _over_horizon(z, np.broadcast_to(_or_zero(long), z.shape), long, spec)
     if spec.monte_carlo is None and spec.multi_day == "blocks" and spec.horizon_days > 1:
         labels = labels[len(labels) % spec.horizon_days :][:: spec.horizon_days]
+    _check_size(filtered, wide)
     simple = spec.monte_carlo is not None and spec.monte_carlo.simple
     move = np.maximum(filtered, -0.999999) if simple else np.expm1(filtered)
     if spec.monte_carlo is not None:
@@ -220,6 +226,18 @@ def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) ->
         stress_from=first,
         stress_to=last,
     )
+
+
+def _check_size(*returns: Floats) -> None:
+    """Refuse scenarios in which a price is multiplied or divided by more than e⁵."""
+    worst = max(float(np.abs(x).max(initial=0.0)) for x in returns)
+    if not worst <= LARGEST:
+        raise RulesetError(
+            f"the tail's figures give a scenario with a log-return of {worst:.3g}",
+            code="RUL-037",
+            field="tail",
+            hint="a decay, a horizon or jumps are out of proportion to the history",
+        )
 
 
 def _or_zero(x: Floats) -> Floats:

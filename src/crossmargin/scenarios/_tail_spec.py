@@ -16,7 +16,8 @@ Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Level = Annotated[float, Meta(gt=0.5, lt=1)]
-Decay = Annotated[float, Meta(gt=0, lt=1)]
+#: Below a half the volatility of a day is hardly more than its last return.
+Decay = Annotated[float, Meta(ge=0.5, lt=1)]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 
 
