@@ -175,6 +175,19 @@ def _peak_minute(people: Population, run: CascadeResult, made: Outcome, lead: in
     return float(heights.max() / total)
 
 
+def _burst_adl_lag(
+    people: Population, run: CascadeResult, made: Outcome, lead: int
+) -> float | None:
+    """Return seconds from a hundredth of everything closed by force to the first ADL."""
+    adl = run.adl.sum(axis=1)
+    volume = np.cumsum((run.sold + run.bought).sum(axis=1) + adl)
+    first = np.flatnonzero(adl > 0)
+    if not first.size:
+        return None
+    begun = int(np.searchsorted(volume, 0.01 * volume[-1]))
+    return float(run.times_ns[first[0] + 1] - run.times_ns[begun + 1]) / 1e9
+
+
 def _deficit_share(
     people: Population, run: CascadeResult, made: Outcome, lead: int
 ) -> float | None:
@@ -223,11 +236,12 @@ MEASURES: dict[str, Measure] = {
     **{
         name: _field(name)
         for name in (
-            "oi_drop", "adl_share", "adl_lag_s", "burst", "one_sided", "depth_low", "drop",
+            "oi_drop", "adl_share", "burst", "one_sided", "depth_low", "drop",
             "amplification", "adl_overshoot",
         )
     },
     "peak_minute": _peak_minute,
+    "burst_adl_lag_s": _burst_adl_lag,
     "deficit_share": _deficit_share,
     "adl_leverage": _adl_leverage,
     "adl_in_profit": _adl_in_profit,

@@ -30,7 +30,7 @@ FolderOpt = Annotated[
 ]
 
 #: Grid of the phase diagram: median leverage across, factor on depth up.
-_LEVERAGE, _DEPTH = (2.0, 3.0, 5.0, 8.0, 12.0), (0.5, 1.0, 2.0, 4.0, 8.0)
+_LEVERAGE, _DEPTH = (2.0, 3.0, 5.0, 8.0, 12.0), (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @cascade_app.command
@@ -150,7 +150,7 @@ def sweep(
     elif policy is not None:
         variants = policy_variants(asked, policy)
     elif phase:
-        variants = _phase_grid()
+        variants = _phase_grid(asked)
     made = _study(_plan(asked, variants, seed, seeds), folder, workers, quiet or json)
     funds = None if target is None else size_fund(made, made.variants[0].label, target)
     title = f"{asked.title}: " + (policy or ("leverage against depth" if phase else "sweep"))
@@ -283,10 +283,11 @@ def _grid(texts: list[str]) -> list[Variant]:
     return grid(axes)
 
 
-def _phase_grid() -> list[Variant]:
+def _phase_grid(asked: Scenario) -> list[Variant]:
     from crossmargin.cascade.studies import grid
 
-    return grid({"depth.factor": _DEPTH, "population.median_leverage": _LEVERAGE})
+    depths = [factor * asked.depth.factor for factor in _DEPTH]
+    return grid({"depth.factor": depths, "population.median_leverage": _LEVERAGE})
 
 
 def _shocks(texts: list[str]) -> dict[str, float]:
