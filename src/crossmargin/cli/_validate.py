@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from crossmargin.validation import Contender
 
 #: Says where the recorded data lies.
@@ -54,6 +56,10 @@ def validate(
         int, Parameter(help="Draw this many books in search of weak ones; 0 for no search.")
     ] = 40,
     steps: Annotated[bool, Parameter(help="Also the answer to a step in volatility.")] = True,
+    vary: Annotated[
+        list[str] | None,
+        Parameter(help="Try other values, alone and in pairs: decay=0.94,0.99. Repeatable."),
+    ] = None,
     own_tools: Annotated[
         bool,
         Parameter(help="Run a statistical model again with each of its own tools (4 passes)."),
@@ -87,7 +93,13 @@ def validate(
     from crossmargin.cli._app import _console, _print_json
     from crossmargin.cli._io import parse_overrides, write_whole
     from crossmargin.cli._progress import Meter
-    from crossmargin.validation import choose, house_portfolios, make_setting, read_history
+    from crossmargin.validation import (
+        choose,
+        house_portfolios,
+        make_setting,
+        read_history,
+        sensitivity,
+    )
     from crossmargin.validation import validate as run
     from crossmargin.validation.plain import plain_validation
 
@@ -108,6 +120,7 @@ def validate(
     setting = make_setting(
         books, history, file.held, level=level, horizon=horizon, start_up=start_up
     )
+    tried = _varied(vary)
     meters: dict[str, Meter] = {}
 
     def told(what: str, done: int, total: int) -> None:
@@ -117,7 +130,20 @@ def validate(
             meters[what] = Meter(f"steps of {what}").__enter__()
         meters[what].step(done, total)
 
+    def build(values: Mapping[str, float]) -> Contender:
+        given = {**overrides, **values}
+        return _one(model, level, requirement, dollar, given)
+
     try:
+        varied = None
+        if tried:
+            varied = sensitivity(
+                build,
+                _base(model, tried, level, overrides),
+                tried,
+                setting,
+                progress=lambda done, total: told("the parameters' runs", done, total),
+            )
         made = run(
             contenders,
             setting,
@@ -126,6 +152,7 @@ def validate(
             adversarial=adversarial,
             steps=steps,
             own_tools=own_tools,
+            varied=varied,
             proxy=_proxy(place, books, file),
             progress=told,
         )
@@ -195,26 +222,98 @@ def _contenders(
     overrides: dict[str, Any],
 ) -> list[Contender]:
     """Build the model on trial and its challengers; overrides are of the one on trial."""
+    from crossmargin.validation import challengers
+
+    names = against or [one.name for one in challengers(level)]
+    first = _one(model, level, requirement, dollar, overrides)
+    others = [_one(name, level, requirement, dollar, {}) for name in names if name != model]
+    return [first, *others]
+
+
+def _one(
+    name: str,
+    level: float,
+    requirement: Literal["im", "mm"],
+    dollar: str,
+    given: Mapping[str, Any],
+) -> Contender:
+    """Build a benchmark with changed fields, or a rule-set with changed parameters."""
     from crossmargin.margin import load_ruleset
     from crossmargin.validation import OfLosses, OfRuleset, OfTail, challengers, tail_of
 
     benchmarks = {one.name: one for one in challengers(level)}
+    if name in benchmarks:
+        return OfLosses(_changed(benchmarks[name], given))
+    rules = load_ruleset(name, overrides=dict(given))
+    tail = tail_of(rules)
+    if tail is not None:
+        return OfTail(ruleset=rules, spec=tail)
+    return OfRuleset(ruleset=rules, requirement=requirement, dollar=dollar)
 
-    def one(name: str, given: dict[str, Any]) -> Contender:
-        if name in benchmarks:
-            return OfLosses(benchmarks[name])
-        rules = load_ruleset(name, overrides=given)
-        tail = tail_of(rules)
-        if tail is not None:
-            return OfTail(ruleset=rules, spec=tail)
-        return OfRuleset(ruleset=rules, requirement=requirement, dollar=dollar)
 
-    if overrides and model in benchmarks:
-        raise InputError(
-            f"the benchmark {model!r} takes no parameters", code="INP-013", field="--set"
-        )
-    names = [name for name in (against or benchmarks) if name != model]
-    return [one(model, overrides), *(one(name, {}) for name in names)]
+def _changed(benchmark: Any, given: Mapping[str, Any]) -> Any:
+    """Return a benchmark with other figures in its fields."""
+    from dataclasses import fields, replace
+
+    known = {
+        one.name: getattr(benchmark, one.name)
+        for one in fields(benchmark)
+        if isinstance(getattr(benchmark, one.name), int | float) and one.name != "level"
+    }
+    for name, value in given.items():
+        if name not in known or not isinstance(value, int | float):
+            raise InputError(
+                f"the benchmark {benchmark.name!r} has no figure {name!r}",
+                code="INP-013",
+                field="--set",
+                hint=f"it has {', '.join(known)}",
+            )
+    return replace(benchmark, **{k: type(known[k])(v) for k, v in given.items()})
+
+
+def _varied(texts: list[str] | None) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for text in texts or []:
+        name, sign, values = text.partition("=")
+        try:
+            found[name.strip()] = [float(one) for one in values.split(",")]
+        except ValueError:
+            sign = ""
+        if not sign or not name.strip():
+            raise InputError(
+                f"{text!r} varies nothing",
+                code="INP-013",
+                field="--vary",
+                hint="write decay=0.94,0.99",
+            )
+    return found
+
+
+def _base(
+    model: str, tried: dict[str, list[float]], level: float, overrides: dict[str, Any]
+) -> dict[str, float]:
+    """Return today's values of the parameters that are varied."""
+    from crossmargin.margin import flat_parameters, load_ruleset
+    from crossmargin.validation import challengers
+
+    for one in challengers(level):
+        if one.name == model:
+            _changed(one, {name: values[0] for name, values in tried.items()})
+            asked = _changed(one, overrides)
+            return {name: float(getattr(asked, name)) for name in tried}
+    known = flat_parameters(load_ruleset(model, overrides=overrides))
+    out = {}
+    for name in tried:
+        value = known.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise InputError(
+                f"the rule-set {model!r} has no figure {name!r}",
+                code="INP-013",
+                field="--vary",
+                hint=f"see crossmargin rulesets show {model}",
+            )
+        out[name] = float(value)
+    return out
 
 
 def _known(books: list[Any], history: Any) -> tuple[list[Any], dict[str, str]]:

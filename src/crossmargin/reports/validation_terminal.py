@@ -7,8 +7,8 @@ import math
 from rich.console import Console
 from rich.text import Text
 
+from crossmargin.reports._validation_tables import changed_words, legs_words
 from crossmargin.reports.terminal import ratio, table_of
-from crossmargin.reports.validation import legs_words
 from crossmargin.validation import ModelTest, TestResult, Validation
 
 _STYLE = {"rejected": "bold red", "not rejected": "bold green", "not rejected, dear": "bold yellow"}
@@ -34,6 +34,7 @@ def print_validation(console: Console, made: Validation) -> None:
     _books(console, made, trial)
     _cycle(console, made)
     _impulses(console, made)
+    _sensitivity(console, made)
     _adversary(console, made)
     proxy = made.proxy
     if proxy is not None:
@@ -132,6 +133,20 @@ def _impulses(console: Console, made: Validation) -> None:
         console.print(lines)
     for note in made.impulse_notes:
         console.print(Text(note, "dim"))
+
+
+def _sensitivity(console: Console, made: Validation) -> None:
+    found = made.sensitivity
+    if found is None:
+        return
+    lines = table_of("changed", "coverage", "worst book", "margin, of gross",
+                     title="sensitivity to parameters")  # fmt: skip
+    shown = [("as it is", found.base), *((changed_words(one), one) for one in found.single)]
+    if found.worst_pair is not None:
+        shown.append((f"worst pair: {changed_words(found.worst_pair)}", found.worst_pair))
+    for words, one in shown:
+        lines.add_row(words, ratio(one.coverage, 2), ratio(one.lowest, 2), ratio(one.margin))
+    console.print(lines)
 
 
 def _adversary(console: Console, made: Validation) -> None:

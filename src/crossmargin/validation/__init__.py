@@ -10,11 +10,8 @@ from crossmargin.validation.backtest import (
     BookTest,
     CrashLine,
     ModelTest,
-    ToolLine,
     quantile_score,
     run_backtest,
-    tool_paths,
-    tool_table,
 )
 from crossmargin.validation.compare import Comparison, compare_scores, fz0, long_run_variance
 from crossmargin.validation.contenders import (
@@ -96,6 +93,7 @@ from crossmargin.validation.summary import (
     verdict,
 )
 from crossmargin.validation.surface import HeldShape
+from crossmargin.validation.tools import ToolLine, tool_lines, tool_paths, tool_table
 from crossmargin.validation.windows import OverlappingRate, blocks, overlapping_rate
 
 __all__ = [
@@ -190,6 +188,7 @@ __all__ = [
     "simulated_statistics",
     "step_history",
     "tail_of",
+    "tool_lines",
     "tool_paths",
     "tool_table",
     "traffic_light",

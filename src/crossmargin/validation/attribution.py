@@ -48,15 +48,19 @@ def attribution(theoretical: ArrayLike, hypothetical: ArrayLike) -> Attribution:
     Raises
     ------
     InputError
-        ``INP-004`` for rows of different length, or one that never moves.
+        ``INP-004`` for rows of different length, or hypothetical profits that never move.
     """
     from scipy.stats import rankdata
 
     risk = as_series(theoretical, "theoretical")
     real = as_series(hypothetical, "hypothetical", risk.size)
-    if not (np.ptp(risk) and np.ptp(real)):
-        raise InputError("profits that never move have no correlation", code="INP-004")
-    rho = float(np.corrcoef(rankdata(risk), rankdata(real))[0, 1])
+    if not np.ptp(real):
+        raise InputError(
+            "profits that never move have no correlation", code="INP-004", field="hypothetical"
+        )
+    # A model that explains nothing is not correlated with anything.
+    moved = bool(np.ptp(risk))
+    rho = float(np.corrcoef(rankdata(risk), rankdata(real))[0, 1]) if moved else 0.0
     every = np.sort(np.concatenate([risk, real]))
     below = [np.searchsorted(np.sort(x), every, side="right") / x.size for x in (risk, real)]
     distance = float(np.abs(below[0] - below[1]).max())

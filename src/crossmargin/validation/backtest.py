@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import CrossmarginError, InputError
 from crossmargin.validation._result import Bools, Floats, TestResult
+from crossmargin.validation.attribution import Attribution, attribution
 from crossmargin.validation.compare import fz0
 from crossmargin.validation.contenders import Contender, Setting
 from crossmargin.validation.coverage import (
@@ -97,6 +98,8 @@ class BookTest:
         Mean quantile score of the margin, US dollars; smaller is better.
     joint : float64[n] or None
         FZ0 scores, where the contender states VaR and ES that are positive.
+    explained : Attribution or None
+        How well the model's own revaluation explains the profit, where it has one.
     cycle : Procyclicality or None
         Of the margin path; None where a margin is 0.
     crashes : tuple of CrashLine
@@ -120,6 +123,7 @@ class BookTest:
     shortfall: dict[str, TestResult]
     score: float
     joint: Floats | None
+    explained: Attribution | None
     cycle: Procyclicality | None
     crashes: tuple[CrashLine, ...]
 
@@ -332,9 +336,20 @@ def _book_test(
         shortfall=tails,
         score=quantile_score(loss, margin, level),
         joint=joint,
+        explained=_explained(forecast, starts, loss),
         cycle=_cycle(path),
         crashes=tuple(_crash(crash, day_names, margin, loss, hits) for crash in crashes),
     )
+
+
+def _explained(forecast: Forecast, starts: NDArray[np.intp], loss: Floats) -> Attribution | None:
+    if forecast.explained is None:
+        return None
+    theoretical = forecast.explained[starts]
+    known = np.isfinite(theoretical)
+    if not (known.sum() > 1 and np.ptp(loss[known])):
+        return None
+    return attribution(theoretical[known], -loss[known])
 
 
 def _cycle(path: Floats) -> Procyclicality | None:
@@ -392,103 +407,3 @@ def _crash(
     return CrashLine(
         name=crash.name, days=len(rows), breaches=int(hits[rows].sum()), worst=worst, day=day
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolLine:
-    """A margin path with one anti-procyclicality tool.
-
-    Attributes
-    ----------
-    tool : str
-        ``none``, ``stress weight``, ``floor`` or ``buffer``.
-    cycle : Procyclicality
-        Of the path; its cost is against ``none``.
-    breaches : int
-        With the tool.
-    observations : int
-        Tested.
-    """
-
-    tool: str
-    cycle: Procyclicality
-    breaches: int
-    observations: int
-
-
-def tool_paths(margin: Floats, weight: float = 0.25) -> dict[str, Floats]:
-    """Return a margin path as it is and with each tool of EMIR art. 28, without hindsight.
-
-    The stress level is the worst margin of the book so far and the floor the root mean square of
-    its margins so far, in a path that begins with the margins of the start-up; so the tools know
-    only what was known (house; the regulation leaves the levels to the clearing house).
-    """
-    from crossmargin.validation.procyclicality import (
-        with_buffer,
-        with_floor,
-        with_stress_weight,
-    )
-
-    worst = np.maximum.accumulate(margin)
-    mean = np.sqrt(np.cumsum(margin**2) / np.arange(1, margin.size + 1))
-    return {
-        "none": margin,
-        "stress weight": with_stress_weight(margin, worst, weight),
-        "floor": with_floor(margin, mean),
-        "buffer": with_buffer(margin, worst, weight),
-    }
-
-
-def tool_table(forecast: Floats, loss: Floats, first: int, gross_usd: float) -> list[ToolLine]:
-    """Measure each tool on one book, from its first tested day on.
-
-    Parameters
-    ----------
-    forecast : float64[D]
-        Unmitigated margin by day; what comes before `first` is what the tools learn from.
-    loss : float64[D]
-        Loss over the horizon after each day.
-    first : int
-        First tested day.
-    gross_usd : float
-        Size of the book.
-
-    Returns
-    -------
-    list of ToolLine
-        Empty where a margin is not positive.
-    """
-    known = np.flatnonzero(np.isfinite(forecast))
-    if not known.size or not bool((forecast[known] > 0).all()):
-        return []
-    paths = tool_paths(forecast[known])
-    keep = (known >= first) & np.isfinite(loss[known])
-    if not keep.any():
-        return []
-    kept = {tool: path[keep] for tool, path in paths.items()}
-    return tool_lines(kept, loss[known][keep], gross_usd)
-
-
-def tool_lines(paths: dict[str, Floats], loss: Floats, gross_usd: float) -> list[ToolLine]:
-    """Measure margin paths with and without tools; empty where a margin is not positive.
-
-    Parameters
-    ----------
-    paths : dict of str to float64[n]
-        By tool; ``none`` is what costs are measured against.
-    loss : float64[n]
-        Loss over the horizon after each day.
-    gross_usd : float
-        Size of the book.
-    """
-    if any(not bool((np.isfinite(path) & (path > 0)).all()) for path in paths.values()):
-        return []
-    return [
-        ToolLine(
-            tool=tool,
-            cycle=procyclicality(path, paths["none"]),
-            breaches=int((loss > path + _ZERO * gross_usd).sum()),
-            observations=loss.size,
-        )
-        for tool, path in paths.items()
-    ]

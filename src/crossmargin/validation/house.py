@@ -117,7 +117,7 @@ class OfTail:
             out[:, at] = rows
             return out
 
-        margin, var = spread(path.im), spread(path.var)
+        margin, var, explained = spread(path.im), spread(path.var), spread(path.pnl)
         share = 1.0 - spec.stress_weight
         es = spread(path.parts["base"] / share) if share > 0 else None
         return [
@@ -125,6 +125,7 @@ class OfTail:
                 margin=margin[p],
                 var=None if es is None else var[p],
                 es=None if es is None else es[p],
+                explained=explained[p],
             )
             for p in range(len(setting.books))
         ]

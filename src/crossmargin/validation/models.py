@@ -37,11 +37,14 @@ class Forecast:
         What is held against the loss, US dollars; NaN before the model can speak.
     var, es : float64[D] or None
         Value at risk and expected shortfall that the model states; None where it states none.
+    explained : float64[D] or None
+        Profit over the horizon that the model's own factors and revaluation give the book.
     """
 
     margin: Floats
     var: Floats | None = None
     es: Floats | None = None
+    explained: Floats | None = None
 
 
 class LossModel(Protocol):

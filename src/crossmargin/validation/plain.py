@@ -34,6 +34,7 @@ def plain_validation(made: Validation) -> dict[str, Any]:
         "by_group": [{**asdict(one), "coverage": one.coverage} for one in made.by_group],
         "by_product": [{**asdict(one), "coverage": one.coverage} for one in made.by_product],
         "procyclicality": {
+            "note": made.tools_note,
             "tools": [_clean(asdict(one)) for one in made.tool_summary],
             "books": {
                 name: [_clean(asdict(one)) for one in lines] for name, lines in made.tools.items()
@@ -50,6 +51,7 @@ def plain_validation(made: Validation) -> dict[str, Any]:
             "families": list(made.adversary.families),
             "worst": [_book(one) for one in made.adversary.worst],
         },
+        "sensitivity": None if made.sensitivity is None else _clean(asdict(made.sensitivity)),
         "proxy": None if made.proxy is None else _clean(asdict(made.proxy)),
         "untested": made.test.untested,
     }
@@ -93,6 +95,7 @@ def _book(one: BookTest) -> dict[str, Any]:
         "duration": asdict(one.waits),
         "overlapping": None if one.overlapping is None else asdict(one.overlapping),
         "shortfall": {name: asdict(found) for name, found in one.shortfall.items()},
+        "attribution": None if one.explained is None else asdict(one.explained),
         "cycle": None if one.cycle is None else asdict(one.cycle),
         "crashes": [asdict(line) for line in one.crashes],
         "breached": [

@@ -9,13 +9,14 @@ import numpy as np
 
 from crossmargin.errors import CrossmarginError
 from crossmargin.validation.adversary import Adversary, adversary
-from crossmargin.validation.backtest import Backtest, ToolLine, run_backtest, tool_lines, tool_table
+from crossmargin.validation.backtest import Backtest, run_backtest
 from crossmargin.validation.contenders import Contender, Setting
 from crossmargin.validation.house import OfTail
 from crossmargin.validation.impulse import Impulse, impulse_response
 from crossmargin.validation.models import Forecast
 from crossmargin.validation.portfolios import Crash
 from crossmargin.validation.proxy_error import ProxyError
+from crossmargin.validation.sensitivity import Sensitivity
 from crossmargin.validation.summary import (
     Coverage,
     LeagueLine,
@@ -25,6 +26,7 @@ from crossmargin.validation.summary import (
     products,
     verdict,
 )
+from crossmargin.validation.tools import ToolLine, tool_lines, tool_table
 
 Progress = Callable[[str, int, int], None]
 
@@ -74,6 +76,8 @@ class Validation:
         Of the model on trial.
     tools : dict of str to tuple of ToolLine
         By book, for the model on trial.
+    tools_note : str
+        What the tools are laid over.
     tool_summary : tuple of ToolSummary
         Over the books.
     impulses : tuple of Impulse
@@ -82,6 +86,8 @@ class Validation:
         Contenders without one, and why.
     adversary : Adversary or None
         Books looked for because the model does badly on them.
+    sensitivity : Sensitivity or None
+        What the verdict owes to parameters, where some were varied.
     proxy : ProxyError or None
         Error of the volatility proxy, where books rest on it and chains are recorded.
     seed : int
@@ -94,10 +100,12 @@ class Validation:
     by_group: tuple[Coverage, ...]
     by_product: tuple[Coverage, ...]
     tools: dict[str, tuple[ToolLine, ...]]
+    tools_note: str
     tool_summary: tuple[ToolSummary, ...]
     impulses: tuple[Impulse, ...]
     impulse_notes: tuple[str, ...]
     adversary: Adversary | None
+    sensitivity: Sensitivity | None
     proxy: ProxyError | None
     seed: int
 
@@ -116,6 +124,7 @@ def validate(
     adversarial: int = 0,
     steps: bool = True,
     own_tools: bool = False,
+    varied: Sensitivity | None = None,
     proxy: ProxyError | None = None,
     progress: Progress | None = None,
 ) -> Validation:
@@ -138,7 +147,7 @@ def validate(
     own_tools : bool
         Run a model that has anti-procyclicality tools of its own again without and with each,
         instead of laying the general tools over its margin.
-    proxy : ProxyError, optional
+    varied, proxy : Sensitivity, ProxyError, optional
         Carried into the report.
     progress : callable, optional
         Told what is done, steps done and steps in all.
@@ -154,8 +163,12 @@ def validate(
     first = contenders[0]
     if own_tools and isinstance(first, OfTail):
         tools = _own_tools(first, test, setting, progress)
+        note = "The model without any of its tools, and with each of its own alone."
     else:
         tools = _tools(test, setting)
+        note = "General tools over the margin as the model gives it; they know only its past."
+        if isinstance(first, OfTail):
+            note += " It has tools of its own in it already; their cost needs own_tools."
     impulses, notes = _impulses(contenders, setting, seed, progress) if steps else ([], [])
     found = None
     if adversarial:
@@ -170,10 +183,12 @@ def validate(
         by_group=tuple(coverage_by(trial, lambda one: [one.book.group])),
         by_product=tuple(coverage_by(trial, products)),
         tools=tools,
+        tools_note=note,
         tool_summary=tuple(_summary(tools)),
         impulses=tuple(impulses),
         impulse_notes=tuple(notes),
         adversary=found,
+        sensitivity=varied,
         proxy=proxy,
         seed=seed,
     )

@@ -108,8 +108,9 @@ def test_attribution_against_scipy_and_in_zones() -> None:
         assert made.kolmogorov_smirnov == pytest.approx(stats.ks_2samp(other, real).statistic)
     assert attribution(close, real).zone == "green"
     assert attribution(far, real).zone == "red"
+    assert attribution(np.zeros(10), np.arange(10.0)).zone == "red"
     with pytest.raises(InputError):
-        attribution(np.zeros(10), np.arange(10.0))
+        attribution(np.arange(10.0), np.zeros(10))
 
 
 def test_impulse_is_measured_from_the_step() -> None:
