@@ -18,7 +18,7 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
-from crossmargin.cli._frontier import CorrOpt, SigmaOpt, _assignments, _unreadable
+from crossmargin.cli._frontier import CorrOpt, SigmaOpt
 from crossmargin.cli._inverse import RulesetOpt, _world
 
 
@@ -121,12 +121,12 @@ def _given(
     sigma: list[str] | None, corr: list[str] | None
 ) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
     pairs = {}
-    for text, value in _assignments(corr, "--corr", "BTC,ETH=0.8").items():
+    for text, value in assignments(corr, "--corr", "BTC,ETH=0.8").items():
         a, comma, b = text.partition(",")
         if not comma:
-            raise _unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
+            raise unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
         pairs[a.strip(), b.strip()] = value
-    return _assignments(sigma, "--sigma", "BTC=0.03"), pairs
+    return assignments(sigma, "--sigma", "BTC=0.03"), pairs
 
 
 def _model(

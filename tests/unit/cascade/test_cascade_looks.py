@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from crossmargin.cascade import CascadeMarket, CascadeRules, population
+from crossmargin.cascade._round import Tally
 from crossmargin.cascade.simulate import _Run
 from crossmargin.errors import CascadeError
 from crossmargin.liquidation import (
@@ -20,7 +21,6 @@ from crossmargin.liquidation import (
     reduce_book,
     rules_from_dict,
 )
-from crossmargin.cascade._round import Tally
 
 PRICE = np.array([50_000.0, 3_000.0, 100.0])
 FLAT = [Brackets((0.0,), (r,)) for r in (0.01, 0.02, 0.05)]
