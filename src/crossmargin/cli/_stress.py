@@ -18,6 +18,7 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
+from crossmargin.cli._assigned import assignments, unreadable
 from crossmargin.cli._frontier import CorrOpt, SigmaOpt
 from crossmargin.cli._inverse import RulesetOpt, _world
 
