@@ -60,6 +60,12 @@ from crossmargin.planning.macro import (
     macro_stress,
     sample,
 )
+from crossmargin.planning.placement import (
+    Move,
+    Placement,
+    VenueMargin,
+    place,
+)
 from crossmargin.planning.rebalancing import (
     HedgeError,
     Rebalance,
@@ -106,6 +112,8 @@ __all__ = [
     "HedgeTrade",
     "MacroSeries",
     "MacroStress",
+    "Move",
+    "Placement",
     "Rebalance",
     "RiskTarget",
     "RuleSize",
@@ -114,6 +122,7 @@ __all__ = [
     "Strategy",
     "StrategyEntry",
     "StrategyFile",
+    "VenueMargin",
     "align",
     "allocate",
     "atr_quantity",
@@ -139,6 +148,7 @@ __all__ = [
     "max_drawdown",
     "merton_weight",
     "no_trade_half_width",
+    "place",
     "read_coin",
     "read_equity",
     "read_macro",

@@ -29,7 +29,8 @@ Ask = Callable[[Floats], Floats]
 #: Tangents are taken this far beside a point (of what may be traded), where no two scenarios tie,
 #: over steps a hundredth of that.
 _ASIDE, _STEP = 1e-6, 1e-8
-#: Limits are kept with this to spare where quantities are not whole lots: the solver rounds.
+#: The solver rounds where quantities are not whole lots: what must become smaller is kept this far
+#: below its limit, and what must only not become larger may end this far above.
 _SPARE = 1e-6
 #: A value is at its limit within this, relative to the requirement's size.
 _AT_LIMIT = 1e-9
@@ -114,6 +115,7 @@ class _Tangents:
 
     problem: Problem
     size: Floats
+    spare: Floats
     which: list[int] = field(default_factory=list)
     at: list[float] = field(default_factory=list)
     slope: list[Floats] = field(default_factory=list)
@@ -190,10 +192,12 @@ def solve(problem: Problem, *, rounds: int = 80) -> Found:
     start = np.zeros(problem.cost.size)
     first = problem.ask(start[None])[0]
     size = np.maximum(np.abs(first), 1.0)
-    tangents = _Tangents(problem, size)
+    rounded, asked = ~np.isfinite(problem.lot).all(), problem.limits < first
+    tangents = _Tangents(problem, size, np.where(rounded & asked, _SPARE, 0.0))
+    allowed = np.where(rounded & ~asked, _SPARE, _AT_LIMIT)
     tangents.look(start)
     best: tuple[float, Floats, Floats] | None = None
-    nearest: tuple[float, Floats] = (_excess(problem, first, size), first)
+    nearest: tuple[float, Floats] = (_excess(problem, first, size, allowed), first)
     bound = -math.inf
     for turn in range(1, rounds + 1):
         chosen = _program(tangents)
@@ -202,9 +206,9 @@ def solve(problem: Problem, *, rounds: int = 80) -> Found:
             return _answer(best, nearest, bound, tangents, turn, impossible=impossible)
         x, bound = tangents.reachable(chosen[0]), chosen[1]
         values = tangents.look(x)
-        over = _excess(problem, values, size)
+        over = _excess(problem, values, size, allowed)
         nearest = min(nearest, (over, values), key=lambda one: one[0])
-        if over <= _AT_LIMIT:
+        if over <= 0.0:
             reached = _objective(problem, x, values)
             if best is None or reached < best[0]:
                 best = (reached, x, values)
@@ -240,8 +244,8 @@ def _answer(
     )
 
 
-def _excess(problem: Problem, values: Floats, size: Floats) -> float:
-    return float(np.max((values - problem.limits) / size, initial=-math.inf))
+def _excess(problem: Problem, values: Floats, size: Floats, allowed: Floats) -> float:
+    return float(np.max((values - problem.limits) / size - allowed, initial=-math.inf))
 
 
 def _objective(problem: Problem, x: Floats, values: Floats) -> float:
@@ -275,12 +279,11 @@ def _program(tangents: _Tangents) -> tuple[Floats, float] | None:
         low.append(least)
         high.append(most)
 
-    spare = 0.0 if whole.all() else _SPARE
     for r, at, slope in zip(tangents.which, tangents.at, tangents.slope):
         scale, row = tangents.size[r], np.zeros(width)
         row[:n], row[n : 2 * n] = slope * unit / scale, -slope * unit / scale
         if math.isfinite(p.limits[r]):
-            add(row, -math.inf, (p.limits[r] - at) / scale - spare)
+            add(row, -math.inf, (p.limits[r] - at) / scale - tangents.spare[r])
         if r == 0:
             # In units of the requirement's size, so that the solver sees numbers near 1.
             mine = row.copy()
