@@ -137,7 +137,7 @@ def fragility(
     gamma : array_like [K], optional
         Of delta hedgers; see :func:`crossmargin.cascade.gain.loop_gain`.
     """
-    d = depths_of(population, depth)
+    d = depths_of(depth, len(population.contracts))
     steps = numbers("moves", list(moves), above=-1.0)
     oi = population.open_interest() * population.price[: d.size]
     if together:

@@ -199,22 +199,31 @@ def loop_gain(
         ``CAS-001`` for figures that do not fit together.
     """
     seen = exposure_of(population, price, margin_slope)
-    d = depths_of(population, depth)
+    return gain_from(seen, population.assets, depth, active=active, gamma=gamma)
+
+
+def gain_from(
+    seen: Exposure,
+    assets: tuple[str, ...],
+    depth: ArrayLike,
+    *,
+    active: Literal["all"] | ArrayLike = "all",
+    gamma: ArrayLike | None = None,
+) -> Gain:
+    """Loop gain of exposures, wherever they are from; see :func:`loop_gain`."""
+    d = depths_of(depth, seen.notional.shape[1])
     chosen = chosen_accounts(seen, active)
-    g = gain_parts(seen, d, chosen, gamma)
-    return gain_of(population.assets, d, *g, int(chosen.sum()))
+    return gain_of(assets, d, *gain_parts(seen, d, chosen, gamma), int(chosen.sum()))
 
 
-def depths_of(population: Population, depth: ArrayLike) -> Floats:
+def depths_of(depth: ArrayLike, contracts: int) -> Floats:
     """Return a checked depth of each contract, US dollars, float64[K]."""
     d = numbers("depth", depth, above=0.0, finite=False)
-    if d.shape not in ((), (len(population.contracts),)):
+    if d.shape not in ((), (contracts,)):
         raise CascadeError(
-            f"{d.size} depths for {len(population.contracts)} contracts",
-            code="CAS-001",
-            field="depth",
+            f"{d.size} depths for {contracts} contracts", code="CAS-001", field="depth"
         )
-    return np.broadcast_to(d, (len(population.contracts),)).astype(np.float64)
+    return np.broadcast_to(d, (contracts,)).astype(np.float64)
 
 
 def chosen_accounts(seen: Exposure, active: str | ArrayLike) -> Bools:

@@ -94,7 +94,23 @@ def shock_response(
     first order, as G itself. Large moves belong to the simulation.
     """
     seen = exposure_of(population, price, margin_slope)
-    d = depths_of(population, depth)
+    return respond(
+        seen, population.assets, depth, shock, gamma=gamma, rounds=rounds, tolerance=tolerance
+    )
+
+
+def respond(
+    seen: Exposure,
+    assets: tuple[str, ...],
+    depth: ArrayLike,
+    shock: ArrayLike,
+    *,
+    gamma: ArrayLike | None = None,
+    rounds: int = 5_000,
+    tolerance: float = 1e-13,
+) -> ShockResponse:
+    """Iterate the active set of exposures, wherever they are from; see :func:`shock_response`."""
+    d = depths_of(depth, seen.notional.shape[1])
     r0 = numbers("shock", shock)
     if r0.shape != seen.prices.shape:
         raise CascadeError("a return for each asset is needed", code="CAS-001", field="shock")
@@ -131,7 +147,7 @@ def shock_response(
         active=int(partial.sum()),
         closed=int((share >= 1).sum()),
         sold=np.asarray(seen.notional.T @ share),
-        gain=gain_of(population.assets, d, *parts, int(partial.sum())),
+        gain=gain_of(assets, d, *parts, int(partial.sum())),
         rounds=done,
         settled=settled,
         exact=exact,

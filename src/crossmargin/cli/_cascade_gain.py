@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from crossmargin.cli import _io as io
 from crossmargin.cli._app import JsonOpt, _console, _moment, _print_json
 from crossmargin.cli._cascade import cascade_app
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
     from crossmargin.cascade.depth_basis import ContractDepth
+    from crossmargin.cascade.gain import Gain
     from crossmargin.cascade.population import Population
     from crossmargin.cascade.recorded import Coverage
+    from crossmargin.cascade.shock import ShockResponse
 
 DepthOpt = Annotated[
     list[str] | None,
@@ -40,7 +43,8 @@ _START, _DURING, _AFTER = "2026-02-05T14:30:00Z", "2026-02-05T19:50:00Z", "2026-
 @cascade_app.command
 def gain(
     folder: Annotated[
-        str | None, Parameter(help="Folder of recorded accounts; none with --generate.")
+        str | None,
+        Parameter(help="Folder of recorded accounts, or of a stored book; none with --generate."),
     ] = None,
     *,
     at: Annotated[
@@ -53,6 +57,12 @@ def gain(
     ] = None,
     depth: DepthOpt = None,
     move: MoveOpt = None,
+    market: Annotated[
+        str | None, Parameter(help="Of a stored book: market file, or a shipped market's name.")
+    ] = None,
+    threads: Annotated[
+        int | None, Parameter(help="Of a stored book; default all cores. No value depends on it.")
+    ] = None,
     alone: Annotated[
         bool, Parameter(help="Triggers of each contract alone, not of a common move.", negative="")
     ] = False,
@@ -69,9 +79,15 @@ def gain(
     Example: `crossmargin cascade gain --generate 10000 --seed 1 --depth "*=1e9"`
 
     Example: `crossmargin cascade gain recorded --at 2026-02-04T06:00:00Z --depth "BTC=2.4e10"`
+
+    Example: `crossmargin cascade gain mybook --market market.json --ruleset derive-pm2
+    --depth "*=1e9"`
     """
     from crossmargin.cascade.fragility import fragility
 
+    if folder is not None and generate is None and _is_book(folder, market):
+        _book_gain(folder, market, at, depth, _moves(move), top, threads, ruleset, json)
+        return
     people, depths, coverage = _population(folder, at, generate, seed, coin, depth, ruleset)
     moves = _moves(move)
     made = fragility(
@@ -142,6 +158,79 @@ def replay(
     from crossmargin.reports.loop_gain import print_replay
 
     print_replay(_console(), done, top=top)
+
+
+def _is_book(folder: str, market: str | None) -> bool:
+    """Whether a folder is a stored book: it is said so by --market, or holds no recording."""
+    from crossmargin.venues.hyperliquid_recorded import POSITIONS_FILE
+
+    if (Path(folder) / POSITIONS_FILE).exists() or not Path(folder).is_dir():
+        return False
+    if market is None:
+        raise InputError(
+            f"{folder!r} holds no recorded accounts ({POSITIONS_FILE})",
+            code="INP-005",
+            field="folder",
+            hint="for a stored book, give the market that prices it with --market",
+        )
+    return True
+
+
+def _book_gain(
+    folder: str,
+    market: str | None,
+    at: str | None,
+    depth: list[str] | None,
+    moves: list[float],
+    top: int,
+    threads: int | None,
+    ruleset: str,
+    json: bool,
+) -> None:
+    from crossmargin.cascade.book_gain import exposure_of_book
+    from crossmargin.cascade.depth_basis import contract_depth
+    from crossmargin.cascade.gain import gain_from
+    from crossmargin.cascade.shock import respond
+    from crossmargin.cli._book import cores, engine_for, load_book
+    from crossmargin.cli._progress import Meter
+    from crossmargin.margin import load_ruleset
+
+    world, moment = io.load_market(market or io.DEFAULT_MARKET), _moment(at)
+    world = world if moment is None else world.at(moment)
+    rules, held = load_ruleset(ruleset), load_book(folder).book
+    with Meter("evaluations", quiet=json) as meter:
+        seen = exposure_of_book(
+            held,
+            world,
+            rules,
+            threads=cores(threads),
+            engine=engine_for("auto", held.size, 20),
+            progress=meter.step,
+        )
+    depths = contract_depth(seen.assets[: seen.contracts], supplied=_figures(depth))
+    made = gain_from(seen.exposure, seen.assets, depths.usd)
+    shocks = [
+        respond(seen.exposure, seen.assets, depths.usd, [x] * len(seen.assets)) for x in moves
+    ]
+    if json:
+        _print_json(
+            {
+                "ruleset": rules.id,
+                "accounts": held.size,
+                "failed": seen.failed,
+                "contracts": seen.assets[: seen.contracts],
+                "open_interest_usd": plain(seen.open_interest),
+                "depth_usd": dict(zip(seen.assets, depths.usd.tolist())),
+                "depth_basis": dict(zip(seen.assets, depths.basis)),
+                **_headline(made),
+                "gain": _gain_data(made),
+                "shocks": [_shock_data(one) for one in shocks],
+            }
+        )
+        return
+    from crossmargin.reports.loop_gain import print_book_gain
+
+    print_book_gain(_console(), seen, made, shocks, depths, rules.id, top=_positive(top, "--top"))
 
 
 def _population(
@@ -247,19 +336,30 @@ def plain(value: Any) -> Any:
 def _with_summary(made: Any) -> dict[str, Any]:
     """Return a fragility as plain data, headline first, without shares by account."""
     found: dict[str, Any] = plain(made)
-    g = made.gain
-    for shock, one in zip(found["shocks"], made.shocks):
-        shock.pop("share")
-        shock["amplification"] = plain(one.amplification())
-        shock["gain"] = {
-            key: shock["gain"][key] for key in ("radius", "real", "active", "right", "left")
-        }
-    found["gain"]["depth_elasticity"] = plain(g.depth_elasticity())
+    found["shocks"] = [_shock_data(one) for one in made.shocks]
+    found["gain"] = _gain_data(made.gain)
+    return {**_headline(made.gain), **found}
+
+
+def _headline(g: Gain) -> dict[str, Any]:
     return {
         "rho": g.radius,
         "stable": g.stable,
         "distance_to_criticality": g.distance,
         "critical_depth_scale": g.critical_depth_scale,
         "critical_leverage_scale": plain(g.critical_leverage_scale()),
-        **found,
     }
+
+
+def _gain_data(g: Gain) -> dict[str, Any]:
+    return {**plain(g), "depth_elasticity": plain(g.depth_elasticity())}
+
+
+def _shock_data(one: ShockResponse) -> dict[str, Any]:
+    found: dict[str, Any] = plain(one)
+    found.pop("share")
+    found["amplification"] = plain(one.amplification())
+    found["gain"] = {
+        key: found["gain"][key] for key in ("radius", "real", "active", "right", "left")
+    }
+    return found

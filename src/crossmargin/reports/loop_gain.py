@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from crossmargin.cascade.book_gain import BookExposure
 from crossmargin.cascade.depth_basis import ContractDepth
 from crossmargin.cascade.fragility import ContractFragility, Fragility
 from crossmargin.cascade.gain import Gain
@@ -17,6 +18,7 @@ from crossmargin.cascade.ladder import Fuse
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.recorded import Coverage
 from crossmargin.cascade.replay import FATES, Evidence, Moment, Replay
+from crossmargin.cascade.shock import ShockResponse
 from crossmargin.reports._text import price, short
 from crossmargin.reports.terminal import ratio, table_of, usd
 from crossmargin.units import format_time
@@ -58,14 +60,45 @@ def print_fragility(
     if coverage is not None:
         console.print(_coverage(coverage))
     console.print(_gain(made.gain))
-    console.print(_eigen(made.gain, people, top))
+    console.print(_eigen(made.gain, len(people.contracts), top))
     if (pairs := _coupling(made.gain, top)) is not None:
         console.print(pairs)
-    console.print(_shocks(made, people))
+    console.print(_shocks(made.shocks, people.contracts))
     console.print(_contracts(made.contracts, depth, people.contracts))
     console.print(_maps(made.contracts))
     console.print(_systemic(made))
     _notes(console, [*LIMITS, _depth_words(depth)])
+
+
+def print_book_gain(
+    console: Console,
+    seen: BookExposure,
+    gain: Gain,
+    shocks: Sequence[ShockResponse],
+    depth: ContractDepth,
+    ruleset: str,
+    *,
+    top: int,
+) -> None:
+    """Print the gain of a stored book, measured through the margin engine."""
+    whole = float(seen.open_interest.sum())
+    console.print(
+        Text(
+            f"{seen.equity.size:,} accounts under {ruleset}, {seen.failed:,} of them not computed; "
+            f"long deltas {short(whole)} USD",
+            "bold",
+        )
+    )
+    console.print(_gain(gain))
+    console.print(_eigen(gain, seen.contracts, top))
+    if (pairs := _coupling(gain, top)) is not None:
+        console.print(pairs)
+    console.print(_shocks(shocks, seen.assets[: seen.contracts]))
+    measured = (
+        f"Measured by margining the book {seen.evaluations:,} times, each coin a little up and "
+        "down; a pro-rata cut is taken to free its share of MM."
+    )
+    _notes(console, [*LIMITS, measured, _depth_words(depth)])
 
 
 def _notes(console: Console, lines: Sequence[str]) -> None:
@@ -127,14 +160,14 @@ def _gain(g: Gain) -> Table:
     return table
 
 
-def _eigen(g: Gain, people: Population, top: int) -> Table:
+def _eigen(g: Gain, contracts: int, top: int) -> Table:
     table = table_of(
         "leading motion", "moves together", "feeds it most", "depth buys, share", "∂ρ per +1 % of D"
     )
     share = g.depth_elasticity()
     order = np.argsort(-(np.abs(g.right) + np.abs(g.left)), kind="stable")[:top]
     for k in order.tolist():
-        traded = k < len(people.contracts)
+        traded = k < contracts
         table.add_row(
             g.assets[k],
             ratio(float(g.right[k])),
@@ -159,8 +192,8 @@ def _coupling(g: Gain, top: int) -> Table | None:
     return table
 
 
-def _shocks(made: Fragility, people: Population) -> Table:
-    names = people.contracts[:3]
+def _shocks(shocks: Sequence[ShockResponse], contracts: Sequence[str]) -> Table:
+    names = contracts[:3]
     table = table_of(
         "all assets move by",
         *(f"{name} ends at" for name in names),
@@ -170,7 +203,7 @@ def _shocks(made: Fragility, people: Population) -> Table:
         "ρ of those cut",
         title="from where accounts stand, to first order",
     )
-    for one in made.shocks:
+    for one in shocks:
         table.add_row(
             f"{one.shock[0] * 100:+g} %",
             *(f"{one.returns[k] * 100:+.2f} %" for k in range(len(names))),
