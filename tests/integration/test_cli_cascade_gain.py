@@ -28,6 +28,18 @@ def test_a_made_up_population(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{found['rho']:,.4g}" in text
 
 
+def test_moves_by_asset_and_hedgers(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["cascade", "gain", "--generate", "200", "--json"]
+    assert main([*command, "--move", "BTC=-0.1,ETH=-0.2", "--move", "-0.3"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["shocks"][0]["shock"] == [-0.1, -0.2, 0.0, 0.0, 0.0]
+    assert plain["shocks"][1]["shock"] == [-0.3] * 5
+    assert main([*command, "--gamma", "BTC=-0.5"]) == 0
+    short = json.loads(capsys.readouterr().out)
+    change = short["gain"]["matrix"][0][0] - plain["gain"]["matrix"][0][0]
+    assert change == pytest.approx(0.5 * 50_000.0**2 / 2.44e10)
+
+
 def test_recorded_accounts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = folder(tmp_path, people())
     assert main(["cascade", "gain", str(base), "--top", "2"]) == 0
@@ -69,6 +81,11 @@ def test_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["gain", "--generate", "5", "--coin", "FOO"], "CAS-023"),
         (["gain", "--generate", "5", "--move", "-1"], "INP-004"),
         (["gain", "--generate", "5", "--move", "nan"], "INP-004"),
+        (["gain", "--generate", "5", "--move", "fast"], "INP-004"),
+        (["gain", "--generate", "5", "--move", "FOO=-0.1"], "CAS-003"),
+        (["gain", "--generate", "5", "--move", "BTC=-0.1,0.2"], "INP-013"),
+        (["gain", "--generate", "5", "--gamma", "FOO=1"], "CAS-003"),
+        (["gain", "--generate", "5", "--gamma", "BTC=x"], "INP-013"),
         (["replay", "nowhere"], "INP-005"),
     ],
 )

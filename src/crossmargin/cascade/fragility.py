@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.cascade._exposure import exposure_of
-from crossmargin.cascade.figures import number, numbers
+from crossmargin.cascade.figures import number, unknown
 from crossmargin.cascade.gain import Gain, depths_of, loop_gain
 from crossmargin.cascade.ladder import DensityMap, Fuse, density_map, fuse_price, linear_depth
 from crossmargin.cascade.leverage import (
@@ -26,6 +26,9 @@ from crossmargin.cascade.shock import ShockResponse, shock_response
 from crossmargin.cascade.triggers import common_triggers, position_triggers
 
 Floats = NDArray[np.float64]
+
+#: A return of all assets alike, or returns by asset.
+Move = float | Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ def fragility(
     population: Population,
     depth: ArrayLike,
     *,
-    moves: Sequence[float] = (-0.2, -0.1, 0.1, 0.2),
+    moves: Sequence[Move] = (-0.2, -0.1, 0.1, 0.2),
     contracts: int = 5,
     together: bool = True,
     reach: float = 0.5,
@@ -123,8 +126,8 @@ def fragility(
     population : Population
     depth : array_like [K]
         D, US dollars.
-    moves : sequence of float
-        Common returns of all assets, −0.1 is a fall of 10 %; above −1 and not 0.
+    moves : sequence of float or mapping
+        A return of all assets, −0.1 is a fall of 10 %, or returns by asset; above −1.
     contracts : int
         How many get maps and fuses.
     together : bool
@@ -138,7 +141,7 @@ def fragility(
         Of delta hedgers; see :func:`crossmargin.cascade.gain.loop_gain`.
     """
     d = depths_of(depth, len(population.contracts))
-    steps = numbers("moves", list(moves), above=-1.0)
+    steps = [move_of(move, population.assets) for move in moves]
     oi = population.open_interest() * population.price[: d.size]
     if together:
         move = common_triggers(population)[population.account]
@@ -155,10 +158,7 @@ def fragility(
     whole = loop_gain(population, d, gamma=gamma)
     return Fragility(
         gain=whole,
-        shocks=tuple(
-            shock_response(population, d, np.full(population.price.size, x), gamma=gamma)
-            for x in steps.tolist()
-        ),
+        shocks=tuple(shock_response(population, d, step, gamma=gamma) for step in steps),
         contracts=tuple(
             _contract(population, int(k), whole, oi, trigger, far, int(bins))
             for k in biggest.tolist()
@@ -171,6 +171,24 @@ def fragility(
         open_interest=float(oi.sum()),
         depth=d,
     )
+
+
+def move_of(move: Move, assets: Sequence[str]) -> Floats:
+    """Return the returns of all assets that a move means, float64[J].
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-001`` for a return that is not above −1, ``CAS-003`` for an asset that is not there.
+    """
+    if isinstance(move, Mapping):
+        out = np.zeros(len(assets))
+        for name, value in move.items():
+            if name not in assets:
+                raise unknown("asset", name, assets)
+            out[assets.index(name)] = number(f"move of {name}", value, above=-1.0)
+        return out
+    return np.full(len(assets), number("move", move, above=-1.0))
 
 
 def _contract(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.cascade.depth_basis import ContractDepth, contract_depth
+from crossmargin.cascade.fragility import Move
 from crossmargin.cascade.recorded import RecordedPopulation, population_from_records, snapshot_at
 from crossmargin.cascade.replay import PathOfPrices, Replay, replay_records
 from crossmargin.errors import InputError
@@ -100,7 +101,7 @@ class RecordedFolder:
         depth: Mapping[str, float] | None = None,
         path: str | Path | None = None,
         contracts: int = 5,
-        moves: Sequence[float] = (-0.2, -0.1, 0.1, 0.2),
+        moves: Sequence[Move] = (-0.2, -0.1, 0.1, 0.2),
     ) -> Replay:
         """Replay a fall; see :func:`crossmargin.cascade.replay.replay_records`."""
         values = {}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.cascade.depth_basis import ContractDepth, contract_depth
-from crossmargin.cascade.fragility import Fragility, fragility
+from crossmargin.cascade.fragility import Fragility, Move, fragility
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.recorded import (
     Coverage,
@@ -154,7 +154,7 @@ def replay_records(
     depth: Mapping[str, float] | None = None,
     volume: Mapping[str, float] | None = None,
     path: PathOfPrices | None = None,
-    moves: Sequence[float] = (-0.2, -0.1, 0.1, 0.2),
+    moves: Sequence[Move] = (-0.2, -0.1, 0.1, 0.2),
     contracts: int = 5,
 ) -> Replay:
     """Replay a recorded fall.
@@ -218,7 +218,7 @@ def _moment(
     made: RecordedPopulation,
     depth: Mapping[str, float] | None,
     volume: Mapping[str, float] | None,
-    moves: Sequence[float],
+    moves: Sequence[Move],
     contracts: int,
 ) -> Moment:
     p = made.population

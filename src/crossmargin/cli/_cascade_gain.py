@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
     from crossmargin.cascade.depth_basis import ContractDepth
+    from crossmargin.cascade.fragility import Move
     from crossmargin.cascade.gain import Gain
     from crossmargin.cascade.population import Population
     from crossmargin.cascade.recorded import Coverage
@@ -28,8 +30,19 @@ DepthOpt = Annotated[
     ),
 ]
 MoveOpt = Annotated[
-    list[float] | None,
-    Parameter(help="Common move of all assets: -0.1 is a fall of 10 %. Repeatable.", negative=()),
+    list[str] | None,
+    Parameter(
+        help="Move: -0.1 is a fall of all assets by 10 %, USDE=-0.3,BTC=-0.1 of these. Repeatable.",
+        negative=(),
+        allow_leading_hyphen=True,
+    ),
+]
+GammaOpt = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Gamma of delta hedgers, coins per US dollar, negative where short options: BTC=-0.5. "
+        "Repeatable."
+    ),
 ]
 TopOpt = Annotated[int, Parameter(help="Contracts, and lines of each table, that are shown.")]
 RulesetOpt = Annotated[
@@ -56,6 +69,7 @@ def gain(
         list[str] | None, Parameter(help="Contract of made-up accounts. Repeatable.")
     ] = None,
     depth: DepthOpt = None,
+    gamma: GammaOpt = None,
     move: MoveOpt = None,
     market: Annotated[
         str | None, Parameter(help="Of a stored book: market file, or a shipped market's name.")
@@ -86,12 +100,17 @@ def gain(
     from crossmargin.cascade.fragility import fragility
 
     if folder is not None and generate is None and _is_book(folder, market):
-        _book_gain(folder, market, at, depth, _moves(move), top, threads, ruleset, json)
+        _book_gain(folder, market, at, depth, gamma, _moves(move), top, threads, ruleset, json)
         return
     people, depths, coverage = _population(folder, at, generate, seed, coin, depth, ruleset)
     moves = _moves(move)
     made = fragility(
-        people, depths.usd, moves=moves, contracts=_positive(top, "--top"), together=not alone
+        people,
+        depths.usd,
+        moves=moves,
+        contracts=_positive(top, "--top"),
+        together=not alone,
+        gamma=_gamma(gamma, people.contracts),
     )
     if json:
         _print_json(
@@ -181,7 +200,8 @@ def _book_gain(
     market: str | None,
     at: str | None,
     depth: list[str] | None,
-    moves: list[float],
+    gamma: list[str] | None,
+    moves: list[Move],
     top: int,
     threads: int | None,
     ruleset: str,
@@ -189,6 +209,7 @@ def _book_gain(
 ) -> None:
     from crossmargin.cascade.book_gain import exposure_of_book
     from crossmargin.cascade.depth_basis import contract_depth
+    from crossmargin.cascade.fragility import move_of
     from crossmargin.cascade.gain import gain_from
     from crossmargin.cascade.shock import respond
     from crossmargin.cli._book import cores, engine_for, load_book
@@ -208,9 +229,11 @@ def _book_gain(
             progress=meter.step,
         )
     depths = contract_depth(seen.assets[: seen.contracts], supplied=_figures(depth))
-    made = gain_from(seen.exposure, seen.assets, depths.usd)
+    hedgers = _gamma(gamma, seen.assets[: seen.contracts])
+    made = gain_from(seen.exposure, seen.assets, depths.usd, gamma=hedgers)
     shocks = [
-        respond(seen.exposure, seen.assets, depths.usd, [x] * len(seen.assets)) for x in moves
+        respond(seen.exposure, seen.assets, depths.usd, move_of(move, seen.assets), gamma=hedgers)
+        for move in moves
     ]
     if json:
         _print_json(
@@ -270,31 +293,67 @@ def _population(
 
 
 def _figures(texts: list[str] | None) -> dict[str, float]:
-    out: dict[str, float] = {}
-    for text in texts or []:
-        name, sign, raw = text.partition("=")
-        try:
-            if not (name and sign):
-                raise ValueError
-            out[name] = float(raw)
-        except ValueError:
-            raise InputError(
-                f"{text!r} is not COIN=DEPTH", code="INP-013", field="--depth", hint="BTC=2.4e10"
-            ) from None
+    return {c: _number(x, "--depth") for c, x in _parts(texts or [], "--depth", "BTC=2.4e10")}
+
+
+def _moves(texts: list[str] | None) -> list[Move]:
+    if texts is None:
+        return list(_MOVES)
+    out: list[Move] = []
+    for text in texts:
+        if "=" in text:
+            out.append({c: _move(x) for c, x in _parts(text.split(","), "--move", "USDE=-0.3")})
+        else:
+            out.append(_move(text))
     return out
 
 
-def _moves(moves: list[float] | None) -> list[float]:
-    chosen = list(_MOVES if moves is None else moves)
-    for x in chosen:
-        if not (math.isfinite(x) and x > -1 and x != 0):
+def _move(text: str) -> float:
+    try:
+        x = float(text)
+    except ValueError:
+        x = math.nan
+    if not (math.isfinite(x) and x > -1 and x != 0):
+        raise InputError(
+            f"a move of {text} is none",
+            code="INP-004",
+            field="--move",
+            hint="-0.1 is a fall of 10 %; above -1 and not 0",
+        )
+    return x
+
+
+def _gamma(texts: list[str] | None, contracts: Sequence[str]) -> list[float] | None:
+    """Gamma of each contract; None where none is given."""
+    if texts is None:
+        return None
+    from crossmargin.cascade.figures import unknown
+
+    out = dict.fromkeys(contracts, 0.0)
+    for name, raw in _parts(texts, "--gamma", "BTC=-0.5"):
+        if name not in out:
+            raise unknown("contract", name, contracts)
+        out[name] = _number(raw, "--gamma")
+    return list(out.values())
+
+
+def _parts(texts: Sequence[str], field: str, example: str) -> list[tuple[str, str]]:
+    found = []
+    for text in texts:
+        name, sign, raw = text.partition("=")
+        if not (name and sign):
             raise InputError(
-                f"a move of {x:g} is none",
-                code="INP-004",
-                field="--move",
-                hint="-0.1 is a fall of 10 %; above -1 and not 0",
+                f"{text!r} is not COIN=FIGURE", code="INP-013", field=field, hint=example
             )
-    return chosen
+        found.append((name, raw))
+    return found
+
+
+def _number(raw: str, field: str) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise InputError(f"{raw!r} is not a number", code="INP-013", field=field) from None
 
 
 def _positive(value: int, field: str) -> int:

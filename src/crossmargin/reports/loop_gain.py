@@ -63,7 +63,7 @@ def print_fragility(
     console.print(_eigen(made.gain, len(people.contracts), top))
     if (pairs := _coupling(made.gain, top)) is not None:
         console.print(pairs)
-    console.print(_shocks(made.shocks, people.contracts))
+    console.print(_shocks(made.shocks, people.contracts, made.gain.assets))
     console.print(_contracts(made.contracts, depth, people.contracts))
     console.print(_maps(made.contracts))
     console.print(_systemic(made))
@@ -93,7 +93,7 @@ def print_book_gain(
     console.print(_eigen(gain, seen.contracts, top))
     if (pairs := _coupling(gain, top)) is not None:
         console.print(pairs)
-    console.print(_shocks(shocks, seen.assets[: seen.contracts]))
+    console.print(_shocks(shocks, seen.assets[: seen.contracts], seen.assets))
     measured = (
         f"Measured by margining the book {seen.evaluations:,} times, each coin a little up and "
         "down; a pro-rata cut is taken to free its share of MM."
@@ -192,10 +192,19 @@ def _coupling(g: Gain, top: int) -> Table | None:
     return table
 
 
-def _shocks(shocks: Sequence[ShockResponse], contracts: Sequence[str]) -> Table:
+def move_words(shock: Sequence[float], assets: Sequence[str]) -> str:
+    """Write a shock: one figure where all assets move alike, else those that move."""
+    if len(set(shock)) == 1:
+        return f"all {shock[0] * 100:+g} %"
+    return ", ".join(f"{name} {x * 100:+g} %" for name, x in zip(assets, shock) if x)
+
+
+def _shocks(
+    shocks: Sequence[ShockResponse], contracts: Sequence[str], assets: Sequence[str]
+) -> Table:
     names = contracts[:3]
     table = table_of(
-        "all assets move by",
+        "assets move by",
         *(f"{name} ends at" for name in names),
         "cut in part",
         "closed",
@@ -205,7 +214,7 @@ def _shocks(shocks: Sequence[ShockResponse], contracts: Sequence[str]) -> Table:
     )
     for one in shocks:
         table.add_row(
-            f"{one.shock[0] * 100:+g} %",
+            move_words(one.shock.tolist(), assets),
             *(f"{one.returns[k] * 100:+.2f} %" for k in range(len(names))),
             f"{one.active:,}",
             f"{one.closed:,}",
@@ -342,7 +351,7 @@ def _moments(title: str, group: Sequence[Moment]) -> Table:
     row("ρ(G), everybody at the line", [figure(f.gain.radius) for f in made])
     row("ρ = 1 at leverage ×", [figure(f.gain.critical_leverage_scale()) for f in made])
     for place, shock in enumerate(made[0].shocks):
-        words = f"{shock.shock[0] * 100:+g} %"
+        words = move_words(shock.shock.tolist(), made[0].gain.assets)
         sold = [f.shocks[place] for f in made]
         row(f"{words}: closed by force, USD", [short(float(np.abs(s.sold).sum())) for s in sold])
         row(f"{words}: cut in part, closed", [f"{s.active:,}, {s.closed:,}" for s in sold])

@@ -141,7 +141,7 @@ def test_options_count_by_their_delta(name: str) -> None:
     for coin, value in zip(seen.assets, notional):
         rows = [p for p in made.positions if p.instrument.startswith(coin)]
         delta = sum(p.delta for p in rows)
-        assert value == pytest.approx(delta * world.assets[coin].price_usd, rel=0.02, abs=50.0)
+        assert value == pytest.approx(delta * world.assets[coin].price_usd, rel=1e-6)
 
 
 def test_dollars_may_move_too() -> None:

@@ -217,6 +217,35 @@ def test_the_population_is_left_as_it_was() -> None:
         assert (getattr(people, name) == values).all(), name
 
 
+def test_order_and_splitting_of_accounts_do_not_matter() -> None:
+    people = mixed(6)
+    order = np.random.default_rng(1).permutation(people.size)
+    halves = np.concatenate([order, order])
+
+    def chosen(start: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.arange(start[a], start[a + 1]) for a in halves])
+
+    rows, coins = chosen(people.start), chosen(people.coll_start)
+    split = population(
+        contracts=people.contracts,
+        assets=people.assets,
+        price=people.price,
+        mm_rate=people.mm_rate,
+        haircut=people.haircut,
+        cash=people.cash[halves] / 2,
+        start=np.concatenate([[0], np.cumsum(np.diff(people.start)[halves])]),
+        contract=people.contract[rows],
+        quantity=people.quantity[rows] / 2,
+        coll_start=np.concatenate([[0], np.cumsum(np.diff(people.coll_start)[halves])]),
+        coll_asset=people.coll_asset[coins],
+        coll_quantity=people.coll_quantity[coins] / 2,
+    )
+    whole, parts = loop_gain(people, DEPTH), loop_gain(split, DEPTH)
+    np.testing.assert_allclose(parts.matrix, whole.matrix, rtol=1e-11, atol=1e-14)
+    a, b = (shock_response(x, DEPTH, [-0.1] * 4) for x in (people, split))
+    np.testing.assert_allclose(b.returns, a.returns, rtol=1e-9)
+
+
 def one(quantity: float, cash: float, coins: float = 0.0, rate: float = 0.05) -> Population:
     return population(
         contracts=["BTC"],
