@@ -40,6 +40,10 @@ class ContractDepth:
     basis: tuple[DepthBasis, ...]
     per_volume: float
 
+    def known(self, contracts: Sequence[str]) -> tuple[str, ...]:
+        """Return the contracts whose depth is supplied or from the panel, not scaled."""
+        return tuple(c for c, b in zip(contracts, self.basis) if b != "scaled by volume")
+
 
 def contract_depth(
     contracts: Sequence[str],

@@ -16,6 +16,7 @@ m_l is the rate of a position's last slice and MM_i in the denominator the relie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -118,6 +119,15 @@ class Gain:
 
     def _excess(self, scale: float) -> float:
         return spectral_radius(scale * self.exposure - self.relief + self.hedging) - 1.0
+
+    def radius_among(self, assets: Sequence[str]) -> float:
+        """Return ρ where only these assets move and all others stand still.
+
+        Never above ρ of the whole where no entry of G is negative. A thin contract whose depth
+        is a guess may rule ρ: without it one sees the rest.
+        """
+        place = [k for k, name in enumerate(self.assets) if name in set(assets)]
+        return spectral_radius(self.matrix[np.ix_(place, place)])
 
     def depth_elasticity(self) -> Floats:
         """Relative fall of ρ per relative rise of one asset's depth; they sum to 1. float64[J].

@@ -118,6 +118,7 @@ def gain(
                 "coverage": plain(coverage),
                 "depth_usd": dict(zip(people.contracts, depths.usd.tolist())),
                 "depth_basis": dict(zip(people.contracts, depths.basis)),
+                "rho_depth_not_scaled": made.gain.radius_among(depths.known(people.contracts)),
                 "accounts": people.size,
                 "positions": int(people.contract.size),
                 **_with_summary(made),

@@ -59,7 +59,7 @@ def print_fragility(
     )
     if coverage is not None:
         console.print(_coverage(coverage))
-    console.print(_gain(made.gain))
+    console.print(_gain(made.gain, depth.known(people.contracts)))
     console.print(_eigen(made.gain, len(people.contracts), top))
     if (pairs := _coupling(made.gain, top)) is not None:
         console.print(pairs)
@@ -89,7 +89,7 @@ def print_book_gain(
             "bold",
         )
     )
-    console.print(_gain(gain))
+    console.print(_gain(gain, depth.known(seen.assets[: seen.contracts])))
     console.print(_eigen(gain, seen.contracts, top))
     if (pairs := _coupling(gain, top)) is not None:
         console.print(pairs)
@@ -146,11 +146,14 @@ def _coverage(found: Coverage) -> Table:
     return table
 
 
-def _gain(g: Gain) -> Table:
+def _gain(g: Gain, known: Sequence[str]) -> Table:
     table = table_of("loop gain, everybody at the line", "")
     state = "stable: cascades end" if g.stable else "runaway: every round is larger than the last"
     table.add_row("ρ(G), gain of a round", Text(figure(g.radius), "bold"))
     table.add_row("that is", Text(state, "green" if g.stable else "bold red"))
+    if 0 < len(known) < len(g.depth):
+        among = figure(g.radius_among(known))
+        table.add_row(f"ρ among the {len(known):,} contracts whose depth is not scaled", among)
     if not g.real:
         table.add_row("sign", "the leading motion alternates: no one-way cascade")
     table.add_row("distance to criticality, 1 − ρ", figure(g.distance))
@@ -349,6 +352,10 @@ def _moments(title: str, group: Sequence[Moment]) -> Table:
     row("open interest, USD", [short(f.open_interest) for f in made])
     row("leverage Λ", [figure(f.leverage, 3) for f in made])
     row("ρ(G), everybody at the line", [figure(f.gain.radius) for f in made])
+    known = [one.depth.known(tuple(one.marks)) for one in group]
+    if 0 < len(known[0]) < len(group[0].marks):
+        among = [f.gain.radius_among(names) for f, names in zip(made, known)]
+        row("ρ among contracts whose depth is not scaled", [figure(x) for x in among])
     row("ρ = 1 at leverage ×", [figure(f.gain.critical_leverage_scale()) for f in made])
     for place, shock in enumerate(made[0].shocks):
         words = move_words(shock.shock.tolist(), made[0].gain.assets)

@@ -394,6 +394,16 @@ def test_distance_to_criticality(crowd: tuple[Population, Gain]) -> None:
     assert loop_gain(slower, made.depth).radius == pytest.approx(1.0, rel=1e-9)
 
 
+def test_what_some_assets_do_alone(crowd: tuple[Population, Gain]) -> None:
+    people, made = crowd
+    names = people.contracts[:2]
+    still = made.depth.copy()
+    still[2:] = np.inf
+    assert made.radius_among(names) == pytest.approx(loop_gain(people, still).radius)
+    assert made.radius_among(names) < made.radius == made.radius_among(people.contracts)
+    assert made.radius_among(names[:1]) == pytest.approx(abs(made.matrix[0, 0]))
+
+
 def test_whose_depth_buys_most(crowd: tuple[Population, Gain]) -> None:
     people, made = crowd
     share = made.depth_elasticity()

@@ -198,6 +198,7 @@ def test_a_folder(tmp_path: Path) -> None:
     place = {coin: k for k, coin in enumerate(found.population.contracts)}
     assert depth.usd[place["BTC"]] == 2.44e10 and depth.basis[place["BTC"]] == "panel"
     assert depth.usd[place["ETH"]] == 7e9
+    assert set(depth.known(found.population.contracts)) == {"BTC", "ETH"}
     ratio = np.median([2.44e10 / 1e9, 1.17e10 / 5e8])
     assert depth.usd[place["NEW"]] == pytest.approx(ratio * 1e6)
     with pytest.raises(CascadeError, match="CAS-022"):
