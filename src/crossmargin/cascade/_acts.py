@@ -28,10 +28,12 @@ class View:
 
     def _measured(self) -> tuple[Measured, Floats]:
         if self._found is None:
-            rows = self._desk.venue.rows
-            copied = rows._replace(quantity=rows.quantity.copy(), base=rows.base.copy())
-            found = self._desk.lookout.standing(self._now, copied)
-            self._found = found, copied.quantity
+            lookout, rows = self._desk.lookout, self._desk.venue.rows
+            copied = rows._replace(
+                quantity=rows.quantity.copy(), base=rows.base.copy(), born=rows.born.copy()
+            )
+            lookout.fold(np.arange(rows.base.size, dtype=np.int32), copied)
+            self._found = lookout.standing(self._now), copied.quantity
         return self._found
 
     def equity(self) -> Floats:
@@ -58,7 +60,7 @@ def act(behaviour: Behaviour, outside: Outside, desk: Desk, window: Window, now:
     ids = np.unique(np.concatenate([actions.account, account])).astype(np.int32)
     # Whoever is in liquidation, or gone, does nothing any more.
     ids = ids[desk.state[ids] == _look.HEALTHY]
-    desk.lookout.measure(ids, now)
+    desk.lookout.fold(ids)
     desk.touch(ids)
     free = desk.state == _look.HEALTHY
     cash = to_grid(np.where(free[actions.account], actions.cash_usd, 0.0), venue.cent)

@@ -89,6 +89,7 @@ class Holders:
         self._by_contract: list[Ints] | None = None
         self._account: Int32 | None = None
         self._standing: tuple[Floats, Floats] | None = None
+        self._folded = False
         self.previous: Floats | None = None
 
     def new_step(self, mark: Floats) -> None:
@@ -97,9 +98,8 @@ class Holders:
         self.previous = mark.copy()
 
     def new_round(self) -> None:
-        """Forget the queues where holders were closed alike: their sizes have changed."""
-        if self.lookout.folds:
-            self._lines, self._standing = {}, None
+        """Take note that sizes may have changed since: holders may have been closed alike."""
+        self._folded = False
 
     @property
     def account(self) -> Int32:
@@ -149,10 +149,11 @@ class Holders:
             invariant(closed == wanted, "holders close as much as the bankrupt")
             price[mine] = each
             fund = now.mark[k] - now.worth[k]
-            # What one side pays the other receives, to the last of the grid.
+            # What one side pays the other receives; what rounding leaves is for whoever stands
+            # outside, so that no order of accounts decides who has it.
             paid = to_grid(-sign * part * (at - fund), venue.cent)
             got = to_grid(sign * units * (each - fund), venue.cent)
-            got[0] -= float(paid.sum()) + float(got.sum())
+            venue.absorber_base -= float(paid.sum()) + float(got.sum())
             money[mine] = got
             accounts = self.account[row]
             rows = venue.rows
@@ -217,6 +218,9 @@ class Holders:
         return float(held.sum())
 
     def _line(self, k: int, side: int, now: Marks) -> Line:
+        if not self._folded:
+            self.lookout.fold(np.arange(self.venue.rows.base.size, dtype=np.int32))
+            self._folded = True
         found = self._lines.get((k, side))
         if found is None:
             found = self._lines[k, side] = self._rank(k, side, now)
@@ -257,17 +261,10 @@ class Holders:
         return Line(row, slope, equity[account])
 
     def _stand(self, now: Marks) -> tuple[Floats, Floats]:
-        """Measure everybody who is not under liquidation: the watches are made anew by it."""
+        """Measure everybody, once in a step."""
         if self._standing is None:
-            desk, size = self.desk, self.venue.rows.base.size
-            ids = np.flatnonzero(desk.state == _look.HEALTHY).astype(np.int32)
-            found = self.lookout.measure(ids, now)
-            self.lookout.dissolve()
-            self.lookout.watch(found.where(~found.breach), now)
-            desk.touch(ids[found.breach])
-            equity, mm = np.zeros(size), np.zeros(size)
-            equity[ids], mm[ids] = found.equity, found.mm
-            self._standing = equity, mm
+            found = self.lookout.standing(now)
+            self._standing = found.equity, found.mm
         return self._standing
 
     def _profit(self, equity: Floats, now: Marks) -> tuple[Floats, Floats]:

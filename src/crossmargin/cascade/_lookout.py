@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.cascade._measure import MIX, Marks, Rows, Table, losses, measure, pop
+from crossmargin.cascade._history import History
+from crossmargin.cascade._measure import MIX, Marks, Rows, Table, fold, losses, measure, pop
 from crossmargin.margin._ranges import in_ranges
 
 Floats = NDArray[np.float64]
@@ -72,8 +73,8 @@ class Lookout:
         Factor and amount of the line, and what rounding to the grid may make of money.
     quanta, cent : float64[K], float
         Grids of coins and money.
-    folds : bool
-        Whether holders may be closed alike.
+    history : History
+        How holders have been closed alike.
     threads : int
         For measuring many accounts; changes no bit.
     """
@@ -86,11 +87,11 @@ class Lookout:
         quanta: Floats,
         cent: float,
         *,
-        folds: bool,
+        history: History,
         threads: int,
     ) -> None:
         self.rows, self.table, self.line = rows, table, line
-        self.quanta, self.cent, self.folds, self.threads = quanta, cent, folds, threads
+        self.quanta, self.cent, self.history, self.threads = quanta, cent, history, threads
         self.size, k = rows.base.size, quanta.size
         self.evaluations = 0
         self._refs: Marks | None = None
@@ -107,7 +108,7 @@ class Lookout:
     LOOSE = WATCHES
 
     def begin(self, now: Marks) -> None:
-        """Set up room for watches; accounts stand as they are at these marks."""
+        """Set up room for watches; nobody is watched yet."""
         classes = 2 * self._contracts + 2 * now.mark.size + 2 * MIX.size
         self._refs = Marks(*(np.repeat(x[None], WATCHES + 1, axis=0) for x in now))
         shape = (WATCHES + 1, classes)
@@ -115,16 +116,18 @@ class Lookout:
         self._limit, self._loss = np.full(shape, -1, np.int64), np.zeros(shape)
         self.rows.place[:] = self.LOOSE
 
-    def standing(self, now: Marks, rows: Rows) -> Measured:
-        """Measure everybody on these rows; watches are left alone and nothing is counted."""
-        before = self.evaluations
-        found = self.measure(np.arange(self.size, dtype=np.int32), now, rows)
-        self.evaluations = before
-        return found
+    def standing(self, now: Marks) -> Measured:
+        """Measure everybody; nothing is changed."""
+        return self.measure(np.arange(self.size, dtype=np.int32), now)
 
-    def measure(self, ids: Int32, now: Marks, rows: Rows | None = None) -> Measured:
-        """Measure accounts; what closing of all alike has done to them is written down."""
-        n, mine = ids.size, self.rows if rows is None else rows
+    def fold(self, ids: Int32, rows: Rows | None = None) -> None:
+        """Write down what closing of all holders alike has done to accounts."""
+        past, moment = self.history.past, self.history.moment
+        fold(ids, self.rows if rows is None else rows, past, moment, self.quanta, self.cent)
+
+    def measure(self, ids: Int32, now: Marks) -> Measured:
+        """Measure accounts; nothing of them is changed."""
+        n, past, moment = ids.size, self.history.past, self.history.moment
         found = Measured(
             ids,
             np.empty(n),
@@ -140,14 +143,14 @@ class Lookout:
                 ids,
                 first,
                 last,
-                mine,
+                self.rows,
                 now,
-                self._refs,
+                past,
+                moment,
                 self.table,
                 self.line,
                 self.quanta,
                 self.cent,
-                self.folds,
                 *found[1:],
             )
 
@@ -165,12 +168,6 @@ class Lookout:
     def loose(self, ids: Int32) -> None:
         """Take accounts out of their watches: they were measured, and are looked at again."""
         self.rows.place[ids] = self.LOOSE
-
-    def settle(self, now: Marks) -> None:
-        """Say that all loose accounts were measured at these marks."""
-        assert self._refs is not None
-        for refs, x in zip(self._refs, now):
-            refs[self.LOOSE] = x
 
     def watch(self, found: Measured, now: Marks) -> None:
         """Watch accounts that were measured at these marks."""

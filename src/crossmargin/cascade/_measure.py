@@ -43,8 +43,10 @@ class Rows(NamedTuple):
     coll_start: Ints
     coll_asset: Int32
     coll_quantity: Floats
-    #: Place of the reference at which quantity and base are written.
+    #: Watch that an account is in.
     place: Int32
+    #: Moment at which its quantity and base were written.
+    born: Int32
 
 
 class Marks(NamedTuple):
@@ -59,6 +61,13 @@ class Marks(NamedTuple):
     credit: Floats
     #: By contract and side (0 long, 1 short): what a coin held at the start is by now, and
     #: the money that its holder took out, where holders close alike.
+    scale: Floats
+    taken: Floats
+
+
+class Past(NamedTuple):
+    """How holders have been closed alike, moment by moment: [moments, K, 2]."""
+
     scale: Floats
     taken: Floats
 
@@ -88,23 +97,32 @@ def grid(value: float, quantum: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def fold(a: int, rows: Any, now: Any, refs: Any, quanta: Floats, cent: float) -> None:
-    """Write down what closing of all holders alike has made of an account's positions."""
-    g = rows.place[a]
-    moved = 0.0
-    for i in range(rows.start[a], rows.start[a + 1]):
-        q = rows.quantity[i]
-        if q == 0.0:
+def fold(ids: Int32, rows: Any, past: Any, moment: int, quanta: Floats, cent: float) -> None:
+    """Write down what closing of all holders alike has made of accounts' positions.
+
+    It is reckoned from the last event of each account itself, however often it was measured
+    since, so that no rounding depends on who was looked at when.
+    """
+    for m in range(ids.size):
+        a = ids[m]
+        born = rows.born[a]
+        if born == moment:
             continue
-        k = rows.contract[i]
-        side = 0 if q > 0.0 else 1
-        was = refs.scale[g, k, side]
-        share = now.scale[k, side] / was
-        if share != 1.0:
-            moved += q / was * (now.taken[k, side] - refs.taken[g, k, side])
-            rows.quantity[i] = grid(q * share, quanta[k])
-    if moved != 0.0:
-        rows.base[a] += grid(moved, cent)
+        rows.born[a] = moment
+        moved = 0.0
+        for i in range(rows.start[a], rows.start[a + 1]):
+            q = rows.quantity[i]
+            if q == 0.0:
+                continue
+            k = rows.contract[i]
+            side = 0 if q > 0.0 else 1
+            was = past.scale[born, k, side]
+            share = past.scale[moment, k, side] / was
+            if share != 1.0:
+                moved += q / was * (past.taken[moment, k, side] - past.taken[born, k, side])
+                rows.quantity[i] = grid(q * share, quanta[k])
+        if moved != 0.0:
+            rows.base[a] += grid(moved, cent)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -114,12 +132,12 @@ def measure(
     last: int,
     rows: Any,
     now: Any,
-    refs: Any,
+    past: Any,
+    moment: int,
     table: Any,
     line: tuple[float, float, float],
     quanta: Floats,
     cent: float,
-    folds: bool,
     equity: Floats,
     mm: Floats,
     radius: Any,
@@ -135,16 +153,24 @@ def measure(
     mixed = 2 * contracts + 2 * assets
     for m in range(first, last):
         a = ids[m]
-        if folds:
-            fold(a, rows, now, refs, quanta, cent)
+        born = rows.born[a]
         e, need, size = rows.base[a], 0.0, abs(rows.base[a])
         down, up, one, factors = 0.0, 0.0, 0, 0
+        moved, grain = 0.0, 0.0
         for i in range(rows.start[a], rows.start[a + 1]):
             q = rows.quantity[i]
             if q == 0.0:
                 continue
             k = rows.contract[i]
+            if born != moment:
+                side = 0 if q > 0.0 else 1
+                was = past.scale[born, k, side]
+                share = past.scale[moment, k, side] / was
+                if share != 1.0:
+                    moved += q / was * (past.taken[moment, k, side] - past.taken[born, k, side])
+                    q = grid(q * share, quanta[k])
             n = abs(q) * now.mark[k]
+            grain += quanta[k] * now.mark[k]
             e += q * now.worth[k]
             need += now.factor[k] * requirement(table, k, n)
             size += n
@@ -171,6 +197,8 @@ def measure(
                 e -= n
                 up += n
                 one = 2 * contracts + assets + j
+        if moved != 0.0:
+            e += grid(moved, cent)
         equity[m], mm[m] = e, need
         asked = line[0] * need + line[1]
         excess = e - asked
@@ -178,7 +206,7 @@ def measure(
         # it owes more than it has.
         below = excess < -ROUNDING * (abs(e) + abs(asked)) - line[2]
         breach[m] = below and (need > 0.0 or e < 0.0)
-        room = max(0.0, excess - SLOPPY * size)
+        room = max(0.0, excess - SLOPPY * size - 2.0 * grain - cent)
         if factors == 0:
             radius[m], group[m] = np.inf, mixed
         elif factors == 1:

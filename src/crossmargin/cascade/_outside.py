@@ -83,8 +83,8 @@ class Outside:
             worth=self.mark[:k] - self.paid,
             factor=factor,
             credit=self.mark * (1.0 - self.haircut),
-            scale=venue.scale.copy(),
-            taken=venue.taken.copy(),
+            scale=venue.history.scale.copy(),
+            taken=venue.history.taken.copy(),
         )
 
     def move(self, step: int, venue: Venue) -> None:

@@ -169,10 +169,9 @@ class Desk:
         out.watch(news.where(~below), now)
         fallen = news.where(below)
         out.loose(fallen.ids)
-        # From here on whoever is in no watch stands as at these marks.
-        out.settle(now)
         found = old.and_also(fallen)
         self.active = found.ids
+        out.fold(self.active)
         return found
 
     def decide(self, found: Measured, now: Marks, time_ns: int) -> tuple[Orders, Int32]:

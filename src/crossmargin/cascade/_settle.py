@@ -63,9 +63,8 @@ def settle(
     venue.absorber_q -= net
     window.flow += net
     absorb(desk, net, price, now)
-    notional = market * price[orders.contract]
-    tally.sold += sums(orders.contract, np.where(orders.sign > 0, notional, 0.0), k)
-    tally.bought += sums(orders.contract, np.where(orders.sign < 0, notional, 0.0), k)
+    tally.sold += price * sums(orders.contract, np.where(orders.sign > 0, market, 0.0), k)
+    tally.bought += price * sums(orders.contract, np.where(orders.sign < 0, market, 0.0), k)
     hit = orders.ids[sums(orders.who, done, m) > 0.0]
     new = hit[desk.first_step[hit] < 0]
     desk.first_step[new] = step
@@ -153,6 +152,7 @@ def absorb(desk: Desk, net: Floats, price: Floats, now: Marks) -> None:
     venue, phi = desk.venue, desk.rules.absorption
     if phi == 0.0:
         return
+    history, changed = venue.history, False
     for k in np.flatnonzero(net).tolist():
         side = 1 if net[k] < 0.0 else 0
         whole = venue.short if side else venue.long
@@ -161,9 +161,10 @@ def absorb(desk: Desk, net: Floats, price: Floats, now: Marks) -> None:
         if coins <= 0.0:
             continue
         value = float(price[k]) - float(now.mark[k] - now.worth[k])
-        before = venue.scale[k, side]
-        venue.scale[k, side] = before * (1.0 - coins / float(whole[k]))
-        venue.taken[k, side] += (before - venue.scale[k, side]) * value
+        before = history.scale[k, side]
+        history.scale[k, side] = before * (1.0 - coins / float(whole[k]))
+        history.taken[k, side] += (before - history.scale[k, side]) * value
+        changed = True
         whole[k] -= coins
         # Shorts buy what longs sell by force, and the other way round.
         signed = coins if side else -coins
@@ -171,3 +172,5 @@ def absorb(desk: Desk, net: Floats, price: Floats, now: Marks) -> None:
         venue.base -= paid
         venue.absorber_base += paid
         venue.absorber_q[k] -= signed
+    if changed:
+        history.write()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.cascade._history import History
 from crossmargin.cascade._measure import Marks, Rows, Table
 from crossmargin.cascade.population import Population
 from crossmargin.errors import invariant
@@ -70,7 +71,8 @@ class Venue:
             people.coll_asset, np.abs(people.coll_quantity), minlength=people.price.size
         )
         self.coin_quanta = np.array([quantum(x, 2) for x in coins.tolist()])
-        money = float(np.abs(people.cash).sum() + fund + backstop)
+        # Purses are single numbers: however much is in them, they are added to in one order.
+        money = float(np.abs(people.cash).sum())
         money += float((np.abs(people.quantity) * np.maximum(people.entry, 0)).sum())
         money += float(gross @ people.price[:k] + coins @ people.price)
         self.cent = quantum(money, 2)
@@ -86,6 +88,7 @@ class Venue:
             coll_asset=people.coll_asset,
             coll_quantity=to_grid(people.coll_quantity, self.coin_quanta[people.coll_asset]),
             place=np.zeros(people.size, np.int32),
+            born=np.zeros(people.size, np.int32),
         )
         self.table = table_of(people)
         self.long, self.short = self._sides(q)
@@ -101,7 +104,7 @@ class Venue:
         # What laws are measured against: there was so much.
         self.gross = np.maximum(self.long + self.short, self.quanta)
         self._coined = np.maximum(self.coins + self.debts, self.coin_quanta)
-        self.scale, self.taken = np.ones((k, 2)), np.zeros((k, 2))
+        self.history = History(k)
         self.error = 0.0
 
     def _sides(self, q: Floats) -> tuple[Floats, Floats]:

@@ -120,7 +120,7 @@ class _Run:
             self.program.line,
             venue.quanta,
             venue.cent,
-            folds=rules.absorption > 0.0,
+            history=venue.history,
             threads=threads,
         )
         sizes = np.diff(people.start)
@@ -146,7 +146,7 @@ class _Run:
             now, again = self._round(step, window, now, tally)
             if not again:
                 break
-        self._check(now)
+        self._check()
         self.paths.write(step, outside, venue, now, tally)
 
     def _round(self, step: int, window: Window, now: Marks, tally: Tally) -> tuple[Marks, bool]:
@@ -170,23 +170,25 @@ class _Run:
         more = bool((done > FIXED_POINT * self.venue.gross).any())
         return self.outside.now(self.venue), more or bool(empty.size)
 
-    def _check(self, now: Marks) -> None:
+    def _check(self) -> None:
         venue = self.venue
         if not self.check:
             venue.check()
             return
-        # On a copy: writing down more often what closing of all alike has done rounds once more.
-        copied = venue.rows._replace(
-            quantity=venue.rows.quantity.copy(), base=venue.rows.base.copy()
+        # On a copy: nothing is written down in a run that one without checks does not write.
+        rows = venue.rows
+        copied = rows._replace(
+            quantity=rows.quantity.copy(), base=rows.base.copy(), born=rows.born.copy()
         )
-        self.lookout.standing(now, copied)
+        self.lookout.fold(np.arange(rows.base.size, dtype=np.int32), copied)
         venue.check(columns=copied)
 
     def result(self, seed: int) -> CascadeResult:
         """Measure everybody a last time and say what happened."""
         venue, desk = self.venue, self.desk
         evaluations = self.lookout.evaluations
-        found = self.lookout.standing(self.outside.now(venue), venue.rows)
+        self.lookout.fold(np.arange(venue.rows.base.size, dtype=np.int32))
+        found = self.lookout.standing(self.outside.now(venue))
         venue.check(columns=venue.rows)
         held = np.where(self.held > 0.0, self.held, 1.0)
         return self.paths.result(
