@@ -44,6 +44,10 @@ class View:
         """Return the requirement of every account."""
         return self._measured()[0].mm
 
+    def free(self) -> NDArray[np.bool_]:
+        """Say who is neither under liquidation nor gone: others can do nothing."""
+        return np.asarray(self._desk.state == _look.HEALTHY)
+
     def quantity(self) -> Floats:
         """Return the coins of every position."""
         return self._measured()[1]

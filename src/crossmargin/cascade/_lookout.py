@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.cascade._history import History
-from crossmargin.cascade._measure import MIX, Marks, Rows, Table, fold, losses, measure, pop
+from crossmargin.cascade._measure import (
+    MIX,
+    Marks,
+    Rows,
+    Table,
+    fold,
+    losses,
+    measure,
+    pop,
+    sort_keys,
+)
 from crossmargin.margin._ranges import in_ranges
 
 Floats = NDArray[np.float64]
@@ -169,19 +179,20 @@ class Lookout:
         """Take accounts out of their watches: they were measured, and are looked at again."""
         self.rows.place[ids] = self.LOOSE
 
-    def watch(self, found: Measured, now: Marks) -> None:
-        """Watch accounts that were measured at these marks."""
-        n = found.ids.size
+    def watch(self, found: Measured, which: Bools, now: Marks) -> None:
+        """Watch those accounts of some that were measured at these marks."""
+        ids, radius, group = found.ids, found.radius, found.group
+        if not which.all():
+            ids, radius, group = ids[which], radius[which], group[which]
+        n = ids.size
         if not n:
             return
         place = self._free()
         assert self._refs is not None
         for refs, x in zip(self._refs, now):
             refs[place] = x
-        bits = found.radius.view(np.uint32) >> np.uint32(11)
-        keys = found.group.astype(np.uint64) << np.uint64(52)
-        keys |= bits.astype(np.uint64) << np.uint64(32)
-        keys |= found.ids.astype(np.uint64)
+        keys = np.empty(n, np.uint64)
+        sort_keys(ids, radius.view(np.uint32), group, keys)
         keys.sort()
         if self._used + n > self._pool.size:
             grown = np.empty(max(2 * self._pool.size, self._used + n), np.uint64)
@@ -195,7 +206,7 @@ class Lookout:
         self._first[place] = self._used
         self._live[place] = True
         self._used += n
-        self.rows.place[found.ids] = place
+        self.rows.place[ids] = place
 
     def due(self, now: Marks) -> Int32:
         """Return the accounts that may have crossed their line since they were measured."""
@@ -214,7 +225,10 @@ class Lookout:
             self.rows.place,
             self._out,
         )
-        return np.asarray(self._out[:n].copy(), dtype=np.int32)
+        found = self._out[:n].copy()
+        # In the order of memory: fewer pages are turned.
+        found.sort()
+        return found
 
     @property
     def crowded(self) -> bool:

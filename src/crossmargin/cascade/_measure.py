@@ -24,6 +24,9 @@ Int32 = NDArray[np.int32]
 #: What the weaker side of a mixed account weighs against the stronger: classes of the bound.
 MIX = np.array([0.0, 0.25, 0.6, 1.0])
 
+#: Accounts whose columns are fetched together.
+BLOCK = 64
+
 #: Rounding that an excess may carry, relative to all that is added up for it.
 SLOPPY = 1e-11
 
@@ -85,6 +88,8 @@ class Table(NamedTuple):
 def requirement(table: Any, k: int, notional: float) -> float:
     """Return the maintenance of a notional, before any factor."""
     t = table.tiers[k] - 1
+    if t == 0:
+        return table.rate[k, 0] * notional  # type: ignore[no-any-return]
     while t > 0 and notional <= table.floor[k, t]:
         t -= 1
     return table.below[k, t] + table.rate[k, t] * (notional - table.floor[k, t])  # type: ignore[no-any-return]
@@ -151,13 +156,27 @@ def measure(
     """
     contracts, assets = now.worth.size, now.mark.size
     mixed = 2 * contracts + 2 * assets
+    begin, bare = np.empty(BLOCK, np.int64), np.empty(BLOCK)
+    coin, birth = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    seen = np.zeros(2)
     for m in range(first, last):
+        b = (m - first) % BLOCK
+        if b == 0:
+            # Accounts lie all over memory: a block's loads are sent off together, in loops without
+            # a branch, instead of one waiting for the other.
+            for i in range(min(BLOCK, last - m)):
+                begin[i], bare[i] = rows.start[ids[m + i]], rows.base[ids[m + i]]
+                coin[i], birth[i] = rows.coll_start[ids[m + i]], rows.born[ids[m + i]]
+            for i in range(min(BLOCK, last - m) if rows.quantity.size else 0):
+                row = min(begin[i], rows.quantity.size - 1)
+                seen[0] += rows.quantity[row]
+                seen[1] += rows.contract[row]
         a = ids[m]
-        born = rows.born[a]
-        e, need, size = rows.base[a], 0.0, abs(rows.base[a])
+        born = birth[b]
+        e, need, size = bare[b], 0.0, abs(bare[b])
         down, up, one, factors = 0.0, 0.0, 0, 0
         moved, grain = 0.0, 0.0
-        for i in range(rows.start[a], rows.start[a + 1]):
+        for i in range(begin[b], rows.start[a + 1]):
             q = rows.quantity[i]
             if q == 0.0:
                 continue
@@ -181,7 +200,7 @@ def measure(
             else:
                 up += n
                 one = contracts + k
-        for i in range(rows.coll_start[a], rows.coll_start[a + 1]):
+        for i in range(coin[b], rows.coll_start[a + 1]):
             c = rows.coll_quantity[i]
             if c == 0.0:
                 continue
@@ -290,3 +309,12 @@ def pop(pool: Any, head: Ints, end: Ints, live: Any, limit: Any, place: Int32, o
                 top += 1
             head[g, c] = top
     return n
+
+
+@numba.njit(cache=True, nogil=True)
+def sort_keys(ids: Int32, bits: Any, group: Any, out: Any) -> None:
+    """Write ``class << 52 | radius << 32 | account``: radii at least 0 order like their bits."""
+    for m in range(ids.size):
+        key = np.uint64(group[m]) << np.uint64(52)
+        key |= np.uint64(bits[m] >> np.uint32(11)) << np.uint64(32)
+        out[m] = key | np.uint64(ids[m])

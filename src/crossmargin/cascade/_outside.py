@@ -179,7 +179,15 @@ class Outside:
     def fill(self, window: Window) -> None:
         """Take note of prices after a round: marks and breakers follow."""
         k = self._contracts
-        self.displacement = np.log(window.book() / self.exogenous[:k])
+        book = window.book()
+        if not (book > 0.0).all():
+            raise CascadeError(
+                f"forced sales carried the price of contract {int(np.argmin(book))} to nothing",
+                code="CAS-001",
+                field="depth_usd",
+                hint="give it more depth, or an impact with a floor",
+            )
+        self.displacement = np.log(book / self.exogenous[:k])
         assert self.weather is not None
         self._set_weather_book()
         self._set_mark()

@@ -166,7 +166,7 @@ class Desk:
         news, old = out.measure(ids, now), out.measure(self.active, now)
         below = news.breach
         tally.breached += int(below.sum())
-        out.watch(news.where(~below), now)
+        out.watch(news, ~below, now)
         fallen = news.where(below)
         out.loose(fallen.ids)
         found = old.and_also(fallen)

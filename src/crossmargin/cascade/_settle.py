@@ -16,6 +16,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 
+#: What is left of a coin held at the start when holders close alike no more: below it, rounding
+#: would be all there is.
+_LEAST_OF_A_COIN = 1e-6
+
 #: Most of a side that closes of its own accord in one round: nobody's position becomes 0 that way.
 _MOST_OF_A_SIDE = 0.999
 
@@ -156,12 +160,13 @@ def absorb(desk: Desk, net: Floats, price: Floats, now: Marks) -> None:
     for k in np.flatnonzero(net).tolist():
         side = 1 if net[k] < 0.0 else 0
         whole = venue.short if side else venue.long
-        coins = min(phi * abs(float(net[k])), _MOST_OF_A_SIDE * float(whole[k]))
+        before = float(history.scale[k, side])
+        most = min(_MOST_OF_A_SIDE, 1.0 - min(1.0, _LEAST_OF_A_COIN / before))
+        coins = min(phi * abs(float(net[k])), most * float(whole[k]))
         coins = float(to_grid(coins, venue.quanta[k]))
         if coins <= 0.0:
             continue
         value = float(price[k]) - float(now.mark[k] - now.worth[k])
-        before = history.scale[k, side]
         history.scale[k, side] = before * (1.0 - coins / float(whole[k]))
         history.taken[k, side] += (before - history.scale[k, side]) * value
         changed = True

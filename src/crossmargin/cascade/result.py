@@ -50,7 +50,8 @@ class CascadeResult:
     bad_debt : float64[T]
         Loss that no layer bore.
     socialised, adl_loss : float64[T]
-        Loss that everybody, and that holders closed against, bore.
+        Loss against the marks that everybody, and that holders closed against, bore; holders may
+        gain (below 0) where their rule closes them at an older mark.
     fees : float64[T]
         Liquidation fees, paid into the fund.
     external : float64[T + 1]

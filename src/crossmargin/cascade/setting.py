@@ -147,6 +147,10 @@ class People(Protocol):
         """Return the coins of every position."""
         ...
 
+    def free(self) -> NDArray[np.bool_]:
+        """Say who is neither under liquidation nor gone: others can do nothing."""
+        ...
+
 
 class Behaviour(Protocol):
     """Top-ups, stop orders, new money: asked once a step, before liquidations."""
