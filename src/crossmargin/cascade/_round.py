@@ -368,6 +368,7 @@ def _payable(
 
     def spare(share: float) -> float:
         part = np.where(ruined, share, 1.0) * orders.units
+        part = to_grid(part, desk.venue.quanta[orders.contract])
         asked = np.where(window.halted[orders.contract], 0.0, part)
         market, found = trade(desk.venue, orders, window, asked)
         each = to_grid(results(orders, market, found.price, now), desk.venue.cent)
