@@ -165,16 +165,33 @@ class LogLinear:
     """``ln p′ = ln p + q·p/D``: linear in coins, in the logarithm. The default.
 
     Two flows in any order and any parts move the price as their sum does, and back again: nobody
-    gains by going round. Source: cascades.md §1.3 and design table (published there as derived;
-    "coin-quantity log-linear impact is path-independent and split-invariant").
+    gains by going round. With `start` that holds over windows too while D stays as it is; without
+    it D is in US dollars at each window's own price, so that the same dollars always move the
+    price by the same.
+
+    Source: cascades.md §1.3 and design table (published there as derived; "coin-quantity log-linear
+    impact is path-independent and split-invariant").
+
+    Attributes
+    ----------
+    start : float64[K] or None
+        Prices at which D is D, US dollars: the depth in coins D/start stays. None: at the
+        window's first price.
     """
+
+    start: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        if self.start is not None:
+            numbers("start", self.start, above=0)
 
     def displacement(self, coins: Floats, depth_usd: Floats, price: Floats) -> Floats:
         """See :class:`Impact`."""
-        return np.asarray(coins * price / depth_usd, dtype=np.float64)
+        base = price if self.start is None else np.asarray(self.start, dtype=np.float64)
+        return np.asarray(coins * base / depth_usd, dtype=np.float64)
 
     def turnover(self, coins: Floats, depth_usd: Floats, price: Floats) -> Floats:
-        """``D·(e^x − 1)`` with x the displacement; ``q·p`` at infinite depth."""
+        """``q·p·(e^x − 1)/x`` with x the displacement; ``q·p`` at infinite depth."""
         x = self.displacement(coins, depth_usd, price)
         return np.asarray(coins * price * _mean_exp(x), dtype=np.float64)
 

@@ -9,6 +9,7 @@ import pytest
 
 from crossmargin.cascade import CascadeMarket, CascadeResult, CascadeRules, simulate
 from crossmargin.cascade.behaviour import Habits, banking_hours, house_habits
+from crossmargin.cascade.book_walk import BookWalk
 from crossmargin.cascade.depth import DepthRule, Resilience, stressed_depth, withdrawal
 from crossmargin.cascade.funding import october_2025
 from crossmargin.cascade.generate import generate_population
@@ -25,6 +26,7 @@ from crossmargin.cascade.paths import MonteCarlo, jump
 from crossmargin.cascade.population import Population, population
 from crossmargin.cascade.procyclical import Procyclical
 from crossmargin.cascade.volatility import Volatility
+from crossmargin.market import OrderBook
 from crossmargin.units import parse_time
 
 FRIDAY, MONDAY = parse_time("2025-10-10T21:00:00Z"), parse_time("2025-10-13T09:00:00Z")
@@ -156,6 +158,34 @@ def test_each_part_has_its_sign() -> None:
     index = run(people, marks=LiveMarks(rule=MarkRule(kind="index", sources=(0.0,))))
     assert index.price == pytest.approx(index.exogenous)
     assert index.hit.sum() < plain.hit.sum(), "marks that do not see own sales break the loop"
+
+
+def test_books_are_walked_and_what_they_lack_is_not_sold() -> None:
+    """A book of 40 coins a side and step: forced sales take no more, and pay its levels."""
+    people = population(
+        contracts=("BTC",),
+        price=[50_000.0],
+        mm_rate=[0.05],
+        cash=[300_000.0] * 4 + [1e7],
+        start=[0, 1, 2, 3, 4, 5],
+        contract=[0] * 5,
+        quantity=[30.0] * 4 + [-120.0],
+    )
+    bids = tuple((49_990.0 - 10 * i, 4.0) for i in range(10))
+    asks = tuple((50_010.0 + 10 * i, 4.0) for i in range(10))
+    rule = BookWalk(books=(OrderBook(bids=bids, asks=asks),), depth_usd=[1e8])
+    market = CascadeMarket(
+        exogenous=jump([-0.18], at=0, steps=4), depth_usd=[1e8], impact=rule, step_ns=MINUTE
+    )
+    found = simulate(people, market, CascadeRules(fund_usd=1e8, absorption=0.0), check=True)
+    # Forty coins of the first step's book, level by level, from 41,000 down.
+    paid = sum(4.0 * price / 50_000.0 for price, _ in bids) * 41_000.0
+    assert found.sold[0, 0] == pytest.approx(paid, rel=1e-6)
+    assert found.price[1, 0] == pytest.approx(41_000 * bids[-1][0] / 50_000, rel=1e-9)
+    # Each needs (m·q·P − E)/(P·(m − fee)) = 17.07 coins closed, and what slippage adds.
+    coins = np.abs(people.quantity[:4] - found.quantity[:4])
+    assert (coins > (0.05 * 30 * 41_000 - 30_000) / (41_000 * 0.045)).all()
+    assert coins.sum() > 68 and found.sold[1, 0] > 0 and coins.max() < 30
 
 
 def test_fiat_waits_for_the_banks() -> None:

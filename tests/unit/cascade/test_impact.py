@@ -20,6 +20,7 @@ ONE = np.ones(1)
 PRICE, DEPTH = 50_000.0 * ONE, 1e9 * ONE
 SMOOTH: list[Impact] = [
     LogLinear(),
+    LogLinear(start=[60_000.0]),
     Linear(),
     Power(),
     Power(delta=0.7, y=0.9),
@@ -74,6 +75,13 @@ def test_log_linear_is_path_independent_over_windows(a: float, b: float, c: floa
             price *= float(np.exp(LogLinear().displacement(part * ONE, depth, price * ONE))[0])
         return price
 
+    def kept(parts: list[float]) -> float:
+        price, rule = PRICE, LogLinear(start=[50_000.0])
+        for part in parts:
+            price = price * np.exp(rule.displacement(part * ONE, DEPTH, price))
+        return float(price[0])
+
+    assert kept([a, b, c]) == pytest.approx(after([c, a, b]), rel=1e-12)
     assert after([a, b, c]) == pytest.approx(after([c, a, b]), rel=1e-12)
     assert after([a, b, c]) == pytest.approx(after([a + b + c]), rel=1e-12)
     assert after([a, -a]) == pytest.approx(50_000.0, rel=1e-12)

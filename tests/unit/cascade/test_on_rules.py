@@ -195,6 +195,25 @@ def test_no_news_no_move_and_infinite_depth_is_the_static_answer() -> None:
     assert 0 < deep.hit.sum() < 30
 
 
+def test_money_is_neither_made_nor_lost() -> None:
+    """Cash, what contracts were worth, what they were sold for: accounts, fund and bad debt."""
+    files, columns = drawn(30)
+    market = CascadeMarket(exogenous=jump([-0.2, -0.3], at=0, steps=3), depth_usd=[6e7, 2e7])
+    found = run(book_of(*files), market, fund_usd=1e4)
+    size = np.array(columns["quantity"]).reshape(-1, 2)
+    entry = np.array(columns["entry"]).reshape(-1, 2)
+    left = size.copy()
+    for (a, name), units in found.closed.items():
+        k = (PERP, ETH_PERP).index(name)
+        left[a, k] -= math.copysign(units, size[a, k])
+    assert (left * size >= 0).all() and (np.abs(left) <= np.abs(size)).all(), "none is turned round"
+    worth = sum(columns["cash"]) + (left @ found.price[-1]).sum() - (size * entry).sum()
+    worth += found.sold.sum() - found.bought.sum()
+    has = found.equity.sum() + found.fund[-1] - 1e4 - found.bad_debt.sum()
+    assert has == pytest.approx(worth, rel=1e-12)
+    assert found.bad_debt.sum() > 0 and found.fund.min() >= 0 and found.bought.sum() >= 0
+
+
 def test_a_bankrupt_account_is_taken_over_and_the_fund_pays() -> None:
     """Long 10 at 50,000 with 30,000: at 45,000 it owes 20,000; sold on at the fills."""
     who = account((PERP, 10.0, 50_000.0), balances={"USDC": 30_000.0})
