@@ -223,7 +223,9 @@ class BookView:
         return self.frame.shocked(ratio) if (ratio != 1.0).any() else self.frame
 
     def trade(self, account: int, instrument: str, units: float, at: Frame, spread: float) -> float:
-        """Trade for an account at the price of a frame; returns that price.
+        """Trade for an account at the price of a frame.
+
+        Returns what that gains against the mark, US dollars: below 0 where it slips.
 
         Parameters
         ----------
@@ -247,8 +249,10 @@ class BookView:
                 self._held[self._options == index] += units
         else:
             price = float(at.view.price[index])
+        size = np.array([units]), np.array([price])
+        gain = float(self.frame.fill_gain(np.array([index]), *size)[0])
         self.live.fill(account, instrument, units, price)
-        return price
+        return gain * self._usd(self.registry[index].settlement)
 
     def pay(self, account: int, instrument: str, usd: float) -> None:
         """Take US dollars from the balance that a contract settles in."""

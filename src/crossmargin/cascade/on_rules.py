@@ -216,13 +216,28 @@ class _Window:
     flow: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """What is traded of a contract: signed units, coins of delta a unit, US dollars.
+
+    `fee` is at the mark; `allotted` is the equity that goes with it where it is taken over.
+    """
+
+    name: str
+    units: float
+    coins: float
+    fee: float
+    allotted: float
+
+
 @dataclass(slots=True)
 class _Order:
-    """What is closed of a pot in a round."""
+    """What is closed of a pot in a round; `whole` unless some of it is halted."""
 
     pot: Pot
     look: Look
-    legs: list[tuple[str, float, float, float]]
+    legs: list[_Leg]
+    whole: bool
 
 
 class _Run:
@@ -394,27 +409,36 @@ class _Run:
                     # Who stands on the line within rounding is not below it.
                     under.add(account)
                 legs = self._legs(pot, look)
-                columns = [self.view.coins(name)[0] for name, *_ in legs]
-                if any(0 <= c < self.k and not trading.fills[c] for c in columns):
-                    # A halted contract: the account waits as a whole, its timers untouched.
+                free = [leg for leg in legs if self._fills(leg.name, trading)]
+                if legs and not free:
+                    # All of it is in contracts that are halted: its timers are not touched.
                     continue
                 self.progress[key] = look.progress
                 if legs or look.progress.state in ("taken-over", "closed"):
-                    found.append(_Order(pot, look, legs))
+                    found.append(_Order(pot, look, free, len(free) == len(legs)))
         return found, under
 
-    def _legs(self, pot: Pot, look: Look) -> list[tuple[str, float, float, float]]:
-        """Return (instrument, signed units to trade, coins of delta a unit, fee) of what closes."""
+    def _fills(self, instrument: str, trading: Trading) -> bool:
+        """Whether a contract may fill now: its coin is not halted, or moves no price here."""
+        column, _ = self.view.coins(instrument)
+        return not 0 <= column < self.k or bool(trading.fills[column])
+
+    def _legs(self, pot: Pot, look: Look) -> list[_Leg]:
+        """Return what is closed."""
         fees: dict[str, float] = {}
+        allotted: dict[str, float] = {}
         for said in look.trail:
             if said.leg is not None:
                 fees[said.leg] = fees.get(said.leg, 0.0) + said.fee
+                if said.action == "takeover":
+                    allotted[said.leg] = said.cost
         out = []
         for leg, left in zip(pot.margined.legs, look.quantity.tolist()):
             units = left - leg.quantity
             if units != 0.0:
                 _, coins = self.view.coins(leg.name)
-                out.append((leg.name, units, coins, fees.get(leg.name, 0.0)))
+                fee, equity = fees.get(leg.name, 0.0), allotted.get(leg.name, 0.0)
+                out.append(_Leg(leg.name, units, coins, fee, equity))
         return out
 
     def _trade(
@@ -430,12 +454,12 @@ class _Run:
         sells, buys = np.zeros(k), np.zeros(k)
         options = np.zeros(k)
         for order in orders:
-            for name, units, coins, _ in order.legs:
-                column, _ = self.view.coins(name)
+            for leg in order.legs:
+                column, _ = self.view.coins(leg.name)
                 if not 0 <= column < k:
                     continue
-                flow = units * coins
-                if self.view.is_option(name):
+                flow = leg.units * leg.coins
+                if self.view.is_option(leg.name):
                     options[column] += flow
                 elif flow < 0:
                     sells[column] -= flow
@@ -485,30 +509,35 @@ class _Run:
         """Fill what a pot closes, take its fees, and settle what was taken over."""
         view, account = self.view, order.pot.account
         at = view.prices_at(part.fills)
-        whole = True
-        for name, units, _, fee in order.legs:
-            column, _ = view.coins(name)
+        whole, brought = order.whole, list[tuple[str, float]]()
+        for leg in order.legs:
+            column, _ = view.coins(leg.name)
             share = 1.0
-            if 0 <= column < self.k and not view.is_option(name):
-                share = float(part.share[0 if units < 0 else 1][column])
+            if 0 <= column < self.k and not view.is_option(leg.name):
+                share = float(part.share[0 if leg.units < 0 else 1][column])
             whole &= share >= 1.0
             if share == 0.0:
                 continue
-            view.trade(account, name, units * share, at, self.rules.option_spread)
-            paid = fee * share * (float(part.ratio[column]) if column >= 0 else 1.0)
+            slip = view.trade(account, leg.name, leg.units * share, at, self.rules.option_spread)
+            brought.append((leg.name, leg.allotted * share + slip))
+            paid = leg.fee * share * (float(part.ratio[column]) if column >= 0 else 1.0)
             if paid:
-                view.pay(account, name, paid)
+                view.pay(account, leg.name, paid)
                 self.fund += paid
                 tally["fees"] += paid
-            key = (account, name)
-            self.closed[key] = self.closed.get(key, 0.0) + abs(units) * share
+            key = (account, leg.name)
+            self.closed[key] = self.closed.get(key, 0.0) + abs(leg.units) * share
             if self.first[account] < 0:
                 self.first[account] = part.step
-        ended = order.look.progress.state in ("taken-over", "closed")
-        if ended and whole:
+        state = order.look.progress.state
+        if state in ("taken-over", "closed") and whole:
             self._settle(view.sweep(order.pot), tally)
-        elif ended:
-            # What the book did not take stays with its owner, who is looked at again.
+        elif state == "taken-over":
+            # What has filled goes at its bankruptcy price; what has not stays with its owner, who
+            # is looked at again.
+            for name, usd in brought:
+                view.pay(account, name, usd)
+                self._settle(usd, tally)
             self.progress[(account, order.pot.settles)] = begin()
 
     def _settle(self, worth: float, tally: dict[str, Floats]) -> None:

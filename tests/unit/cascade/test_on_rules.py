@@ -27,7 +27,9 @@ from crossmargin.cascade.hooks import LiveBooks, LiveFunding, LiveMarks
 from crossmargin.cascade.marks import MarkRule
 from crossmargin.cascade.on_rules import BookCascade, BookRules, cascade_on_rules
 from crossmargin.cascade.paths import jump, scripted
+from crossmargin.cascade.population import population
 from crossmargin.cascade.setting import CascadeMarket, CascadeRules
+from crossmargin.cascade.simulate import simulate
 from crossmargin.errors import CascadeError
 from crossmargin.liquidation import breaker, liquidation_rules
 from crossmargin.market import funding_rule
@@ -79,29 +81,35 @@ def drawn(count: int) -> tuple[list[AccountFile], dict[str, object]]:
     return files, columns  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("liquidation", "many"), [("house", 500), ("hyperliquid", 1)])
+@pytest.mark.parametrize(
+    ("liquidation", "many", "steps", "halt"),
+    [("house", 500, 5, None), ("hyperliquid", 1, 5, None), ("hyperliquid", 500, 12, "row-b10")],
+)
 def test_a_linear_book_is_what_simulate_gives(
-    liquidation: str, many: int, monkeypatch: pytest.MonkeyPatch
+    liquidation: str, many: int, steps: int, halt: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same accounts, same steps, same prices: the population's columns and the margin engine.
 
-    Once margining everybody at every price, once with trigger prices.
+    Margining everybody at every price, with trigger prices, and with halts and an auction.
     """
     monkeypatch.setattr("crossmargin.cascade._book_view.MANY", many)
-    from crossmargin.cascade.population import population
-    from crossmargin.cascade.simulate import simulate
-
     files, columns = drawn(60)
-    script = {"BTC": [(0, 1), (300, 0.93)], "ETH": [(0, 1), (300, 0.9)]}
+    script = {"BTC": [(0, 1), (300, 0.93), (900, 0.9)], "ETH": [(0, 1), (300, 0.9), (900, 0.85)]}
     market = CascadeMarket(
-        exogenous=scripted(script, ("BTC", "ETH"), steps=5, step_s=60.0), depth_usd=[3e8, 1e8]
+        exogenous=scripted(script, ("BTC", "ETH"), steps=steps, step_s=60.0),
+        depth_usd=[6e7, 3e7] if halt else [3e8, 1e8],
     )
     terms = liquidation_rules(liquidation)
-    ours = run(book_of(*files), market, liquidation=terms, fund_usd=1e9)
+    halts = None if halt is None else breaker(halt)
+    ours = run(book_of(*files), market, liquidation=terms, fund_usd=1e9, breaker=halts)
     people = population(
         contracts=("BTC", "ETH"), price=[50_000, 3_000], mm_rate=[0.05, 0.07], **columns
     )
-    theirs = simulate(people, market, CascadeRules(liquidation=terms, fund_usd=1e9, absorption=0.0))
+    theirs = simulate(
+        people,
+        market,
+        CascadeRules(liquidation=terms, fund_usd=1e9, absorption=0.0, breaker=halts),
+    )
     assert (ours.first_step == theirs.first_step).all() and ours.hit.sum() >= 2
     assert ours.price == pytest.approx(theirs.price, rel=1e-9)
     assert ours.breached.tolist() == theirs.breached.tolist()
@@ -109,6 +117,10 @@ def test_a_linear_book_is_what_simulate_gives(
     assert ours.fund == pytest.approx(theirs.fund, rel=1e-12)
     assert ours.equity == pytest.approx(theirs.equity, rel=1e-9, abs=1e-3)
     assert (ours.price[-1] < ours.exogenous[-1]).all()
+    if halt:
+        quiet = ours.sold[:, 0] == 0.0
+        # Halted at the end of minute 3, for five minutes: the auction is at the end of minute 8.
+        assert quiet[3:7].all() and not quiet[2] and not quiet[7]
 
 
 # ------------------------------------------------------------------------------ options
