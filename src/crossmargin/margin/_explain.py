@@ -18,6 +18,7 @@ from crossmargin.margin.components import (
     ContractCharge,
     ContractRate,
     DeltaConcentration,
+    TailLeg,
 )
 from crossmargin.margin.engine import Requirement, requirement
 from crossmargin.margin.ruleset import Ruleset
@@ -326,7 +327,7 @@ def waterfall(
 
     The first bar adds up what each position's scan (or rate margin) would be alone, and each coin
     balance's where it is stressed with them; netting is what one scan over all saves on that;
-    then come the add-ons of the netted book, what the
+    then come the legs of a tail beyond its shortfalls, the add-ons of the netted book, what the
     combining expression takes or gives, credit between groups, debt and open orders.
     """
     a = frame.arrangement
@@ -343,7 +344,12 @@ def waterfall(
     running = sum(parts.values())
     if scan is not None:
         running = parts[scan.name]
-    steps.append(Step(label="netting", kind="change", usd=running - first))
+    legs = _tail_legs(frame, need)
+    core = sum(usd for leg, _, usd in legs if leg in ("base", "stress"))
+    steps.append(Step(label="netting", kind="change", usd=running + core - first))
+    for leg, label, usd in legs:
+        if leg not in ("base", "stress") and usd != 0.0:
+            steps.append(Step(label=label, kind="change", usd=usd))
     if scan is not None:
         for name, usd in parts.items():
             if name != scan.name and usd != 0.0 and _adds(frame, name):
@@ -352,6 +358,9 @@ def waterfall(
     if abs(gross - running) > 1e-9 * max(1.0, abs(gross)):
         steps.append(Step(label="combination", kind="change", usd=gross - running))
     debt = sum((float(im @ frame.pot_usd) for im, _ in need.pool_parts.values()), 0.0)
+    debt -= sum(usd for _, _, usd in legs)
+    # What is left of a sum of legs taken away again is no debt.
+    debt = 0.0 if legs and abs(debt) <= 1e-9 * max(1.0, abs(core)) else debt
     for text, amount in (
         ("credit between groups", -float(need.credit_im @ frame.pot_usd)),
         ("debt", debt),
@@ -362,6 +371,19 @@ def waterfall(
     total = float(with_orders.im @ frame.pot_usd)
     steps.append(Step(label="initial margin", kind="total", usd=total))
     return steps
+
+
+def _tail_legs(frame: Frame, need: Requirement) -> list[tuple[str, str, float]]:
+    """Return the legs of a tail: which, what to call it, US dollars."""
+    return [
+        (
+            spec.leg,
+            spec.name.replace("_", " "),
+            float(need.pool_parts[spec.name][0] @ frame.pot_usd),
+        )
+        for spec in frame.ruleset.data.components
+        if isinstance(spec, TailLeg)
+    ]
 
 
 def _adds(frame: Frame, name: str) -> bool:
