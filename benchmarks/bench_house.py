@@ -1,9 +1,9 @@
 """The house model on a large book: all legs through the engine, and the shortfall alone.
 
 The whole model is book to columns by :func:`crossmargin.margin.at_scale.evaluate_compact`, chunk by
-chunk, so that its memory does not grow with the book. The shortfall alone is the second step of the
-same model (positions × the filtered scenarios, then the mean of the tail) by the compiled tail
-kernel, for linear accounts on the model's own table; it is held to NumPy first.
+chunk, so that its memory does not grow with the book. The shortfall alone is one of its passes
+(positions × the filtered scenarios, then the mean of the tail) by the compiled tail kernel; it is
+held to NumPy first.
 """
 
 from __future__ import annotations

@@ -87,6 +87,8 @@ class SharedMarket:
             "used": fine,
             # Filled as chunks ask: what instruments and assets alone decide.
             "rule_keys": {},
+            # Stages that have a compiled form for many accounts take it.
+            "large book": True,
         }
         self._unknown: Reasons = {}
         if ruleset.scan is not None:

@@ -388,22 +388,67 @@ def _measure(stage: Stage) -> tuple[TailLevel, TailLevel]:
     found = [
         _Level(spec, groups, pots, level, wanted, stage) for level in (spec.level_im, spec.level_mm)
     ]
+    only = None
+    if frame.memo.get("large book") and not frame.shares:
+        _compiled(frame, spec, units, groups, rows, found)
+        if worse is None:
+            return found[0].result(frame, rows), found[1].result(frame, rows)
+        # Pots with orders need their scenarios one by one.
+        only = np.zeros(pots, dtype=np.bool_)
+        only[groups.pot[groups.leg]] = True
     edge = np.searchsorted(groups.pot, np.arange(0, pots + _POTS, _POTS))
     by_group = np.argsort(rows.group, kind="stable")
     at = np.searchsorted(rows.group[by_group], edge)
     for k in range(edge.size - 1):
         first, last = int(edge[k]), int(edge[k + 1])
-        if first == last:
+        low, high = k * _POTS, min((k + 1) * _POTS, pots)
+        if first == last or (only is not None and not only[low:high].any()):
             continue
         mine = by_group[at[k] : at[k + 1]]
         v = _vectors(units, rows, mine, first, last)
         if worse is not None:
             v -= worse[first:last]
-        low, high = k * _POTS, min((k + 1) * _POTS, pots)
         block = _Block(units, groups, v, slice(first, last), slice(low, high))
         for one, (values, binding) in zip(found, block.shortfalls(spec)):
-            one.take(block, values, binding, rows, mine)
+            one.take(block, values, binding, rows, mine, only)
     return found[0].result(frame, rows), found[1].result(frame, rows)
+
+
+def _compiled(
+    frame: Frame,
+    spec: TailSpec,
+    units: _Units,
+    groups: _Groups,
+    rows: _Rows,
+    found: list[_Level],
+) -> None:
+    """Measure all pots by the compiled kernel, without orders and without shares."""
+    from crossmargin.margin._tail_compiled import compiled_shortfalls, tail_tables
+
+    tables = frame.once_here(
+        "tail tables",
+        lambda: tail_tables(
+            units.rows,
+            units.edges,
+            units.sets.order,
+            frame.terms.underlying.astype(np.int64),
+            units.coin,
+        ),
+    )
+    coin = units.coin[groups.asset[rows.group]]
+    done = compiled_shortfalls(
+        spec,
+        tables,
+        tables.codes(rows.unit, coin),
+        rows.size,
+        rows.group,
+        groups.pot,
+        frame.arrangement.pots,
+    )
+    for one, (values, binding) in zip(found, done):
+        one.binding[:] = binding
+        one.pot[:] = values.base, values.stress, values.long, values.broken
+        one.own[:] = values.own_base, values.own_stress, values.own_long
 
 
 def _vectors(units: _Units, rows: _Rows, mine: Ints, first: int, last: int) -> Floats:
@@ -481,12 +526,24 @@ class _Level:
         self.share, self.balance_share = np.zeros(size[0]), np.zeros(size[1])
 
     def take(
-        self, block: _Block, found: Shortfalls, binding: Ints, rows: _Rows, mine: Ints
+        self,
+        block: _Block,
+        found: Shortfalls,
+        binding: Ints,
+        rows: _Rows,
+        mine: Ints,
+        only: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Take the shortfalls of some pots, and share them out where that is wanted."""
+        """Take the shortfalls of some pots (of `only` some), and share them out where wanted."""
+        whole = np.stack([found.base, found.stress, found.long, found.broken])
+        own = np.stack([found.own_base, found.own_stress, found.own_long])
+        if only is not None:
+            pots, groups = only[block.pots], only[self.groups.pot[block.rows]]
+            binding = np.where(pots, binding, self.binding[block.pots])
+            whole = np.where(pots, whole, self.pot[:, block.pots])
+            own = np.where(groups, own, self.own[:, block.rows])
         self.binding[block.pots] = binding
-        self.pot[:, block.pots] = found.base, found.stress, found.long, found.broken
-        self.own[:, block.rows] = found.own_base, found.own_stress, found.own_long
+        self.pot[:, block.pots], self.own[:, block.rows] = whole, own
         if self.shares:
             self._share(block, found, binding, rows, mine)
 
