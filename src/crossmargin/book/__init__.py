@@ -23,6 +23,7 @@ from crossmargin.book._account import (
 from crossmargin.book._book import LEGS, POOL_MODES, Book, book_from_accounts
 from crossmargin.book._compact import CompactBook, NumberedIds, catalogue_of, compact_book
 from crossmargin.book._compact_parquet import write_compact_parquet
+from crossmargin.book._file_of import account_file
 from crossmargin.book._generate import generate_book
 from crossmargin.book._location import account_without_location, book_without_location
 from crossmargin.book._major import UnderlyingMajor, underlying_major
@@ -55,6 +56,7 @@ __all__ = [
     "QuoteGroup",
     "Rejected",
     "UnderlyingMajor",
+    "account_file",
     "account_schema",
     "account_without_location",
     "book_from_accounts",

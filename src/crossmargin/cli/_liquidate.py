@@ -16,10 +16,11 @@ from crossmargin.cli._app import (
     ParamsOpt,
     SetOpt,
     _console,
+    _moment,
     _print_json,
     app,
 )
-from crossmargin.cli._inverse import RulesetOpt, _world
+from crossmargin.cli._inverse import RulesetOpt
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def liquidate(
     list_: Annotated[
         bool, Parameter(name="--list", help="List the rules that are known.", negative=())
     ] = False,
+    ledger: Annotated[
+        str | None,
+        Parameter(help="Take the account, or '*' for every one, from this ledger."),
+    ] = None,
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
@@ -69,20 +74,29 @@ def liquidate(
 ) -> int:
     """Play out the liquidation of an account: each step, the rule it obeys, when, and what is left.
 
+    In place of an account a whole book may be given, a folder of Parquet or a JSON list of
+    accounts: then who is cut and by how much, what is lacking, and the worst of them.
+
     Prices stand still while the engine works; margin is that of the rule-set at every step. Exit
     code 1 when the account does not end above its line.
 
     Example: `crossmargin liquidate short-vol-desk --move BTC=0.4 --rules house`
 
     Example: `crossmargin liquidate directional --move BTC=-0.35 --rules hyperliquid --slip 0.001`
+
+    Example: `crossmargin liquidate mybook --market market.json --ruleset deribit-pm
+    --move BTC=-0.2 --json`
+
+    Example: `crossmargin liquidate alice --ledger desk.ledger --market market.json`
     """
+    from crossmargin.cli import _liquidate_book as books
     from crossmargin.liquidation import ClosingCost, MarginedAccount
     from crossmargin.liquidation import liquidate as play
 
     if list_:
         return _list(json)
-    who, world, under = _world(account, market, ruleset, set_, params, at)
-    engine = _rules(rules)
+    market = books.default_market(ledger, market)
+    engine, moves = _rules(rules), _moves(move)
     if not (math.isfinite(every) and every > 0) or not 1 <= looks <= _MOST_LOOKS:
         raise InputError(
             f"{looks} looks every {every:g} s",
@@ -91,20 +105,34 @@ def liquidate(
             hint=f"1 to {_MOST_LOOKS:,} looks, more than 0 seconds apart",
         )
     lots, impacts = _figures(lot, "--lot"), _figures(impact, "--impact")
+    costs = ClosingCost(slip_rate=slip, impact=impacts)
+    several: Any = None
+    if ledger is not None:
+        several = books.from_ledger(ledger, account)
+    elif books.is_stored(account):
+        several = books.load_stored(account)
+    else:
+        several = books.several_accounts(account)
+    world, under = _market_and_rules(market, ruleset, set_, params, at)
+    if several is not None and not (ledger is not None and account != books.EVERY):
+        if lots or impacts:
+            raise InputError(
+                "lots and impacts are those of one account's positions",
+                code="INP-013",
+                field="--lot" if lots else "--impact",
+                hint="leave them out for a book",
+            )
+        return books.run_book(
+            several, account if ledger is None else ledger, world, under, engine, moves, costs,
+            pool=pool, every=every, looks=looks, json=json,
+        )  # fmt: skip
+    who = io.load_account(account) if several is None else several[0]
     held = MarginedAccount(who, world, under, pool=pool, lots=lots)
     _must_be_held(held, lots, "--lot")
     _must_be_held(held, impacts, "--impact")
-    for coin, share in _figures(move, "--move").items():
-        if not -1 < share <= _FARTHEST:
-            raise InputError(
-                f"{coin} cannot move by {share:g}",
-                code="INP-004",
-                field="--move",
-                hint=f"a fraction above -1 and at most {_FARTHEST}, for example -0.2",
-            )
+    for coin, share in moves.items():
         held = held.shocked(coin, share)
     start = held.frame.view.as_of_ns
-    costs = ClosingCost(slip_rate=slip, impact=impacts)
     found = play(held, engine, (start + round(k * every * 1e9) for k in range(looks)), costs=costs)
     made = _summary(who.account, under.id, engine.id, held, found, start)
     if json:
@@ -114,6 +142,29 @@ def liquidate(
 
         print_liquidation(_console(), made)
     return 0 if made["ended"] == "healthy" else 1
+
+
+def _moves(texts: list[str] | None) -> dict[str, float]:
+    """Read how coins move."""
+    found = _figures(texts, "--move")
+    for coin, share in found.items():
+        if not -1 < share <= _FARTHEST:
+            raise InputError(
+                f"{coin} cannot move by {share:g}",
+                code="INP-004",
+                field="--move",
+                hint=f"a fraction above -1 and at most {_FARTHEST}, for example -0.2",
+            )
+    return found
+
+
+def _market_and_rules(
+    market: str, ruleset: str, set_: list[str] | None, params: str | None, at: str | None
+) -> tuple[Any, Any]:
+    world = io.load_market(market)
+    under = io.load_rules([ruleset], io.parse_overrides(set_ or [], params), None)[0]
+    moment = _moment(at)
+    return world if moment is None else world.at(moment), under
 
 
 def _rules(name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from crossmargin.liquidation.engine import TrailStep
-from crossmargin.liquidation.last_resort import Resolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +47,6 @@ class Borne:
     def may_pay(self, group: str, quanta: int) -> None:
         """Let a fund pay so much more of it."""
         self.by_fund[group] = self.by_fund.get(group, 0) + quanta
-
-    def add(self, group: str, found: Resolution | None) -> None:
-        """Take in who bears what a position lost."""
-        if found is not None:
-            self.may_pay(group, found.waterfall.used("fund"))
-            self.by_holders += sum(found.adl_charged)
 
     def caps(self, trades: int) -> dict[str, int | None]:
         """Return what each fund may pay, four quanta a position for the roundings of its trades."""

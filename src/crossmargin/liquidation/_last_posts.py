@@ -64,8 +64,12 @@ class LastResorts:
         for contract, made in cancelled(taken, self._open):
             borne[contract.settlement].may_pay(contract.group, max(0, -made))
         while self._open:
-            contract = self._open[0].contract
-            borne[contract.settlement].add(contract.group, self._unwind(self._open[0], seen))
+            one = self._open[0]
+            mine = borne[one.contract.settlement]
+            resolved = self._unwind(one, seen)
+            if resolved is not None:
+                mine.may_pay(one.contract.group, resolved.waterfall.used("fund"))
+                mine.by_holders += self._borne_by_holders(one, resolved)
             self._open.pop(0)
         for asset, mine in borne.items():
             # A rule-set that names no fund lets the taker pay, whose purse the fund is.
@@ -129,9 +133,19 @@ class LastResorts:
             desk.liquidator, contract.settlement, {contract.group: most}, seen, position.pot.name
         )
 
-    def _loss(self, one: Taken) -> int:
-        """Return what the market brings less than was paid for a position, quanta."""
-        fill = exact(self._fill(one.contract, one.signed))
+    def _borne_by_holders(self, one: Taken, found: Resolution) -> int:
+        """Return what holders lost against the market: whole contracts, so a little more."""
+        if found.adl is None:
+            return 0
+        closed = found.adl.contracts if one.signed > 0 else -found.adl.contracts
+        return self._loss(Taken(one.contract, closed, one.price), one.signed)
+
+    def _loss(self, one: Taken, whole: int = 0) -> int:
+        """Return what the market brings less than was paid for a position, quanta.
+
+        As part of a `whole` position it is filled at that one's price.
+        """
+        fill = exact(self._fill(one.contract, whole or one.signed))
         paid = one.contract.traded_value(one.signed, exact(one.price))
         return paid - one.contract.traded_value(one.signed, fill)
 

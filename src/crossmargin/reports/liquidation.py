@@ -64,6 +64,50 @@ def print_liquidation(console: Console, made: Mapping[str, Any]) -> None:
     )
 
 
+def print_book_liquidation(console: Console, made: Mapping[str, Any], *, shown: int) -> None:
+    """Print how a book was liquidated: totals, then the worst accounts."""
+    moved = ", ".join(f"{coin} {share:+.1%}" for coin, share in made["moves"].items())
+    console.print(
+        Text(f"{made['book']} under {made['ruleset']}, liquidated by {made['rules']}", "bold")
+    )
+    totals = table_of("of the book", "", left=1)
+    totals.add_row("accounts", f"{made['accounts']:,}")
+    totals.add_row("margined", f"{made['margined']:,}")
+    if moved:
+        totals.add_row("market moved", moved)
+    totals.add_row("below their line", f"{made['below_line']:,}")
+    for state, count in made["ended"].items():
+        totals.add_row(f"  {_ENDS[state]}", f"{count:,}")
+    for name, words in (
+        ("notional_usd", "their notional, USD"),
+        ("closed_usd", "closed in the market, USD"),
+        ("taken_over_usd", "taken over, USD"),
+        ("cost_usd", "fees and slippage, USD"),
+        ("deficit_usd", f"lacking in {made['deficits']:,} accounts, USD"),
+    ):
+        totals.add_row(words, usd(made[name]))
+    for code, count in made["failures"].items():
+        totals.add_row(f"not looked at ({code})", f"{count:,}")
+    console.print(totals)
+    if made["first_failure"]:
+        console.print(Text(f"the first that was not looked at: {made['first_failure']}"))
+    if not made["worst"]:
+        return
+    table = table_of(
+        "account", "ended", "notional", "closed", "taken over", "cost", "equity before",
+        "MM before", "equity", "lacking", left=2,
+    )  # fmt: skip
+    for row in made["worst"][:shown]:
+        figures = (
+            "notional_usd", "closed_usd", "taken_over_usd", "cost_usd", "equity_before_usd",
+            "mm_before_usd", "equity_usd", "deficit_usd",
+        )  # fmt: skip
+        table.add_row(row["account"], row["ended"], *(usd(row[name]) for name in figures))
+    console.print(table)
+    more = made["below_line"] - min(shown, len(made["worst"]))
+    console.print(f"US dollars{f'; {more:,} more below their line' if more > 0 else ''}")
+
+
 def _after(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60.0)
     return f"{minutes:.0f} min {rest:04.1f} s" if minutes else f"{rest:.1f} s"
