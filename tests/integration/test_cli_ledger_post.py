@@ -116,7 +116,7 @@ def test_posting_again_changes_nothing_and_refusals_are_named(desk: Path) -> Non
     assert "there is no account 'nobody'. Open it first" in words.out
 
 
-def test_a_venues_log_beside_ours(desk: Path) -> None:
+def venue_log(desk: Path) -> Path:
     rows = [
         ("deposit", "10000", "2026-02-05T00:00:01Z", ""),
         ("trade", "-25", "2026-02-05T01:00:00.5Z", "T1"),
@@ -129,6 +129,11 @@ def test_a_venues_log_beside_ours(desk: Path) -> None:
         "id,time,asset,amount,kind,reference\n"
         + "".join(f"{k},{t},USDC,{x},{kind},{r}\n" for k, (kind, x, t, r) in enumerate(rows))
     )
+    return log
+
+
+def test_a_venues_log_beside_ours(desk: Path) -> None:
+    log = venue_log(desk)
     found = run("ledger", "reconcile", str(desk / "desk.ledger"), "desk", str(log), "--json")
     assert found.code == 1
     made = json.loads(found.out)
@@ -144,9 +149,54 @@ def test_a_venues_log_beside_ours(desk: Path) -> None:
     assert "the venue's log less ours: -1 USDC" in shown.out
 
 
+def test_corrections_are_posted_when_confirmed_and_only_once(desk: Path) -> None:
+    ledger, log = str(desk / "desk.ledger"), str(venue_log(desk))
+    how = ("ledger", "reconcile", ledger, "desk", log)
+    entries = data("ledger", "verify", ledger)["entries"]
+    asked = run(*how, "--post")
+    assert asked.code == 1 and "3 corrections could be posted; add --post --yes" in asked.out
+    assert data("ledger", "verify", ledger)["entries"] == entries
+    done = run(*how, "--post", "--yes", "--json")
+    made = json.loads(done.out)
+    assert (done.code, made["breaks"], made["differences"]) == (0, [], {})
+    assert made["corrections"]["posted"] == 3
+    assert made["corrections"]["ids"] == [
+        "correct:funding:USDC:#2", "correct:trade:USDC:T2", "correct:fee:USDC:#4",
+    ]  # fmt: skip
+    assert data("ledger", "verify", ledger)["entries"] == entries + 3
+    (money,) = data("ledger", "statement", ledger, "desk")["money"]
+    assert money["wallet"] == "10358.7"  # 10,359.70 of the row, less 1
+    assert money["causes"]["funding"] == "-5.2" and money["causes"]["fees"] == "-36.2"
+    again = data(*how, "--post", "--yes")
+    assert again["corrections"] == {
+        "proposed": 0, "posted": 0, "duplicates": 0, "refused": [], "ids": [],
+        "words": "no corrections to post",
+    }  # fmt: skip
+    assert data("ledger", "verify", ledger)["entries"] == entries + 3
+
+
+def test_the_same_corrections_from_another_place_count_once(desk: Path) -> None:
+    """Two desks reconcile the same log before either has posted."""
+    from crossmargin.accounts import Duplicate, Scales
+    from crossmargin.accounts.corrections import corrections
+    from crossmargin.accounts.journal import open_journal
+    from crossmargin.accounts.matching import match_logs
+    from crossmargin.venues.transaction_logs import read_transaction_log
+
+    theirs = read_transaction_log(str(venue_log(desk)), scales=Scales())
+    with open_journal(str(desk / "desk.ledger"), writer="test") as journal:
+        found = match_logs(journal.wallet_lines("desk"), theirs.lines, as_of_ns=2**60)
+        events = corrections(found.breaks, "desk", journal.opening_of("desk"), Scales())
+        journal.post(events)
+        digest = journal.state.digest()
+        assert all(isinstance(x, Duplicate) for x in journal.post(events))
+        assert journal.state.digest() == digest
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("reconcile", "LEDGER", "desk", "LOG", "--yes"), "nothing is to be posted"),
         (("statement", "LEDGER", "nobody"), "no account 'nobody'"),
         (("statement", "LEDGER", "desk", "--ruleset", "span"), "market and a rule-set"),
         (("statement", "LEDGER", "desk", "--entries", "-5"), "-5 entries"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crossmargin.accounts._encoding import payload
-from crossmargin.accounts.events import Event
+from crossmargin.accounts.corrections import meaning_of
+from crossmargin.accounts.events import Correct, Event, OpenAccount
 from crossmargin.accounts.matching import Class, LogLine
 from crossmargin.accounts.replay import (
     Applied,
@@ -201,11 +203,12 @@ class Journal:
 
         One line for each event and asset whose sum over all pots' wallets moved. What trades
         moved refers to the event's id after its last ``:``, so that ``fill:12345`` is the
-        venue's trade 12345; the rest is matched by class, amount and time.
+        venue's trade 12345; the rest is matched by class, amount and time. A correction is part
+        of the line that it corrects.
         """
         self.state.trader(account)
         start = f"{account}/"
-        found = []
+        found: dict[tuple[str, str], LogLine] = {}
         for record in self._store.read():
             moved: dict[str, int] = {}
             for debit, credit, asset, amount, _ in record.transfers:
@@ -214,21 +217,48 @@ class Journal:
                 if _is_wallet(credit, start):
                     moved[asset] = moved.get(asset, 0) + amount
             for asset, amount in sorted(moved.items()):
-                if amount:
-                    kind = _CLASSES.get(record.kind, "other")
-                    named = record.id.rpartition(":")[2] if kind in _NAMED else ""
-                    found.append(
-                        LogLine(
-                            id=f"{record.id} ({asset})",
-                            time_ns=record.time_ns,
-                            asset=asset,
-                            amount=amount,
-                            kind=kind,
-                            reference=named,
-                            note=record.kind,
-                        )
-                    )
-        return found
+                corrected = found.get((_corrected(record), asset))
+                if corrected is not None:
+                    key = (_corrected(record), asset)
+                    found[key] = replace(corrected, amount=corrected.amount + amount)
+                elif amount:
+                    found[record.id, asset] = _line(record, asset, amount)
+        return [line for line in found.values() if line.amount]
+
+    def opening_of(self, account: str) -> str:
+        """Return the id of the event that opened an account."""
+        self.state.trader(account)
+        for record in self._store.read():
+            if record.kind == "open_account":
+                event = msgspec.json.decode(record.payload, type=Event)
+                if isinstance(event, OpenAccount) and event.account == account:
+                    return event.id
+        raise AssertionError("an account was opened by an event")
+
+
+def _corrected(record: Record) -> str:
+    """Return the id of the event that an entry corrects; empty where it corrects none."""
+    if record.kind != "correct":
+        return ""
+    event = msgspec.json.decode(record.payload, type=Event)
+    return event.of if isinstance(event, Correct) else ""
+
+
+def _line(record: Record, asset: str, amount: int) -> LogLine:
+    """Return what an entry did to the wallets of an account in one asset."""
+    kind = _CLASSES.get(record.kind, "other")
+    named = record.id.rpartition(":")[2] if kind in _NAMED else ""
+    if record.kind == "correct":
+        kind, named = meaning_of(record.id) or (kind, named)
+    return LogLine(
+        id=f"{record.id} ({asset})",
+        time_ns=record.time_ns,
+        asset=asset,
+        amount=amount,
+        kind=kind,
+        reference=named,
+        note=record.kind,
+    )
 
 
 def open_journal(

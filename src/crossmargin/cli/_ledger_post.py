@@ -13,6 +13,7 @@ from crossmargin.cli._ledger import JsonOpt, LedgerArg, _print_json, ledger_app
 if TYPE_CHECKING:
     from crossmargin.accounts import BadLine, Event
     from crossmargin.accounts.journal import Journal
+    from crossmargin.accounts.matching import Reconciliation
 
 #: Refusals that are shown; all are in ``--json``.
 _SHOWN = 20
@@ -204,17 +205,28 @@ def reconcile(
     as_of: Annotated[
         str | None, Parameter(help="Now, for ages (ISO-8601); default: the last line of either.")
     ] = None,
+    post: Annotated[
+        bool, Parameter(help="Post the corrections that are proposed; needs --yes.", negative="")
+    ] = False,
+    yes: Annotated[
+        bool, Parameter(help="Confirm that they are to be posted.", negative="")
+    ] = False,
     quiet: QuietOpt = False,
     json: JsonOpt = False,
 ) -> int:
     """Match our journal of an account with a venue's log: matched, broken by class and age.
 
-    Proposes what would mend each break; books nothing. Exit code 1 when anything is broken.
+    Proposes what would mend each break. Books nothing unless `--post --yes` is given: then each
+    correction is an event with an id of its own, and posting it again changes nothing. Exit code 1
+    when anything is broken and was not mended.
 
     Example: `crossmargin ledger reconcile desk.ledger desk deribit-log.json`
+
+    Example: `crossmargin ledger reconcile desk.ledger desk deribit-log.json --post --yes`
     """
     import math
 
+    from crossmargin.accounts.corrections import corrections
     from crossmargin.accounts.journal import open_journal
     from crossmargin.accounts.matching import match_logs
     from crossmargin.cli._progress import Meter
@@ -224,28 +236,73 @@ def reconcile(
 
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"a tolerance of {tolerance:g} s", code="INP-004", field="--tolerance")
+    if yes and not post:
+        raise InputError(
+            "--yes confirms --post, and nothing is to be posted",
+            code="INP-013",
+            field="--yes",
+            hint="add --post, or leave --yes out",
+        )
+    # Read first: what is wrong with the log is said before the ledger is opened for writing.
+    read_transaction_log(log, format=format)
     with Meter("entries", quiet=quiet or json) as meter:
-        opened = open_journal(ledger, progress=meter.step)
+        writer = "reconcile" if post and yes else None
+        opened = open_journal(ledger, writer=writer, progress=meter.step)
     with opened as journal:
-        ours = journal.wallet_lines(account)
         scales = _scales(journal)
-    theirs = read_transaction_log(log, format=format, scales=scales)
-    now = max((x.time_ns for x in (*ours, *theirs.lines)), default=0)
-    found = match_logs(
-        ours,
-        theirs.lines,
-        as_of_ns=now if as_of is None else parse_time(as_of, field="--as-of"),
-        tolerance_ns=round(tolerance * NS_PER_SECOND),
-    )
+        theirs = read_transaction_log(log, format=format, scales=scales)
+
+        def matched() -> Reconciliation:
+            ours = journal.wallet_lines(account)
+            now = max((x.time_ns for x in (*ours, *theirs.lines)), default=0)
+            return match_logs(
+                ours,
+                theirs.lines,
+                as_of_ns=now if as_of is None else parse_time(as_of, field="--as-of"),
+                tolerance_ns=round(tolerance * NS_PER_SECOND),
+            )
+
+        found = matched()
+        events = corrections(found.breaks, account, journal.opening_of(account), scales)
+        done = journal.post(events) if writer is not None and events else []
+        if done:
+            found = matched()
     from crossmargin.reports.ledger import print_reconciled, reconciled_data
 
+    said = _said(events, done, post=post, yes=yes)
     if json:
-        _print_json(reconciled_data(account, theirs, found, scales))
+        _print_json({**reconciled_data(account, theirs, found, scales), "corrections": said})
     else:
         from crossmargin.cli._app import _console
 
         print_reconciled(_console(), account, theirs, found, scales)
+        if post:
+            print(said["words"])
     return 1 if found.breaks or theirs.bad else 0
+
+
+def _said(events: list[Any], done: list[Any], *, post: bool, yes: bool) -> dict[str, Any]:
+    """Say what became of the corrections."""
+    from crossmargin.accounts import Applied, Duplicate, Refused
+
+    applied = sum(isinstance(x, Applied) for x in done)
+    again = sum(isinstance(x, Duplicate) for x in done)
+    refused = [str(x.error) for x in done if isinstance(x, Refused)]
+    if not events:
+        words = "no corrections to post"
+    elif not (post and yes):
+        words = f"{len(events):,} corrections could be posted; add --post --yes"
+    else:
+        words = f"{applied:,} corrections posted, {again:,} were there before"
+        words += f", {len(refused):,} refused: {refused[0]}" if refused else ""
+    return {
+        "proposed": len(events),
+        "posted": applied,
+        "duplicates": again,
+        "refused": refused,
+        "ids": [event.id for event in events],
+        "words": words,
+    }
 
 
 def _scales(journal: Journal) -> Any:
