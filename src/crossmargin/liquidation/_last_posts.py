@@ -361,9 +361,13 @@ class LastResorts:
     def _bearers(self, asset: str, group: str | None, candidates: Candidates | None) -> Bearers:
         """Return who could bear a loss; without a group no fund: it has paid what it may."""
         desk = self._desk
-        able = []
+        able, contracts, profit = [], [], []
         for pot in desk.payers():
             wallet = pot.wallet(asset).balance
+            held = [p for p in pot.open_positions() if p.contract.settlement == asset]
+            contracts.append(sum(abs(desk.value(p)) for p in held))
+            gain = sum(desk.value(p) + p.cost.balance for p in held if p.cost.balance)
+            profit.append(max(0, gain + pot.line("session", asset).balance))
             equity = self._margin.stand(desk, pot).equity if wallet > 0 else 0
             worth = math.floor(equity / desk.unit * desk.quanta_per_unit(asset))
             able.append(max(0, min(worth, wallet)))
@@ -376,6 +380,8 @@ class LastResorts:
             fund=Fund(balance=fund, peak=fund),
             candidates=candidates,
             equity=able,
+            contracts=contracts,
+            profit=profit,
             start=desk.count,
         )
 

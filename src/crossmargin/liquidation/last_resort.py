@@ -180,6 +180,9 @@ def _against_holders(
 def _shared(rule: LayerRule, rest: int, bearers: Bearers) -> tuple[SharedLoss | None, int]:
     if rest == 0 or rule.share is None:
         return None, 0
+    if rule.share == "contracts-pro-rata" and not any(bearers.contracts):
+        # Nobody holds anything that it could be shared by.
+        return None, 0
     found = share_loss(
         rule.share,
         rest,

@@ -264,3 +264,31 @@ def test_the_same_day_twice_is_the_same_day() -> None:
             day.mark(START + k * MINUTE, prices)
         digests.append(venue.state.digest())
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("rules", ["deribit", "mango-v4"])
+def test_a_loss_beyond_the_fund_is_shared_as_the_venue_says(rules: str) -> None:
+    """Winners of the day, or everybody with equity; the fund is empty first."""
+    venue = two(fund="1000")
+    venue.account("idle", "50000")
+    tick = venue.day(rules).mark(START, {BTC: "40000"})
+    # 3,000 of its own and 1,000 of the fund against 10,000.
+    (loss,) = tick.losses
+    assert (loss.fund, loss.shared, loss.uncovered) == (1_000 * 10**6, 6_000 * 10**6, 0)
+    assert venue.fund == 0
+    if rules == "deribit":
+        assert (venue.money("short"), venue.money("idle")) == (94_000, 50_000)
+    else:
+        # Equity 110,000 (of which 100,000 in the wallet) and 50,000.
+        assert (venue.money("short"), venue.money("idle")) == (96_000, 48_000)
+
+
+def test_deribits_rounds_are_a_second_apart() -> None:
+    venue = two(money="5000")
+    day = venue.day("deribit", ClosingCost(depth={BTC: 0.05}))
+    ticks = [day.mark(START + k * NS_PER_SECOND // 2, {BTC: "47000"}) for k in range(5)]
+    acted = [sum(step.action == "close" for _, step in tick.trail) for tick in ticks]
+    assert acted == [1, 0, 1, 0, 1]
+    waits = [step for _, step in ticks[1].trail if step.action == "wait"]
+    assert [step.due_ns for step in waits] == [START + NS_PER_SECOND]
+    assert ticks[3].in_breach_ns == {"long/cross": 3 * NS_PER_SECOND // 2}

@@ -55,7 +55,7 @@ def test_rules_say_where_they_come_from(name: str) -> None:
     assert all(step.source in rules.sources for step in rules.steps)
     assert rules.layers and rules.steps
     assert all(layer.adl is None or layer.adl in adl_rule_ids() for layer in rules.layers)
-    if name in ("drift-v2", "dydx-v4", "binance"):
+    if name in ("drift-v2", "dydx-v4", "binance", "deribit", "mango-v4"):
         assert not rules.complete, "unconfirmed figures are named"
 
 
