@@ -53,7 +53,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     deficit_usd : float
         Loss beyond accounts' own money: what all layers bore, and what none did.
     fund_usd, backstop_usd, adl_loss_usd, socialised_usd, bad_debt_usd : float
-        What each layer bore of it: the fund net of fees paid in, the backstop where it lost.
+        What each layer bore of it: the fund net of fees paid in, the backstop where it lost. Below
+        0 for holders who were closed at a better price than the mark; that covers nothing.
     fund_end_usd : float
         Left in the fund.
     fund_exhausted : bool
@@ -165,7 +166,7 @@ def outcome(people: Population, run: CascadeResult, lead: int = 0) -> Outcome:
         first_liquidation_s=first,
         first_adl_s=first_adl,
         adl_lag_s=None if first is None or first_adl is None else first_adl - first,
-        deficit_usd=fund + backstop + adl_loss + shared + bad,
+        deficit_usd=fund + backstop + max(adl_loss, 0.0) + shared + bad,
         fund_usd=fund,
         backstop_usd=backstop,
         adl_loss_usd=adl_loss,
@@ -277,7 +278,7 @@ def _first(volume: Floats, seconds: Floats) -> float | None:
     return float(seconds[at[0] + 1]) if at.size else None
 
 
-def lorenz(burden: Floats, points: int = 21) -> list[float]:
+def lorenz(burden: Floats, points: int = 101) -> list[float]:
     """Return the Lorenz curve of a burden at even shares of its holders, 0 to 1.
 
     Parameters

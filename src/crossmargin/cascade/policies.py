@@ -6,7 +6,7 @@ whom deleveraging closes, whether trading halts, how large the fund is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from crossmargin.cascade.figures import unknown
 from crossmargin.cascade.outcome import Outcome
 from crossmargin.cascade.scenario_file import Scenario
-from crossmargin.cascade.studies import Study, Variant
+from crossmargin.cascade.studies import Study, Variant, grid
 from crossmargin.errors import CascadeError
 from crossmargin.liquidation import breaker, exhaustion_curve, fund_size
 
@@ -95,6 +95,17 @@ _FAMILIES: dict[str, Callable[[Scenario], list[Variant]]] = {
 }
 
 
+#: What each family is about, for titles.
+FAMILY_WORDS = {
+    "modes": "cross, sub-account, isolated",
+    "haircuts": "haircut schedules",
+    "closing": "how much is closed at once",
+    "adl": "whom deleveraging closes",
+    "breakers": "circuit breakers",
+    "fund": "size of the fund",
+}
+
+
 def policy_families() -> list[str]:
     """Return the names of the families of designs."""
     return list(_FAMILIES)
@@ -120,6 +131,42 @@ def policy_variants(scenario: Scenario, family: str) -> list[Variant]:
     if family not in _FAMILIES:
         raise unknown("family of designs", family, _FAMILIES)
     return _FAMILIES[family](scenario)
+
+
+#: Grid of the phase diagram: median leverage across, factors on the scenario's depth up.
+PHASE_LEVERAGE = (2.0, 3.0, 5.0, 8.0, 12.0)
+PHASE_DEPTH = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def phase_variants(
+    scenario: Scenario,
+    leverage: Sequence[float] = PHASE_LEVERAGE,
+    depth: Sequence[float] = PHASE_DEPTH,
+) -> list[Variant]:
+    """Return the grid of a phase diagram: depths outside, leverages inside.
+
+    The market is that of the closed form: books do not thin out, impact stays, and everything is
+    sold in the market. Otherwise the picture shows the venue's last layers: where a fund is used
+    up, deleveraging closes positions without moving a price, and more leverage can end in a
+    smaller fall.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What is changed.
+    leverage : sequence of float
+        Median leverages.
+    depth : sequence of float
+        Factors on the scenario's own depth.
+    """
+    plain = {
+        "depth.withdrawal": False,
+        "impact.permanent_share": 1.0,
+        "rules.deleveraging": "haircut",
+    }
+    depths = [factor * scenario.depth.factor for factor in depth]
+    axes = {"depth.factor": depths, "population.median_leverage": list(leverage)}
+    return [Variant(label=v.label, changes={**plain, **v.changes}) for v in grid(axes)]
 
 
 class FundAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,9 +29,6 @@ FolderOpt = Annotated[
     str | None, Parameter(help="Keep results here; a run that was broken off goes on.")
 ]
 
-#: Grid of the phase diagram: median leverage across, factor on depth up.
-_LEVERAGE, _DEPTH = (2.0, 3.0, 5.0, 8.0, 12.0), (0.25, 0.5, 1.0, 2.0, 4.0)
-
 
 @cascade_app.command
 def run(
@@ -134,7 +131,14 @@ def sweep(
 
     Example: `crossmargin cascade sweep crash --seeds 100 --target 0.05`
     """
-    from crossmargin.cascade.policies import policy_variants, size_fund
+    from crossmargin.cascade.policies import (
+        FAMILY_WORDS,
+        PHASE_DEPTH,
+        PHASE_LEVERAGE,
+        phase_variants,
+        policy_variants,
+        size_fund,
+    )
 
     asked = _scenario(scenario, set_)
     given = [bool(vary), policy is not None, phase]
@@ -150,17 +154,18 @@ def sweep(
     elif policy is not None:
         variants = policy_variants(asked, policy)
     elif phase:
-        variants = _phase_grid(asked)
+        variants = phase_variants(asked, PHASE_LEVERAGE, PHASE_DEPTH)
     made = _study(_plan(asked, variants, seed, seeds), folder, workers, quiet or json)
     funds = None if target is None else size_fund(made, made.variants[0].label, target)
-    title = f"{asked.title}: " + (policy or ("leverage against depth" if phase else "sweep"))
+    about = "leverage against depth" if phase else "sweep"
+    title = f"{asked.title}: " + (FAMILY_WORDS[policy] if policy is not None else about)
     if html is not None:
         from crossmargin import __version__
         from crossmargin.reports.cascade_study import render_study
 
         page = render_study(
             title, made, version=__version__, funds=funds,
-            phase=(_LEVERAGE, _DEPTH) if phase else None,
+            phase=(PHASE_LEVERAGE, PHASE_DEPTH) if phase else None,
         )  # fmt: skip
         io.write_whole(html, page.encode())
     if json:
@@ -281,13 +286,6 @@ def _grid(texts: list[str]) -> list[Variant]:
             raise _unreadable(text, "--vary", "rules.fund_share=0,0.01")
         axes[place.strip()] = [_value(v.strip()) for v in values.split(",")]
     return grid(axes)
-
-
-def _phase_grid(asked: Scenario) -> list[Variant]:
-    from crossmargin.cascade.studies import grid
-
-    depths = [factor * asked.depth.factor for factor in _DEPTH]
-    return grid({"depth.factor": depths, "population.median_leverage": _LEVERAGE})
 
 
 def _shocks(texts: list[str]) -> dict[str, float]:

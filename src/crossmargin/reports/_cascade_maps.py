@@ -115,7 +115,7 @@ def phase_chart(
     depth: Sequence[float],
     amplification: Floats,
     radius: Floats | None,
-    most: float = 10.0,
+    most: float = 5.0,
 ) -> Safe:
     """Draw simulated amplification over leverage and depth, with the line where ρ(G) = 1.
 
@@ -145,6 +145,7 @@ def phase_chart(
              lambda v: f"{math.exp(v):.3g}×", tuple(ys.tolist())),
         plot=300.0,
     )  # fmt: skip
+    plane.axes()
     for r in range(len(depth)):
         for c in range(len(leverage)):
             value = float(amplification[r, c])
@@ -154,13 +155,12 @@ def phase_chart(
                 words += f"\nρ(G) {float(radius[r, c]):.2f}"
             plane.box(
                 (x_edges[c], x_edges[c + 1]), (y_edges[r], y_edges[r + 1]), "loss",
-                opacity=0.04 + 0.86 * shade, words=words,
+                opacity=0.06 + 0.66 * shade, words=words,
             )  # fmt: skip
             plane.svg.text(
                 plane.across(float(xs[c])), plane.down(float(ys[r])) + 4, number(value, 2),
                 anchor="middle", cls="num",
             )  # fmt: skip
-    plane.axes()
     legend = [("area", "loss", "amplification: whole move over the move without forced sales")]
     if radius is not None:
         legend.append(("line", "crit", "ρ(G) = 1: beyond it the closed form diverges"))

@@ -74,7 +74,7 @@ class Plane:
         """Draw grid lines, figures and titles."""
         for value in self.y.marks(5):
             y = self.down(value)
-            self.svg.line(self.left, y, 1.0 - self.right, y, cls="zero" if value == 0 else "grid")
+            self.svg.line(self.left, y, 1.0 - self.right, y, cls=self._rule(value))
             text = self.y.text(value)
             self.svg.text(self.left - 0.008, y + 4, text, anchor="end", cls="tick")
         base = _TOP + self.plot
@@ -86,6 +86,10 @@ class Plane:
         self.svg.line(self.left, base, 1.0 - self.right, base, cls="zero")
         self.svg.text(1.0 - self.right, base + 36, self.x.title, anchor="end", cls="lbl")
         self.svg.text(0, 12, self.y.title, cls="lbl")
+
+    def _rule(self, value: float) -> str:
+        """Return the class of a horizontal line: zero stands out where it is a figure."""
+        return "zero" if value == 0 and self.y.ticks is None else "grid"
 
     def line(self, xs: Sequence[float], ys: Sequence[float], kind: str) -> None:
         """Draw a line through points; `kind` is its class."""

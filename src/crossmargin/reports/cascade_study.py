@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from crossmargin.reports._cascade_charts import fan_chart
 from crossmargin.reports._cascade_maps import bars_chart, lorenz_chart, phase_chart
 from crossmargin.reports._sections import heading
 from crossmargin.reports._table import Column, figure, table
-from crossmargin.reports._text import DASH, Safe, esc, number, percent, short
+from crossmargin.reports._text import DASH, Safe, count, esc, number, percent, short
 from crossmargin.reports.cascade import limits_section, print_limits, section
 from crossmargin.reports.html import page
 from crossmargin.reports.terminal import ratio, table_of
@@ -25,6 +26,19 @@ _COLUMNS = (
     "median fall", "5 % of runs below", "amplification", "open interest", "LaR 95, USD",
     "VaR 95, USD", "P(fund used up)", "ADL share", "Gini", "profit kept",
 )  # fmt: skip
+
+
+#: Heads of columns where room is short.
+_SHORT = {
+    "median fall": "fall", "5 % of runs below": "5 % below", "amplification": "ampl.",
+    "open interest": "OI", "LaR 95, USD": "LaR 95", "VaR 95, USD": "VaR 95",
+    "P(fund used up)": "fund out", "ADL share": "ADL", "profit kept": "kept",
+}  # fmt: skip
+
+
+def shorter(label: str) -> str:
+    """Return a variant's label without the sections that its figures stand in."""
+    return re.sub(r"\b[a-z]+\.(?=[a-z_.*]+ =)", "", label)
 
 
 def _cells(made: Spread) -> list[str]:
@@ -52,8 +66,10 @@ def print_study(console: Console, title: str, study: Study, funds: FundAnswer | 
         Text(f"{len(study.seeds)} runs of each, on the same paths; lead {study.lead}", "dim")
     )
     lines = table_of("variant", *_COLUMNS)
+    for column in lines.columns[1:]:
+        column.no_wrap, column.header = True, _SHORT.get(str(column.header), column.header)
     for variant in study.variants:
-        lines.add_row(variant.label, *_cells(study.spread(variant.label)))
+        lines.add_row(shorter(variant.label), *_cells(study.spread(variant.label)))
     console.print(lines)
     if len(study.variants) > 1:
         console.print(_differences(study))
@@ -114,10 +130,12 @@ def render_study(
         Where the variants are that grid, depths outside and leverages inside.
     """
     facts = [
-        f"{len(study.variants)} variants, {len(study.seeds)} seeds each, on the same paths; "
+        f"{count(len(study.variants), 'variant')}, {count(len(study.seeds), 'seed')} each, on the "
+        "same paths; "
         f"lead {study.lead}"
     ]
-    body = [heading("Cascade study", title, facts), limits_section(), _side_by_side(study)]
+    body = [heading("Cascade study", title, facts), limits_section()]
+    sides = _side_by_side(study, differences=phase is None)
     cards: list[Safe] = []
     if phase is not None:
         cards.append(_phase(study, *phase))
@@ -136,11 +154,12 @@ def render_study(
         )  # fmt: skip
     if funds is not None:
         cards.append(_fund(funds))
-    body.append(section("pictures", "Pictures", cards))
+    pictures = [section("pictures", "Pictures", cards)] if cards else []
+    body += [*pictures, sides] if phase is not None else [sides, *pictures]
     return page(title, body, version=version, skip=("#sides", "Skip to the comparison"))
 
 
-def _side_by_side(study: Study) -> Safe:
+def _side_by_side(study: Study, *, differences: bool) -> Safe:
     rows = [[v.label, *_cells(study.spread(v.label))] for v in study.variants]
     shown = table(
         "Variants side by side",
@@ -148,7 +167,7 @@ def _side_by_side(study: Study) -> Safe:
         rows,
     )
     parts = [shown]
-    if len(study.variants) > 1:
+    if differences and len(study.variants) > 1:
         falls, losses = ranked(study, "drop"), ranked(study, "deficit_usd")
         parts.append(
             table(
@@ -193,9 +212,10 @@ def _phase(study: Study, leverage: Sequence[float], depth: Sequence[float]) -> S
     radius = np.array([by_label[v.label] for v in study.variants]).reshape(shape)
     return figure(
         "Leverage against depth",
-        "Median amplification of the runs; the line is ρ(G) = 1 of those whom the scripted news "
-        "reaches, in the calm book. The line says where the closed form of the loop gain "
-        "diverges, the cells what the simulation does.",
+        "Median amplification of the runs, books not thinning out, impact staying, everything sold "
+        "in the market: what the closed form assumes. The line is ρ(G) = 1 of those whom the "
+        "scripted news reaches; beyond it the closed form diverges, and the simulation ends where "
+        "nobody is left to be closed.",
         phase_chart(leverage, depth, amplification, radius),
         wide=True,
     )
