@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from crossmargin.cli import _io as io
 from crossmargin.cli._app import HtmlOpt, JsonOpt, _console, _print_json
+from crossmargin.cli._assigned import assignments, unreadable
 from crossmargin.cli._cascade import cascade_app
 from crossmargin.cli._progress import Meter
 from crossmargin.errors import InputError
@@ -210,7 +211,7 @@ def contagion(
     from crossmargin.reports.cascade import print_contagion
 
     asked = _scenario(scenario, set_)
-    moves = _shocks(shock) if shock else dict(asked.shocks)
+    moves = assignments(shock, "--shock", "BTC=-0.12") if shock else dict(asked.shocks)
     if prices:
         with Meter("shocks", quiet=quiet or json) as meter:
             people, found = shock_runs(asked, moves, progress=meter.step)
@@ -271,7 +272,7 @@ def _changes(texts: list[str] | None) -> dict[str, Any]:
     for text in texts or []:
         place, sign, value = text.partition("=")
         if not sign or not place.strip():
-            raise _unreadable(text, "--set", "population.median_leverage=8")
+            raise unreadable(text, "--set", "population.median_leverage=8")
         made[place.strip()] = _value(value.strip())
     return made
 
@@ -283,28 +284,9 @@ def _grid(texts: list[str]) -> list[Variant]:
     for text in texts:
         place, sign, values = text.partition("=")
         if not sign or not place.strip() or not values.strip():
-            raise _unreadable(text, "--vary", "rules.fund_share=0,0.01")
+            raise unreadable(text, "--vary", "rules.fund_share=0,0.01")
         axes[place.strip()] = [_value(v.strip()) for v in values.split(",")]
     return grid(axes)
-
-
-def _shocks(texts: list[str]) -> dict[str, float]:
-    made = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        try:
-            made[name.strip()] = float(value)
-        except ValueError:
-            sign = ""
-        if not sign or not name.strip():
-            raise _unreadable(text, "--shock", "BTC=-0.12")
-    return made
-
-
-def _unreadable(text: str, option: str, example: str) -> InputError:
-    return InputError(
-        f"{text!r} is no figure of a name", code="INP-013", field=option, hint=f"write {example}"
-    )
 
 
 def _as_it_is() -> Variant:
