@@ -19,6 +19,7 @@ SHOWS = {
     "05_many_accounts": "accounts",
     "06_size_costs": "split over two accounts",
     "07_a_venues_day": "all of them what was written",
+    "08_a_cascade": "is used up in a tenth of the runs",
 }
 
 
