@@ -169,8 +169,7 @@ def _breaches(made: Validation, trial: ModelTest) -> Safe:
     cards = [
         figure(
             one.book.name + (" (synthetic)" if one.book.synthetic else ""),
-            f"{one.breaches} breaches in {one.hits.size:,}, {percent(one.coverage, 2)} covered; "
-            f"share of gross size.",
+            f"{breaches_words(one)}, {percent(one.coverage, 2)} covered; share of gross size.",
             charts.breach_chart(one, made.test.crashes),
             wide=True,
         )
@@ -184,6 +183,12 @@ def _breaches(made: Validation, trial: ModelTest) -> Safe:
         "breaches", "Breaches", tables.words_of(words), charts.breach_legend(),
         Safe(f'<div class="cards">{join(list(cards))}</div>'),
     )  # fmt: skip
+
+
+def breaches_words(one: BookTest) -> str:
+    """Say how many breaches there were in how many observations."""
+    word = "breach" if one.breaches == 1 else "breaches"
+    return f"{one.breaches:,} {word} in {one.hits.size:,}"
 
 
 def _limits(made: Validation, trial: ModelTest) -> Safe:

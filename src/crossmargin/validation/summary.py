@@ -111,7 +111,7 @@ def _sentence(
 ) -> str:
     count = len(model.tests)
     low = min(model.tests, key=lambda one: one.coverage)
-    start = f"{model.name} is {word.split(',')[0]} at {_percent(level)} on {count} books"
+    start = f"{model.name} is {word.split(',')[0]} at {_percent(level)} on {_count(count, 'book')}"
     reasons = [
         f"{what} on {len(books)} ({_some(books)})"
         for what, books in (
@@ -124,11 +124,16 @@ def _sentence(
     said = f"{start}: {'; '.join(reasons)}." if reasons else f"{start}."
     said += (
         f" The lowest coverage is {_percent(low.coverage)} on {low.book.name} "
-        f"({low.breaches} breaches in {low.hits.size:,})."
+        f"({_count(low.breaches, 'breach')} in {low.hits.size:,})."
     )
     if too_few:
-        said += f" It holds more than {_percent(level)} asks on {len(too_few)} books: that is dear."
+        said += f" It holds more than {_percent(level)} asks on {_count(len(too_few), 'book')}: that is dear."
     return said
+
+
+def _count(size: int, noun: str) -> str:
+    many = noun + ("es" if noun.endswith("ch") else "s")
+    return f"{size:,} {noun if size == 1 else many}"
 
 
 def _percent(share: float) -> str:
