@@ -109,9 +109,9 @@ def _sentence(
     too_deep: tuple[str, ...],
     too_few: tuple[str, ...],
 ) -> str:
-    count = len(model.tests)
     low = min(model.tests, key=lambda one: one.coverage)
-    start = f"{model.name} is {word.split(',')[0]} at {_percent(level)} on {_count(count, 'book')}"
+    tried = _count(len(model.tests), "book")
+    start = f"{model.name} is {word.split(',')[0]} at {_percent(level)} on {tried}"
     reasons = [
         f"{what} on {len(books)} ({_some(books)})"
         for what, books in (
@@ -127,7 +127,8 @@ def _sentence(
         f"({_count(low.breaches, 'breach')} in {low.hits.size:,})."
     )
     if too_few:
-        said += f" It holds more than {_percent(level)} asks on {_count(len(too_few), 'book')}: that is dear."
+        more = _count(len(too_few), "book")
+        said += f" It holds more than {_percent(level)} asks on {more}: that is dear."
     return said
 
 
