@@ -260,6 +260,7 @@ def adversary(made: Validation) -> Safe:
         f"The worst of {found.drawn} books drawn with seed {found.seed} from "
         f"{', '.join(found.families)}. A search always finds something: the worst of as many "
         f"independent books of a right model would have up to {found.by_chance} breaches."
+        + (f" The model refused {found.refused} more." if found.refused else "")
     )
     return section(
         "adversary", "Adversarial books", words_of(words), table("Worst found", columns, rows)

@@ -39,6 +39,8 @@ class Adversary:
         Most breaches that 19 of 20 searches of as many *independent* books would find as their
         worst if the model were right, for the observations of the worst book. Books are alike,
         so chance reaches less in truth.
+    refused : int
+        Books among them that the model refused.
     families : tuple of str
         That were drawn from.
     """
@@ -47,6 +49,7 @@ class Adversary:
     drawn: int
     worst: tuple[BookTest, ...]
     by_chance: int
+    refused: int
     families: tuple[str, ...]
 
 
@@ -173,13 +176,15 @@ def adversary(
     """
     books = draw_books(history, seed=seed, count=count)
     setting = make_setting(books, history, shape, level=level, horizon=horizon)
-    tests = run_backtest([contender], setting, seed=seed, progress=progress).models[0].tests
+    model = run_backtest([contender], setting, seed=seed, progress=progress).models[0]
+    tests = model.tests
     worst = sorted(tests, key=lambda one: (one.upper.p_value, one.coverage))[:keep]
     return Adversary(
         seed=seed,
         drawn=len(tests),
         worst=tuple(worst),
         by_chance=_by_chance(worst[0].hits.size, len(tests), level),
+        refused=len(model.refusals),
         families=tuple(dict.fromkeys(book.name.rsplit("-", 1)[0] for book in books)),
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from crossmargin.errors import RulesetError
+from crossmargin.errors import CrossmarginError, RulesetError
 from crossmargin.margin import HouseOption, HousePortfolio, Ruleset, house_margin_path
-from crossmargin.market import factor_history
+from crossmargin.market import FactorHistory, factor_history
 from crossmargin.scenarios import TailSpec
 from crossmargin.validation._result import Floats
 from crossmargin.validation.contenders import Progress, Setting
@@ -82,27 +84,43 @@ class OfTail:
         }
 
     def forecasts(self, setting: Setting, progress: Progress | None = None) -> list[Forecast | str]:
-        """Return a forecast for each book, or why there is none."""
+        """Return a forecast for each book, or why there is none.
+
+        Where the model refuses a coin's history, the books are halved until those that hold it
+        stand alone, so that one coin does not stop the others.
+        """
+        out: list[Forecast | str] = [""] * len(setting.books)
+        parts = [np.arange(len(setting.books))]
+        while parts:
+            mine = parts.pop()
+            try:
+                made: list[Forecast | str] = list(self._together(setting, mine, progress))
+            except CrossmarginError as error:
+                if mine.size > 1:
+                    parts += [mine[: mine.size // 2], mine[mine.size // 2 :]]
+                    continue
+                made = [str(error)]
+            for p, one in zip(mine.tolist(), made, strict=True):
+                out[p] = one
+        return out
+
+    def _together(
+        self, setting: Setting, mine: NDArray[np.int64], progress: Progress | None
+    ) -> list[Forecast]:
+        """Margin some books in one pass over the history."""
         history = setting.history
+        books = [setting.books[p] for p in mine.tolist()]
         spec = msgspec.structs.replace(
             self.spec, horizon_days=setting.horizon, level_im=setting.level,
             level_mm=min(self.spec.level_mm, setting.level),
         )  # fmt: skip
-        coins = {spec.proxy} if spec.proxy and history.has(spec.proxy) else set()
-        for book in setting.books:
-            coins |= {leg.asset for leg in book.legs} | {one.asset for one in book.collateral}
-        prices = {name: history.price[:, history.column(name)] for name in sorted(coins)}
-        vols = {
-            name: history.vol[:, history.column(name)] * setting.shape.level
-            for name in sorted(coins)
-            if np.isfinite(history.vol[:, history.column(name)]).any()
-        }
-        wanted = np.flatnonzero(setting.tested.any(axis=0))
+        wanted = np.flatnonzero(setting.tested[mine].any(axis=0))
         if not wanted.size:
-            return ["no day of the test has a price"] * len(setting.books)
+            nothing = np.full(len(history.days), np.nan)
+            return [Forecast(margin=nothing) for _ in books]
         path = house_margin_path(
-            [_portfolio(book) for book in setting.books],
-            factor_history(history.days, prices, vols, source=history.source),
+            [_portfolio(book) for book in books],
+            _factors(books, setting, spec),
             spec,
             first=history.days[int(wanted[0])],
             last=history.days[int(wanted[-1])],
@@ -113,7 +131,7 @@ class OfTail:
         at = np.array([place[day] for day in path.days])
 
         def spread(rows: Floats) -> Floats:
-            out = np.full((len(setting.books), len(history.days)), np.nan)
+            out = np.full((len(books), len(history.days)), np.nan)
             out[:, at] = rows
             return out
 
@@ -122,13 +140,28 @@ class OfTail:
         es = spread(path.parts["base"] / share) if share > 0 else None
         return [
             Forecast(
-                margin=margin[p],
-                var=None if es is None else var[p],
-                es=None if es is None else es[p],
-                explained=explained[p],
+                margin=margin[k],
+                var=None if es is None else var[k],
+                es=None if es is None else es[k],
+                explained=explained[k],
             )
-            for p in range(len(setting.books))
+            for k in range(len(books))
         ]
+
+
+def _factors(books: Sequence[Portfolio], setting: Setting, spec: TailSpec) -> FactorHistory:
+    """Return the series that the books and the model's proxy need."""
+    history = setting.history
+    coins = {spec.proxy} if spec.proxy and history.has(spec.proxy) else set()
+    for book in books:
+        coins |= {leg.asset for leg in book.legs} | {one.asset for one in book.collateral}
+    prices = {name: history.price[:, history.column(name)] for name in sorted(coins)}
+    vols = {
+        name: history.vol[:, history.column(name)] * setting.shape.level
+        for name in sorted(coins)
+        if np.isfinite(history.vol[:, history.column(name)]).any()
+    }
+    return factor_history(history.days, prices, vols, source=history.source)
 
 
 def _portfolio(book: Portfolio) -> HousePortfolio:

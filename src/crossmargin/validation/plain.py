@@ -48,6 +48,7 @@ def plain_validation(made: Validation) -> dict[str, Any]:
             "seed": made.adversary.seed,
             "drawn": made.adversary.drawn,
             "by_chance": made.adversary.by_chance,
+            "refused": made.adversary.refused,
             "families": list(made.adversary.families),
             "worst": [_book(one) for one in made.adversary.worst],
         },

@@ -173,7 +173,7 @@ def validate(
     found = None
     if adversarial:
         found = adversary(
-            contenders[0], setting.history, setting.shape, seed=seed, count=adversarial,
+            first, setting.history, setting.shape, seed=seed, count=adversarial,
             level=setting.level, horizon=setting.horizon, progress=progress,
         )  # fmt: skip
     return Validation(
