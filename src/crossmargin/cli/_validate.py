@@ -116,7 +116,7 @@ def validate(
     overrides = parse_overrides(set_ or [], params)
     contenders = _contenders(model, against, level, requirement, dollar, overrides)
     history = read_history(place).between(since, until)
-    books, left_out = _known(choose(file, book), history)
+    books, left_out = _known(choose(file, book), history, horizon)
     setting = make_setting(
         books, history, file.held, level=level, horizon=horizon, start_up=start_up
     )
@@ -316,14 +316,17 @@ def _base(
     return out
 
 
-def _known(books: list[Any], history: Any) -> tuple[list[Any], dict[str, str]]:
+def _known(books: list[Any], history: Any, horizon: int) -> tuple[list[Any], dict[str, str]]:
     """Part the books into those whose series the history has, and the others with a reason."""
     kept, left_out = [], {}
     for book in books:
         needed = [leg.symbol for leg in book.legs] + [leg.asset for leg in book.legs]
         needed += [pledge.asset for pledge in book.collateral]
         missing = [name for name in dict.fromkeys(needed) if not history.has(name)]
-        if missing:
+        days = [leg.days for leg in book.legs if leg.kind != "perpetual"]
+        if days and min(days) <= horizon:
+            left_out[book.name] = f"an option of {min(days)} days ends within the horizon"
+        elif missing:
             left_out[book.name] = f"the history has no prices of {', '.join(missing)}"
         else:
             kept.append(book)

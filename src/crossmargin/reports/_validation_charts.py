@@ -92,7 +92,7 @@ def _bands(svg: Svg, days: Sequence[str], crashes: Sequence[Crash], x: object) -
             # A name beside its band, unless it would run over the one before.
             if left - last > 0.11:
                 anchor = "end" if left > 0.93 else "middle"
-                svg.text(left + 0.5 * width, _TOP - 5, crash.name, anchor=anchor, cls="tick")
+                svg.text(left + 0.5 * width, _TOP - 5, crash.name, anchor=anchor, cls="tick when")
                 last = left
 
 

@@ -53,7 +53,9 @@ class Adversary:
     families: tuple[str, ...]
 
 
-def draw_books(history: MarketHistory, *, seed: int, count: int) -> list[Portfolio]:
+def draw_books(
+    history: MarketHistory, *, seed: int, count: int, horizon: int = 1
+) -> list[Portfolio]:
     """Draw books from the families that the history can value.
 
     Parameters
@@ -64,6 +66,8 @@ def draw_books(history: MarketHistory, *, seed: int, count: int) -> list[Portfol
         The same seed draws the same books.
     count : int
         How many.
+    horizon : int
+        Days; options are longer.
     """
     rng = np.random.default_rng(seed)
     enough = 750
@@ -88,7 +92,8 @@ def draw_books(history: MarketHistory, *, seed: int, count: int) -> list[Portfol
             hint="give a longer history",
         )  # fmt: skip
     return [
-        _draw(rng, families[k % len(families)], f"{k:03d}", coins, own, vols) for k in range(count)
+        _draw(rng, families[k % len(families)], f"{k:03d}", coins, own, vols, horizon)
+        for k in range(count)
     ]
 
 
@@ -105,6 +110,7 @@ def _draw(
     coins: Sequence[str],
     own: Sequence[str],
     vols: Sequence[str],
+    horizon: int,
 ) -> Portfolio:
     def pick(names: Sequence[str]) -> str:
         return names[int(rng.integers(len(names)))]
@@ -129,15 +135,15 @@ def _draw(
         legs = [Leg(kind="perpetual", asset=coin, usd=-_SIZE * ratio, price="perpetual")]
         pledged = [Pledge(asset=coin, usd=_SIZE)]
     elif family == "straddle":
-        coin, days = pick(vols), int(rng.integers(4, 45))
+        coin, days = pick(vols), horizon + int(rng.integers(3, 44))
         wide = float(np.round(rng.uniform(0.0, 0.25), 2))
         legs = [
             Leg(kind="call", asset=coin, usd=-_SIZE, strike=1.0 + wide, days=days),
             Leg(kind="put", asset=coin, usd=-_SIZE, strike=1.0 - wide, days=days),
         ]
     else:
-        coin, near = pick(vols), int(rng.integers(4, 15))
-        far, strike = int(rng.integers(30, 90)), float(np.round(rng.uniform(0.9, 1.1), 2))
+        coin, near = pick(vols), horizon + int(rng.integers(3, 14))
+        far, strike = horizon + int(rng.integers(30, 90)), float(np.round(rng.uniform(0.9, 1.1), 2))
         legs = [
             Leg(kind="call", asset=coin, usd=-_SIZE, strike=strike, days=near),
             Leg(kind="call", asset=coin, usd=_SIZE, strike=strike, days=far),
@@ -174,7 +180,7 @@ def adversary(
     progress : callable, optional
         As for :func:`~crossmargin.validation.run_backtest`.
     """
-    books = draw_books(history, seed=seed, count=count)
+    books = draw_books(history, seed=seed, count=count, horizon=horizon)
     setting = make_setting(books, history, shape, level=level, horizon=horizon)
     model = run_backtest([contender], setting, seed=seed, progress=progress).models[0]
     tests = model.tests

@@ -168,13 +168,18 @@ def validate(
         tools = _tools(test, setting)
         note = "General tools over the margin as the model gives it; they know only its past."
         if isinstance(first, OfTail):
-            note += " It has tools of its own in it already; their cost needs own_tools."
+            note += " It has tools of its own in it; --own-tools says what those do and cost."
     impulses, notes = _impulses(contenders, setting, seed, progress) if steps else ([], [])
     found = None
     if adversarial:
+
+        def drawn(name: str, done: int, total: int) -> None:
+            if progress is not None:
+                progress(f"{name}: drawn books", done, total)
+
         found = adversary(
             first, setting.history, setting.shape, seed=seed, count=adversarial,
-            level=setting.level, horizon=setting.horizon, progress=progress,
+            level=setting.level, horizon=setting.horizon, progress=drawn,
         )  # fmt: skip
     return Validation(
         test=test,
