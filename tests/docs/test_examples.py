@@ -20,6 +20,7 @@ SHOWS = {
     "06_size_costs": "split over two accounts",
     "07_a_venues_day": "all of them what was written",
     "08_a_cascade": "is used up in a tenth of the runs",
+    "09_a_desks_morning": "margin path: peak",
 }
 
 

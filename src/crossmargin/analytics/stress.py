@@ -251,7 +251,9 @@ class StressDesk:
             if scenario.kind == "location":
                 return self._location(scenario)
             there, moves = self._moved(scenario.moves, scenario.vols, scenario.dollars)
-            return self._described(scenario, self.carried, there, moves)
+            asked = scenario.moves or scenario.vols or scenario.dollars
+            said = "moves nothing here" if asked and not moves else ""
+            return self._described(scenario, self.carried, there, moves, said)
         except CrossmarginError as error:
             return StressRow(
                 scenario=scenario.name,

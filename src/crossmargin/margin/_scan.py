@@ -295,8 +295,10 @@ def _unit_rows(spec: Scan, frame: Frame) -> Floats:
     s, names = table.scenarios, frame.book.registry.assets
     place = {name: row for row, name in enumerate(s.underlyings)}
     row = np.array([place.get(names[leader], -1) for leader in frame.follow], dtype=np.int64)
-    known = (row >= 0)[:, None]
-    linear, option = (np.where(known, m[row], 0.0) for m in (s.move_linear, s.move))
+    # What follows no underlying of the scenarios takes the row of zeros behind the last one; an
+    # account of dollars alone has no underlying at all.
+    still = np.zeros((1, s.move.shape[1]))
+    linear, option = (np.concatenate([m, still])[row] for m in (s.move_linear, s.move))
     is_option = (terms.kind == KIND_CODE["option"])[:, None]
     shock = np.where(is_option, option[terms.underlying], linear[terms.underlying])
     low, high = _stress_bounds(frame, np.arange(len(names)))

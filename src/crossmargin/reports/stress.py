@@ -175,7 +175,10 @@ def render_stress(
         Of this package, for the footer.
     """
     words = worst_words(made)
-    said = "" if nearest is None else f"<p>{esc(reverse_words(nearest))}</p>"
+    said = ""
+    if nearest is not None:
+        found = reverse_words(nearest)
+        said = f'<p class="section-note">{esc(found[:1].upper() + found[1:])}.</p>'
     body = [
         heading("Stress", title, [*facts, model_words(made)]),
         f'<section id="answer"><h2>{esc(words[:1].upper() + words[1:])}</h2>{said}'
@@ -216,6 +219,7 @@ def loss_chart(made: StressReport) -> Safe:
 
     said = ", ".join(f"{row.scenario} {usd(row.loss_after_cost_usd)}" for row in rows)
     svg = Svg("bars", _ROW * len(rows) + 22, f"Loss by scenario: {said}.")
+    svg.line(at(equity), 2, at(equity), _ROW * len(rows), cls="need")
     for k, row in enumerate(rows):
         top = k * _ROW
         kind = "rise" if row.loss_after_cost_usd > 0 else "fall"
@@ -234,7 +238,6 @@ def loss_chart(made: StressReport) -> Safe:
         svg.line(at(0.0), top + 18, at(0.0), top + 31, cls="zero")
         svg.raw("</g>")
     bottom = _ROW * len(rows)
-    svg.line(at(equity), 2, at(equity), bottom, cls="need")
     anchor = "start" if at(equity) < 0.3 else "end" if at(equity) > 0.7 else "middle"
     svg.text(at(equity), bottom + 16, f"equity today {amount(equity)}", anchor=anchor, cls="lbl")
     return svg.markup()

@@ -203,7 +203,9 @@ def render_what_if(
         body.insert(
             3,
             '<section id="path"><h2>Margin path</h2><div class="cards">'
-            + figure("After each leg", path_words(path), path_chart(path), wide=True)
+            + figure(
+                "After each leg", _capital(path_words(path)) + ".", path_chart(path), wide=True
+            )
             + "</div></section>",
         )
     return page(title, body, version=version, skip=("#answer", "Skip to the answer"))
@@ -217,9 +219,13 @@ def _tiles(made: WhatIfAnswer) -> Safe:
     a, b = made.before, made.after
     tiles = [
         ("Initial margin", usd(b.im_usd), f"was {usd(a.im_usd)}"),
-        ("Maintenance margin", usd(b.mm_usd), f"was {usd(a.mm_usd)}"),
         ("Available", usd(b.available_usd), f"was {usd(a.available_usd)}"),
-        ("Health", health_text(b.health), f"was {health_text(a.health)}; {b.state}"),
+        (
+            "Health (equity / maintenance margin)",
+            health_text(b.health),
+            f"was {health_text(a.health)}; {b.state}; maintenance margin {usd(b.mm_usd)}, was "
+            f"{usd(a.mm_usd)}",
+        ),
     ]
     return Safe(
         '<dl class="tiles">'

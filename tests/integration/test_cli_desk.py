@@ -1,0 +1,104 @@
+"""The desk's commands as a user meets them: ``what-if`` and ``efficiency``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crossmargin.book import read_account
+from crossmargin.cli import main
+from crossmargin.margin import load_ruleset, make_statement
+from crossmargin.venues import load_market
+
+DESK = "short-vol-desk"
+ADD = ["--add", "BTC-27MAR26-64000-P 10"]
+
+
+class TestWhatIf:
+    def test_json_adds_up_and_the_account_is_written(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out, page = tmp_path / "after.json", tmp_path / "page.html"
+        words = ["what-if", DESK, *ADD, "--remove", "BTC-27FEB26-90000-C", "--path"]
+        assert main([*words, "--out", str(out), "--html", str(page), "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        answer, path = made["what_if"], made["path"]
+        assert path["given"]["steps"][-1]["im_usd"] == pytest.approx(answer["after"]["im_usd"])
+        assert path["best"]["peak_usd"] <= path["given"]["peak_usd"] <= path["worst_usd"]
+        written = read_account(out)
+        rules, market = load_ruleset("deribit-pm-cross"), load_market("calm-2026-02-03")
+        totals = make_statement(written, market, rules, solve=False).totals
+        assert totals.im == pytest.approx(answer["after"]["im_usd"], rel=1e-12)
+        assert totals.equity == pytest.approx(answer["after"]["equity_mm_usd"], rel=1e-12)
+        text = page.read_text(encoding="utf-8")
+        assert "Margin path" in text and "http://" not in text and "https://" not in text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "BTC-PERPETUAL 5",
+            "buy 5 BTC-PERPETUAL",
+            "BTC-PERPETUAL +5 @ 78000",
+            "buy 5 BTC-PERPETUAL @ 78000",
+        ],
+    )
+    def test_ways_to_say_a_leg(self, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["what-if", DESK, "--add", text, "--json"]) == 0
+        (fill,) = json.loads(capsys.readouterr().out)["what_if"]["fills"]
+        assert fill["quantity"] == 5.0 and ("@" not in text or fill["price"] == 78_000.0)
+
+    def test_selling_and_rolling_part(self, capsys: pytest.CaptureFixture[str]) -> None:
+        roll = "BTC-27FEB26-62000-P=BTC-27MAR26-64000-P 4"
+        words = ["what-if", DESK, "--add", "sell 2 BTC-27MAR26-80000-C", "--roll", roll, "--json"]
+        assert main(words) == 0
+        fills = json.loads(capsys.readouterr().out)["what_if"]["fills"]
+        assert [(f["instrument"], f["quantity"], f["after"]) for f in fills] == [
+            ("BTC-27FEB26-62000-P", 4.0, -6.0),
+            ("BTC-27MAR26-64000-P", -4.0, -34.0),
+            ("BTC-27MAR26-80000-C", -2.0, -2.0),
+        ]
+
+    @pytest.mark.parametrize(
+        "words, said",
+        [
+            ([], "INP-013"),
+            (["--add", "BTC-PERPETUAL"], "INP-013"),
+            (["--add", "BTC-PERPETUAL five"], "INP-013"),
+            (["--add", "sell -2 BTC-PERPETUAL"], "INP-013"),
+            (["--add", "BTC-PERPETUAL 0"], "MRG-022"),
+            (["--add", "BTC-31FEB26-1-C 1"], "INP-001"),
+            (["--add", "BTC-27MAR30-90000-C 1"], "MKT-004"),
+            (["--remove", "SOL-PERPETUAL"], "MRG-023"),
+            (["--remove", "BTC-27FEB26-90000-C 11"], "MRG-023"),
+            (["--remove", "a b c"], "INP-013"),
+            (["--roll", "BTC-27FEB26-90000-C"], "INP-013"),
+            ([*ADD, "--path", "--keep-low", "mm"], "INP-013"),
+            ([*ADD, "--pool", "elsewhere"], "INP-008"),
+        ],
+    )
+    def test_wrong_words(
+        self, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["what-if", DESK, *words]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(said) and err.count("\n") == 1
+
+
+class TestEfficiency:
+    def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["efficiency", "directional", "--pnl", "BTC-PERPETUAL=900", "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        earned = {row["instrument"]: row["pnl_usd"] for row in made["positions"]}
+        assert earned == {"BTC-PERPETUAL": 900.0, "ETH-PERPETUAL": None}
+        assert made["release"][0]["released_usd"] > 0 and made["tail"]["seed"] == 20260203
+
+    @pytest.mark.parametrize(
+        "words, said", [(["--pnl", "BTC-PERPETUAL"], "INP-013"), (["--most", "0"], "INP-004")]
+    )
+    def test_wrong_words(
+        self, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["efficiency", DESK, *words]) == 2
+        assert capsys.readouterr().err.startswith(said)
