@@ -18,7 +18,7 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
-from crossmargin.cli._frontier import _assignments
+from crossmargin.cli._assigned import assignments
 from crossmargin.cli._inverse import RulesetOpt, _world
 
 
@@ -65,7 +65,7 @@ def efficiency(
         )
     earned = {
         parse_instrument(name).id: value
-        for name, value in _assignments(pnl, "--pnl", "BTC-PERPETUAL=1200").items()
+        for name, value in assignments(pnl, "--pnl", "BTC-PERPETUAL=1200").items()
     }
     who, world, rules = _world(account, market, ruleset, set_, params, at)
     made = make_statement(who, world, rules, solve=False)
