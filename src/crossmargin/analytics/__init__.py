@@ -24,6 +24,13 @@ from crossmargin.analytics.book_summary_types import (
     Concentration,
     FailureRow,
 )
+from crossmargin.analytics.capital_ratios import (
+    MarginReturn,
+    NamedRatio,
+    capital_ratios,
+    return_on_margin,
+    statement_ratios,
+)
 from crossmargin.analytics.cliff import (
     ExpiryCliff,
     expiry_cliff,
@@ -36,16 +43,14 @@ from crossmargin.analytics.efficiency import (
     expected_shortfall,
     tail_cost,
 )
-from crossmargin.analytics.explain import (
+from crossmargin.analytics.explain import Moment, explain_change, shapley
+from crossmargin.analytics.explain_types import (
     CAUSES,
     CausePart,
     ComponentPart,
     Explained,
-    Moment,
     PositionMove,
     PriceMove,
-    explain_change,
-    shapley,
 )
 from crossmargin.analytics.frontier import Factor, liquidation_frontier, parse_factor
 from crossmargin.analytics.frontier_types import Axis, Frontier, FrontierPoint, Ray, Runway
@@ -77,15 +82,10 @@ from crossmargin.analytics.pooling import (
     walk_prices,
 )
 from crossmargin.analytics.position_margins import (
-    MarginReturn,
-    NamedRatio,
     PositionMargin,
     Release,
-    capital_ratios,
     position_margins,
     release_list,
-    return_on_margin,
-    statement_ratios,
 )
 from crossmargin.analytics.profile import (
     PriceProfile,
@@ -131,18 +131,8 @@ from crossmargin.analytics.venues_plan import (
     unified_account,
     venues_plan,
 )
-from crossmargin.analytics.what_if import (
-    Add,
-    ComponentChange,
-    GroupChange,
-    Remove,
-    Roll,
-    Side,
-    WhatIf,
-    WhatIfAnswer,
-    trades_of,
-    what_if,
-)
+from crossmargin.analytics.what_if import Add, Remove, Roll, WhatIf, trades_of, what_if
+from crossmargin.analytics.what_if_types import ComponentChange, GroupChange, Side, WhatIfAnswer
 
 __all__ = [
     "CAUSES",

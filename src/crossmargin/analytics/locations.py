@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from crossmargin.analytics.what_if import Side, side_of
+from crossmargin.analytics.what_if import side_of
+from crossmargin.analytics.what_if_types import Side
 from crossmargin.book import AccountFile, account_without_location, book_from_accounts
 from crossmargin.margin import Ruleset, evaluate, make_statement
 from crossmargin.market import Snapshot
