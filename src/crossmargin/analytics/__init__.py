@@ -123,6 +123,13 @@ from crossmargin.analytics.stress_scenarios import (
     scenarios_from_toml,
     stress_library,
 )
+from crossmargin.analytics.survival import (
+    Survival,
+    common_paths,
+    leverage_curve,
+    liquidations_avoided,
+    survival,
+)
 from crossmargin.analytics.venues_plan import (
     Transfer,
     VenueAccount,
@@ -199,6 +206,7 @@ __all__ = [
     "StressReport",
     "StressRow",
     "StressScenario",
+    "Survival",
     "TailCost",
     "TailModel",
     "Transfer",
@@ -214,6 +222,7 @@ __all__ = [
     "capital_ratios",
     "choose_scenarios",
     "collateral_by_location",
+    "common_paths",
     "compare",
     "compare_accounts",
     "correlation_stress",
@@ -225,7 +234,9 @@ __all__ = [
     "gap_losses",
     "gap_tail",
     "infer",
+    "leverage_curve",
     "liquidation_frontier",
+    "liquidations_avoided",
     "margin_path",
     "normal_var_es",
     "parametric_risk",
@@ -248,6 +259,7 @@ __all__ = [
     "statement_ratios",
     "stress_library",
     "summarise_book",
+    "survival",
     "tail_cost",
     "trades_of",
     "unified_account",
