@@ -186,11 +186,13 @@ class Frame:
     def live_pot(self) -> NDArray[np.bool_]:
         """Pots with a position or order that has not expired, or with debt.
 
-        All pots where the rule-set stresses idle ones.
+        All pots where the rule-set stresses idle ones. A row that holds nothing (a leg that a
+        question has closed) makes no pot live.
         """
         book, a = self.book, self.arrangement
         live = np.full(a.pots, self.ruleset.data.collateral.stress_idle)
-        live[a.position_pot[~self.view.settled[book.position_instrument]]] = True
+        held = ~self.view.settled[book.position_instrument] & (book.position_quantity != 0.0)
+        live[a.position_pot[held]] = True
         live[a.group_pot[a.leg_group[~self.view.settled[book.leg_instrument]]]] = True
         live[a.balance_pot[book.balance_amount < 0]] = True
         return live

@@ -134,6 +134,23 @@ class TestAgainstTheChangedAccount:
             )
             assert answer.after == answer.before
 
+    @pytest.mark.parametrize("name", ["deribit-pm-cross", "deribit-pm", "derive-pm2"])
+    def test_closing_everything_leaves_idle_coins(self, name: str) -> None:
+        """Coins are stressed beside positions; once there are none they ask for nothing."""
+        who, ruleset = load_account("directional"), load_ruleset(name)
+        answer = what_if(
+            who, CALM, ruleset, [Remove(instrument=p.instrument) for p in who.positions]
+        )
+        asked = WhatIf(who, CALM, ruleset)
+        made = asked.traded([Remove(instrument=p.instrument) for p in who.positions])
+        self.check(answer, made.account_after(), CALM, ruleset)
+        assert answer.after.im_usd == 0.0 or ruleset.data.collateral.stress_idle
+
+    def test_dollars_alone(self) -> None:
+        empty = account(balances={"USDC": 60_000})
+        answer = what_if(empty, CALM, DERIBIT, [Add(instrument="BTC-PERPETUAL", quantity=1_000)])
+        assert answer.before.im_usd == 0.0 and answer.after.im_usd > 0.0
+
     def test_roll_is_remove_and_add(self) -> None:
         old, new = "BTC-27FEB26-90000-C", "BTC-27MAR26-105000-C"
         rolled = what_if(DESK, CALM, DERIBIT, [Roll(old=old, new=new)])
