@@ -26,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 
 #: Accounts from which on trigger prices cost less than margining everybody at every price.
-MANY = 500
+MANY = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

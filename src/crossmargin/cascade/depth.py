@@ -1,4 +1,4 @@
-"""How much a book takes: withdrawal when prices jump, refill, hours of the week; resilience.
+"""How much a book takes: withdrawal when prices jump, refill, hours of the week.
 
 D_k is the notional that would move price k by 100 % if impact were linear (cascades.md §1.1). It is
 ``base × hour factor × state``; the state falls at once when a move is large against volatility and
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossmargin.cascade.figures import Floats, number, numbers, same_shape, unknown, value_of
+from crossmargin.cascade.resilience import Displacement, Resilience, house_resilience, left_after
 from crossmargin.errors import CascadeError
 from crossmargin.units import NS_PER_SECOND
 
@@ -169,11 +170,6 @@ def _never() -> Withdrawal:
     return Withdrawal(lower=np.zeros(1), shrink=np.ones(1), p90=np.zeros(1))
 
 
-def _left_after(dt_ns: int, half_life_s: float) -> float:
-    """Return the share of a displacement that is left: ``2^{−dt/half-life}``."""
-    return float(2.0 ** (-dt_ns / NS_PER_SECOND / half_life_s))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthState:
     """What is left of the books, float64[K] in (0, 1]."""
@@ -250,7 +246,7 @@ class DepthRule:
         depth_usd : float64[K]
             D.
         """
-        back = 1.0 - (1.0 - state.left) * _left_after(dt_ns, self.refill_half_life_s)
+        back = 1.0 - (1.0 - state.left) * left_after(dt_ns, self.refill_half_life_s)
         left = np.minimum(back, self.withdrawal.left(z, scatter))
         factor = 1.0 if self.hours is None else float(np.asarray(self.hours)[hour])
         depth = np.asarray(self.base_usd, dtype=np.float64) * factor * left
@@ -294,74 +290,13 @@ def stressed_depth(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Displacement:
-    """How far forced flow has moved prices from where they would have been.
+def window_steps(step_ns: int) -> int:
+    """Return the steps that a move is measured over for withdrawal: five minutes' worth, or 1.
 
-    Attributes
-    ----------
-    permanent, transient : float64[K]
-        Logarithms; the book's price is ``exogenous·e^{permanent + transient}``.
+    Source: classes of |z| were formed on moves of five minutes (cascades.md §2, fact 4; secondary).
     """
-
-    permanent: Floats
-    transient: Floats
-
-    @property
-    def total(self) -> Floats:
-        """Both together."""
-        return self.permanent + self.transient
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resilience:
-    """What becomes of impact: a permanent share stays, the rest decays as ``e^{−ρt}``.
-
-    By default all of it stays, as the closed forms of loop gain assume.
-
-    Source: Obizhaeva and Wang, half-life ln 2/ρ (cascades.md §1.3, recalled there); permanent and
-    temporary parts after Almgren and Chriss (the same).
-
-    Attributes
-    ----------
-    permanent_share : float
-        0 to 1.
-    half_life_s : float
-        Of the rest.
-    """
-
-    permanent_share: float = 1.0
-    half_life_s: float = float("inf")
-
-    def __post_init__(self) -> None:
-        number("permanent_share", self.permanent_share, least=0, most=1)
-        number("half_life_s", self.half_life_s, above=0, finite=False)
-
-    def start(self, contracts: int) -> Displacement:
-        """Return prices that nobody has moved."""
-        return Displacement(permanent=np.zeros(contracts), transient=np.zeros(contracts))
-
-    def next(self, state: Displacement, dt_ns: int) -> Displacement:
-        """Let time pass."""
-        return replace(state, transient=state.transient * _left_after(dt_ns, self.half_life_s))
-
-    def add(self, state: Displacement, move: Floats, *, transient: bool = False) -> Displacement:
-        """Add a move: its shares, or all of it to the transient part.
-
-        Parameters
-        ----------
-        state : Displacement
-            Before.
-        move : float64[K]
-            Logarithm.
-        transient : bool
-            Whether nothing of it stays: what quotes that left have moved.
-        """
-        share = 0.0 if transient else self.permanent_share
-        return Displacement(
-            permanent=state.permanent + share * move,
-            transient=state.transient + (1.0 - share) * move,
-        )
+    whole = float(value_of(_FILE, "z_window_s")) * NS_PER_SECOND
+    return max(1, round(whole / number("step_ns", step_ns, above=0)))
 
 
 __all__ = [
@@ -374,6 +309,8 @@ __all__ = [
     "base_depth",
     "hour_of_week",
     "hour_profile",
+    "house_resilience",
     "stressed_depth",
+    "window_steps",
     "withdrawal",
 ]

@@ -16,7 +16,9 @@ from crossmargin.cascade.depth import (
     base_depth,
     hour_of_week,
     hour_profile,
+    house_resilience,
     stressed_depth,
+    window_steps,
     withdrawal,
 )
 from crossmargin.cascade.draws import generator
@@ -170,6 +172,13 @@ def test_moves_over_a_window() -> None:
         assert z[0] == pytest.approx(-0.02 * min(t + 1, 5) / (0.01 * math.sqrt(5)))
         assert z[1] == (0.0 if t < 3 else math.inf)
     assert state.sigma.tolist() == [0.01, 0.0], "constant by default"
+
+
+def test_shipped_windows_and_half_lives() -> None:
+    assert [window_steps(s * 10**9) for s in (10, 60, 300, 900)] == [30, 5, 1, 1]
+    assert house_resilience() == Resilience(permanent_share=1.0, half_life_s=210.0)
+    state = house_resilience(0.0).add(Resilience().start(1), np.array([-0.2]))
+    assert house_resilience(0.0).next(state, 210 * 10**9).total == pytest.approx([-0.1])
 
 
 def test_figures_name_their_sources_and_nonsense_is_refused() -> None:

@@ -83,7 +83,7 @@ def drawn(count: int) -> tuple[list[AccountFile], dict[str, object]]:
 
 @pytest.mark.parametrize(
     ("liquidation", "many", "steps", "halt"),
-    [("house", 500, 5, None), ("hyperliquid", 1, 5, None), ("hyperliquid", 500, 12, "row-b10")],
+    [("house", 1000, 5, None), ("hyperliquid", 1, 5, None), ("hyperliquid", 1000, 12, "row-b10")],
 )
 def test_a_linear_book_is_what_simulate_gives(
     liquidation: str, many: int, steps: int, halt: str | None, monkeypatch: pytest.MonkeyPatch
@@ -326,6 +326,8 @@ def test_what_does_not_fit_is_refused() -> None:
         cascade_on_rules(
             book, fixture_g(), LINEAR, CascadeMarket(exogenous=np.zeros((1, 1))), assets=("XRP",)
         )
+    with pytest.raises(CascadeError, match="2 depths for 2 of 1"):
+        run(book, CascadeMarket(exogenous=np.zeros((1, 1)), depth_usd=[1e8, 1e8]))
     with pytest.raises(CascadeError, match="auction"):
         run(
             book,
