@@ -18,6 +18,7 @@ import msgspec
 from crossmargin.analytics.stress import CloseCosts, StressDesk, StressRow
 from crossmargin.analytics.stress_scenarios import EVERY_ONE, StressScenario
 from crossmargin.book import AccountFile
+from crossmargin.errors import MarginError
 from crossmargin.margin import Ruleset, liquidation_prices
 from crossmargin.market import Snapshot
 
@@ -95,8 +96,22 @@ def adequacy(
         Axes of the map; empty for none.
     costs : CloseCosts, optional
         Of closing what breaches.
+
+    Raises
+    ------
+    MarginError
+        ``MRG-001`` for a coin that the account does not have.
     """
     desk = StressDesk(account, snapshot, ruleset, costs=costs)
+    known = sorted(desk.carried.drivers)
+    if coin != EVERY_ONE and coin not in known:
+        raise MarginError(
+            f"the account has no exposure to {coin}",
+            code="MRG-001",
+            account=account.account,
+            field="coin",
+            hint=f"it has {', '.join(known) or 'no coins'}",
+        )
 
     def at(move: float, vol: float = 0.0) -> StressRow:
         name = f"{move:+.1%}"

@@ -37,7 +37,7 @@ from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
 
-#: What is kept low: the requirement, or what it lacks beside the equity.
+#: What is kept low: the requirement, or what the pots lack of it beside their equity.
 Measure = Literal["im", "shortfall"]
 
 #: Up to this many legs every subset is evaluated (4,096 of them).
@@ -217,15 +217,15 @@ class _Nodes:
             part = missing[first : first + self._pass]
             made = np.array([[s >> k & 1 for k in range(self._size)] for s in part], dtype=bool)
             totals = account_totals(self._traded.many(made))
-            columns = [totals[name].tolist() for name in ("im", "mm", "equity_im", "equity_mm")]
+            columns = [totals[name].tolist() for name in ("im", "mm", "equity_im", "lacking")]
             self._rows.update(zip(part, zip(*columns)))
 
     def value(self, legs: int) -> float:
         """Return what is kept low for a set of legs done."""
         if legs not in self._rows:
             self.want([legs])
-        im, _, equity, _ = self._rows[legs]
-        return im if self._measure == "im" else max(0.0, im - equity)
+        im, _, _, lacking = self._rows[legs]
+        return im if self._measure == "im" else lacking
 
     def path(self, order: Sequence[int]) -> OrderOfLegs:
         """Describe one order."""

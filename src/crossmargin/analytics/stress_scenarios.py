@@ -147,12 +147,16 @@ def stress_library() -> list[StressScenario]:
 def choose_scenarios(names: Sequence[str], known: Sequence[StressScenario]) -> list[StressScenario]:
     """Return scenarios by name, in the order asked for; all of them without names.
 
+    Of two of one name the first counts.
+
     Raises
     ------
     InputError
         ``INP-111`` for a name that is not known.
     """
-    by_name = {one.name: one for one in [NO_STRESS, *known]}
+    by_name = {NO_STRESS.name: NO_STRESS}
+    for one in known:
+        by_name.setdefault(one.name, one)
     for name in names:
         if name not in by_name:
             raise InputError(
@@ -161,4 +165,6 @@ def choose_scenarios(names: Sequence[str], known: Sequence[StressScenario]) -> l
                 field="scenario",
                 hint=f"one of {', '.join(by_name)}",
             )
-    return [by_name[name] for name in names] if names else list(known)
+    if names:
+        return [by_name[name] for name in names]
+    return list({one.name: by_name[one.name] for one in known}.values())

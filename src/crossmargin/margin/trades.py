@@ -342,7 +342,9 @@ def account_totals(frame: Frame) -> dict[str, Floats]:
     Returns
     -------
     dict of str to float64[A]
-        ``im``, ``mm`` (open orders as the rules say), ``equity_im``, ``equity_mm``.
+        ``im``, ``mm`` (open orders as the rules say), ``equity_im``, ``equity_mm``; ``lacking``
+        is what pots lack of their initial margin, added up (what one has to spare helps no
+        other).
     """
     done = evaluation_of(frame)
     account = frame.book.pool_account[frame.arrangement.pot_pool]
@@ -352,6 +354,7 @@ def account_totals(frame: Frame) -> dict[str, Floats]:
         "mm": done.mm,
         "equity_im": done.have.im,
         "equity_mm": done.have.mm,
+        "lacking": np.maximum(done.need_orders.im - done.have.im, 0.0),
     }
     return {name: sum_by(column * usd, account, size) for name, column in columns.items()}
 

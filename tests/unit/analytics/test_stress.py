@@ -178,6 +178,13 @@ class TestScenarios:
             scenarios_from_toml(text)
         assert caught.value.code == "INP-110" and words in str(caught.value)
 
+    def test_own_scenario_goes_before_one_of_the_library(self) -> None:
+        own = StressScenario(name="fall-30", moves={"*": -0.31})
+        (found,) = choose_scenarios(["fall-30"], [own, *stress_library()])
+        assert found.moves == {"*": -0.31}
+        every = choose_scenarios([], [own, *stress_library()])
+        assert every[0] == own and len(every) == len(stress_library())
+
     def test_unknown_name(self) -> None:
         with pytest.raises(InputError) as caught:
             choose_scenarios(["2020-03-21"], stress_library())
@@ -491,6 +498,7 @@ class TestCommandLine:
             (["directional", "--sigma", "BTC=x"], "INP-013"),
             (["directional", "--sigma", "BTC=-1"], "MRG-025"),
             (["directional", "--close-cost", "-1"], "MRG-025"),
+            (["directional", "--ladder", "DOGE"], "MRG-001"),
             (["directional", "--file", "not-there.toml"], "INP-005"),
             (["nobody"], "INP-005"),
         ],

@@ -297,8 +297,18 @@ class TestMarginPath:
     def test_premiums_count_in_the_shortfall(self) -> None:
         who = account(balances={"USDC": 1_000})
         made = margin_path(who, MARKET, G, self.LEGS, measure="shortfall")
-        for step in made.best.steps:
-            assert made.best.peak_usd >= max(0.0, step.im_usd - step.equity_im_usd) - 1e-9
+        for one in (made.best, made.given):
+            lacking = [max(0.0, s.im_usd - s.equity_im_usd) for s in one.steps]
+            assert one.peak_usd == pytest.approx(max(lacking)) and one.peak_usd > 0
+
+    def test_pots_do_not_help_each_other(self) -> None:
+        """One pot a currency: what USDC has to spare is not there for coin-settled legs."""
+        who = account(balances={"USDC": 500_000, "BTC": 0.001})
+        by_currency = load_ruleset("deribit-pm")
+        legs = [Trade(instrument="BTC-PERPETUAL", quantity=100_000)]
+        made = margin_path(who, CALM, by_currency, legs, measure="shortfall")
+        assert made.best.steps[-1].available_usd > 0
+        assert made.best.peak_usd > 1_000
 
     def test_too_many(self) -> None:
         with pytest.raises(MarginError) as caught:
