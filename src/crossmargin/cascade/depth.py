@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.cascade.figures import Floats, number, numbers, same_shape, unknown, value_of
 from crossmargin.cascade.resilience import Displacement, Resilience, house_resilience, left_after
@@ -138,6 +138,11 @@ class Withdrawal:
                 "a 90th percentile lies below its median", code="CAS-001", field="p90"
             )
 
+    def row(self, z: ArrayLike) -> NDArray[np.int64]:
+        """Return the class of each move, from 0; NaN counts as no move."""
+        size = np.nan_to_num(np.abs(np.asarray(z, dtype=np.float64)), nan=0.0, posinf=np.inf)
+        return np.asarray(np.searchsorted(self.lower, size, side="right") - 1, dtype=np.int64)
+
     def left(self, z: ArrayLike, scatter: ArrayLike = 0.0) -> Floats:
         """Return the share of the book that is left, in (0, 1].
 
@@ -148,13 +153,13 @@ class Withdrawal:
         scatter : array-like
             Standard normal numbers; 0 gives the median.
         """
-        size = np.nan_to_num(np.abs(np.asarray(z, dtype=np.float64)), nan=0.0, posinf=np.inf)
-        row = np.searchsorted(self.lower, size, side="right") - 1
+        row = self.row(z)
         median, high = self.shrink[row], self.p90[row]
         # An untouched book is not touched: the first class is of moves that happened.
         spread = np.log(np.where(high > 0, high, median) / median) / _Z90
         shrink = median * np.exp(spread * np.asarray(scatter, dtype=np.float64))
-        return np.asarray(np.where(size > 0, 1.0 / np.maximum(shrink, 1.0), 1.0), np.float64)
+        moved = np.abs(np.asarray(z, dtype=np.float64)) > 0
+        return np.asarray(np.where(moved, 1.0 / np.maximum(shrink, 1.0), 1.0), np.float64)
 
 
 def withdrawal() -> Withdrawal:

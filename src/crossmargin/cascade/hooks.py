@@ -14,24 +14,15 @@ from numpy.typing import ArrayLike
 
 from crossmargin.cascade.behaviour import (
     Calendar,
-    Entrants,
     Habits,
     Holders,
     Wealth,
     act,
     banks_never,
 )
-from crossmargin.cascade.depth import (
-    DepthRule,
-    DepthState,
-    Displacement,
-    Resilience,
-    hour_of_week,
-)
-from crossmargin.cascade.draws import uniforms
 from crossmargin.cascade.figures import Floats, number, numbers
 from crossmargin.cascade.funding import Funding, FundingState
-from crossmargin.cascade.impact import Impact, LogLinear
+from crossmargin.cascade.live_books import BooksState, LiveBooks
 from crossmargin.cascade.marks import MarkRule, MarkState
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.procyclical import FactorState, Procyclical, haircuts
@@ -40,120 +31,19 @@ from crossmargin.cascade.volatility import Volatility, VolatilityState
 from crossmargin.errors import CascadeError
 from crossmargin.units import NS_PER_SECOND
 
+__all__ = [
+    "BooksState",
+    "HoldersState",
+    "LiveBehaviour",
+    "LiveBooks",
+    "LiveFunding",
+    "LiveMargins",
+    "LiveMarks",
+    "MarginsState",
+    "wealth_of",
+]
+
 _HOUR_NS = 3_600 * NS_PER_SECOND
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BooksState:
-    """Where books stand.
-
-    Attributes
-    ----------
-    depth : DepthState
-        What is left of them.
-    moved : Displacement
-        By own sales, quotes that left and newcomers.
-    volatility : VolatilityState or None
-        Of prices as they came out.
-    book : float64[J] or None
-        Prices after the last step's news; None before the first.
-    """
-
-    depth: DepthState
-    moved: Displacement
-    volatility: VolatilityState | None = None
-    book: Floats | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveBooks:
-    """Depth with withdrawal, refill, hours, gaps, resilience and newcomers.
-
-    Attributes
-    ----------
-    depth : DepthRule
-        Bases, withdrawal by |z|, refill, hours, gap.
-    volatility : Volatility or None
-        Of K contracts, what z is measured against; None: books never withdraw.
-    resilience : Resilience
-        What stays of impact.
-    entrants : Entrants
-        Who buys after a fall. They buy from whoever stands outside, so that no account of the
-        population changes; what they do is hold the price.
-    impact : Impact
-        How far their purchases move it.
-    seed, path : int
-        Of the scatter of withdrawal.
-    scatter : bool
-        Whether there is any; else the median.
-    """
-
-    depth: DepthRule
-    volatility: Volatility | None = None
-    resilience: Resilience = field(default_factory=Resilience)
-    entrants: Entrants = field(default_factory=Entrants)
-    impact: Impact = field(default_factory=LogLinear)
-    seed: int = 0
-    path: int = 0
-    scatter: bool = False
-
-    def begin(self) -> BooksState:
-        """Return the state before anything."""
-        start = self.depth.start()
-        return BooksState(
-            depth=start,
-            moved=self.resilience.start(start.left.size),
-            volatility=None if self.volatility is None else self.volatility.start(),
-        )
-
-    def next(
-        self, state: BooksState, weather: Weather
-    ) -> tuple[BooksState, Floats, Floats, Floats]:
-        """Return state, depth, by how much prices move by themselves, and what is kept.
-
-        What decays is in the second: all of the displacement is kept, and the part of it that
-        has decayed is a move back.
-        """
-        k = state.depth.left.size
-        move = weather.returns[:k]
-        if state.book is not None:
-            # Since the last look: last step's sales, then this step's news.
-            move = np.log(weather.book[:k] / state.book)
-        volatility, z = state.volatility, np.zeros(k)
-        if self.volatility is not None and volatility is not None:
-            volatility, z = self.volatility.next(volatility, move)
-        hour = hour_of_week(weather.time_ns)
-        left, depth = self.depth.next(
-            state.depth, z, weather.step_ns, hour, self._noise(weather, k)
-        )
-
-        sold = weather.displacement - state.moved.total
-        moved = self.resilience.next(self.resilience.add(state.moved, sold), weather.step_ns)
-        gap = self.depth.gap(state.depth, left, move)
-        moved = self.resilience.add(moved, gap, transient=True)
-        moved = self.resilience.add(moved, self._newcomers(weather, depth))
-        own = moved.total - weather.displacement
-        after = BooksState(
-            depth=left, moved=moved, volatility=volatility, book=weather.book[:k] * np.exp(own)
-        )
-        return after, depth, own, np.ones(k)
-
-    def _noise(self, weather: Weather, contracts: int) -> Floats | float:
-        if not self.scatter:
-            return 0.0
-        from scipy.special import ndtri
-
-        drawn = uniforms(self.seed, self.path, "depth", weather.step, np.arange(contracts))
-        return np.asarray(ndtri(drawn[:, 0]), dtype=np.float64)
-
-    def _newcomers(self, weather: Weather, depth: Floats) -> Floats:
-        if self.entrants.per_h == 0.0:
-            return np.zeros(depth.size)
-        # They compare with where the price would be without anybody's forced sales.
-        k = depth.size
-        price, base = weather.book[:k], np.asarray(self.depth.base_usd, dtype=np.float64)
-        coins = self.entrants.coins(price, weather.exogenous[:k], base, weather.step_ns)
-        return self.impact.displacement(coins, depth, price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,30 @@ def test_scatter_belongs_to_seed_path_and_step() -> None:
     assert left(step=1) != left()
 
 
+def test_a_fall_of_several_steps_draws_once() -> None:
+    """While a move stays in its class the scatter stays: the shrink is what fact 4 measured."""
+    worst = []
+    for path in range(400):
+        books = LiveBooks(
+            depth=stressed_depth(("BTC",)),
+            volatility=Volatility(start_sigma=[0.001], window=5),
+            scatter=True,
+            path=path,
+        )
+        state, depths = books.begin(), list[float]()
+        for step in range(5):
+            fall = -0.1 if step == 0 else 0.0
+            book = np.array([100 * math.exp(-0.1), 1.0])
+            now = weather(step=step, returns=np.array([fall, 0.0]), book=book)
+            state, depth, _, _ = books.next(state, now)
+            depths.append(float(depth[0]))
+        assert depths == sorted(depths), "it refills, and is not drawn down again"
+        worst.append(24.4e9 / depths[0])
+    # The share beyond the stated 90th percentile is binomial.
+    share = float((np.array(worst) > 34.0).mean())
+    assert abs(share - 0.1) < 3 * math.sqrt(0.09 / 400)
+
+
 def test_newcomers_hold_the_price() -> None:
     books = LiveBooks(depth=DepthRule(base_usd=[1e6]), entrants=Entrants(per_h=60.0, after=0.0))
     low = math.log(0.9)
