@@ -138,6 +138,7 @@ from crossmargin.analytics.venues_plan import (
     unified_account,
     venues_plan,
 )
+from crossmargin.analytics.watch_gauges import Distance, WatchGauges, daily_sigma, watch_gauges
 from crossmargin.analytics.what_if import Add, Remove, Roll, WhatIf, trades_of, what_if
 from crossmargin.analytics.what_if_types import ComponentChange, GroupChange, Side, WhatIfAnswer
 
@@ -162,6 +163,7 @@ __all__ = [
     "ComponentPart",
     "Concentration",
     "CorrelationStress",
+    "Distance",
     "ExpiryCliff",
     "Explained",
     "Factor",
@@ -215,6 +217,7 @@ __all__ = [
     "VenueLine",
     "VenuesPlan",
     "Walk",
+    "WatchGauges",
     "WhatIf",
     "WhatIfAnswer",
     "adequacy",
@@ -226,6 +229,7 @@ __all__ = [
     "compare",
     "compare_accounts",
     "correlation_stress",
+    "daily_sigma",
     "default_risk_model",
     "diff_rulesets",
     "expected_shortfall",
@@ -265,5 +269,6 @@ __all__ = [
     "unified_account",
     "venues_plan",
     "walk_prices",
+    "watch_gauges",
     "what_if",
 ]

@@ -417,6 +417,11 @@ def _tangents(unit: Floats) -> Floats:
     return np.asarray(full[:, 1:].T)
 
 
+def runway(account: CarriedAccount) -> Runway:
+    """Return how long an account lasts when nothing moves but funding."""
+    return _runway(account, account.excess({}))
+
+
 def _runway(account: CarriedAccount, base: Floats) -> Runway:
     """Return how long each paying pot lasts, and the first."""
     flow = account.funding()

@@ -198,15 +198,19 @@ def _write_report(
     moment: int | None,
     comparison: list[Any] | None = None,
 ) -> None:
-    from crossmargin.analytics import profiles
+    from crossmargin.analytics import profiles, watch_gauges
     from crossmargin.book import book_from_accounts
-    from crossmargin.margin import evaluate
+    from crossmargin.margin import CarriedAccount, evaluate
     from crossmargin.reports import render_report
 
     market = world if moment is None else world.at(moment)
     done = evaluate(book_from_accounts([who]), market, rules[0])
+    lines = profiles(done)
+    gauges = None
+    if done.mm_usd > 0:
+        gauges = watch_gauges(lines, CarriedAccount(who, market, rules[0]), market)
     text = render_report(
-        made[0], profiles(done), comparison=comparison or (made if len(made) > 1 else ())
+        made[0], lines, comparison=comparison or (made if len(made) > 1 else ()), gauges=gauges
     )
     io.write_whole(path, text.encode())
 

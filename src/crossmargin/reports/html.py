@@ -20,10 +20,11 @@ from importlib.resources import files
 
 import msgspec
 
-from crossmargin.analytics import ComparisonRow, PriceProfile, TailCost
+from crossmargin.analytics import ComparisonRow, PriceProfile, TailCost, WatchGauges
 from crossmargin.margin import Statement
 from crossmargin.reports import _detail as detail
 from crossmargin.reports import _sections as sections
+from crossmargin.reports._gauges import gauge_cards
 from crossmargin.reports._text import Safe, esc
 
 _PATTERNS = (
@@ -40,6 +41,7 @@ def render_report(
     *,
     comparison: Sequence[Statement | ComparisonRow] = (),
     title: str | None = None,
+    gauges: WatchGauges | None = None,
 ) -> str:
     """Write the margin report of one account.
 
@@ -54,6 +56,8 @@ def render_report(
         a saving, and the reason for a refusal.
     title : str, optional
         Line above the account's name; default ``Margin report``.
+    gauges : WatchGauges, optional
+        Distance to liquidation and funding, drawn as gauges.
 
     Returns
     -------
@@ -68,6 +72,7 @@ def render_report(
         sections.tiles(statement),
         sections.notes(statement),
         sections.why(statement, tail),
+        Safe("") if gauges is None else gauge_cards(statement, gauges),
         sections.scenarios(statement),
         sections.prices(statement, profiles),
         detail.comparison(statement, comparison) if comparison else Safe(""),
