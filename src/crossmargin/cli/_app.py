@@ -57,6 +57,12 @@ app.command(
     "crossmargin.cli._validate:validate",
     help="""Hold a margin model against recorded history, and write what a risk committee reads.
 
+    Static books are margined on every day and their losses over the horizon counted against it.
+    A table of one's own has date, symbol, close (US dollars), and may have vol (30-day implied,
+    decimal per year) and funding (paid by longs, share). Amounts are US dollars.
+
+    Benchmarks: ewma-normal-var, historical-es, filtered-es, filtered-es+stress.
+
     Example: `crossmargin validate house --data recorded --html report.html`
 
     Example: `crossmargin validate historical-es --data prices.parquet --book directional --json`

@@ -21,7 +21,7 @@ DATA_VARIABLE = "CROSSMARGIN_DATA"
 def validate(
     model: Annotated[
         str,
-        Parameter(help="Rule-set (id or TOML file), or a benchmark's name (--benchmarks)."),
+        Parameter(help="Rule-set (id or TOML file), or a benchmark named above."),
     ] = "house",
     *,
     against: Annotated[
