@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -72,6 +75,23 @@ def test_a_sweep_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert run(*words)[1] == out
     labels = [v["label"] for v in json.loads(out)["study"]["variants"]]
     assert labels == ["rules.fund_share = 0", "rules.fund_share = 0.05"]
+
+
+def test_a_sweep_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    words = ("sweep", "crash", *SMALL, "--seeds", "24", "--json", "--folder")
+    command = [sys.executable, "-m", "crossmargin", "cascade", *words, str(tmp_path / "killed")]
+    work = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kept = tmp_path / "killed"
+    for _ in range(1200):
+        if len(list(kept.glob("run-*.json"))) >= 2 or work.poll() is not None:
+            break
+        time.sleep(0.05)
+    work.kill()
+    work.wait()
+    assert len(list(kept.glob("run-*.json"))) >= 2
+    code, out, _ = run(*words, str(kept))
+    assert code == 0
+    assert out == run(*words, str(tmp_path / "whole"))[1]
 
 
 def test_designs_side_by_side_and_a_fund(tmp_path: Path) -> None:
