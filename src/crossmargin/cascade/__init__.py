@@ -125,6 +125,7 @@ from crossmargin.cascade.procyclical import (
 from crossmargin.cascade.result import (
     CascadeResult,
 )
+from crossmargin.cascade.rule_comparison import RulesetOutcome, compare_rulesets
 from crossmargin.cascade.scenario_file import (
     Scenario,
     load_scenario,
@@ -211,6 +212,7 @@ __all__ = [
     "Power",
     "Procyclical",
     "Resilience",
+    "RulesetOutcome",
     "Scenario",
     "ShockResponse",
     "Spread",
@@ -228,6 +230,7 @@ __all__ = [
     "coins_to",
     "common_triggers",
     "compare_modes",
+    "compare_rulesets",
     "crowd_contagion",
     "depth_of_book",
     "fact_table",

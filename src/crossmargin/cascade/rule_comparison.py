@@ -1,4 +1,4 @@
-"""The same accounts, news and market under several rule-sets: cross margin against portfolio margin.
+"""The same accounts, news and market under several rule-sets: cross against portfolio margin.
 
 Populations are margined position by position, so that cross and isolated margin differ there by
 walls alone. What nets between positions needs the margin engine: here one book is run under each
