@@ -30,7 +30,8 @@ from crossmargin.cascade._program import (
 #: What a look says of an account.
 LEFT, ORDERS, TAKEN, EMPTY, WAITS = range(5)
 
-HEALTHY, LIQUIDATING, TAKEN_OVER, CLOSED = range(4)
+#: Progress; whoever is restored by orders that were not yet filled is looked at once more.
+HEALTHY, LIQUIDATING, TAKEN_OVER, CLOSED, RESTORED = range(5)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -405,3 +406,7 @@ def look(
                         timer[a, clock] = time_ns
         for i in range(n):
             units[offset[m] + i] = held[i] - left[i]
+        if said[m] == ORDERS and _lacks(e, _total(n, ks, left, table, now), target) <= 0.0:
+            # At the marks it is well: what fills make of it is another matter, and a new one.
+            state[a] = RESTORED
+            timer[a, :] = -1

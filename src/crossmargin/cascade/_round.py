@@ -166,6 +166,9 @@ class Desk:
         news, old = out.measure(ids, now), out.measure(self.active, now)
         below = news.breach
         tally.breached += int(below.sum())
+        if not tally.rounds:
+            # Restored in an earlier step, and below again: a new fall.
+            tally.breached += int((old.breach & (self.state[old.ids] == _look.RESTORED)).sum())
         out.watch(news, ~below, now)
         fallen = news.where(below)
         out.loose(fallen.ids)

@@ -112,7 +112,7 @@ def _taken(
     ids = orders.ids[whole]
     gain[whole] += _seize(venue, ids, now)
     desk.state[ids] = _look.TAKEN_OVER
-    desk.active = desk.active[desk.state[desk.active] == _look.LIQUIDATING]
+    desk.active = desk.active[desk.state[desk.active] != _look.TAKEN_OVER]
     return gain
 
 

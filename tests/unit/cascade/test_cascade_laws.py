@@ -39,7 +39,7 @@ PATHS = (
 )
 
 
-def news(seed, steps=25, assets=4, drift=-0.012):
+def news(seed, steps=16, assets=4, drift=-0.012):
     """Return a bad day: correlated falls, a jump, and a rise at the end."""
     draw = np.random.default_rng(seed)
     r = 0.01 * (
@@ -88,7 +88,7 @@ class TopUp:
         )
 
 
-def world(seed, n=600, **more):
+def world(seed, n=500, **more):
     """Return a population and a market that hurts it."""
     people = generate_population(n, 4, seed, median_leverage=8.0, matched=seed % 2 == 0)
     depth = more.pop("depth", 6.0) * people.open_interest() * people.price
