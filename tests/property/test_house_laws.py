@@ -7,7 +7,7 @@ from functools import cache
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.house_worlds import FUTURE, OPTION, PRICES, PUT, account, history, market, rules
 
@@ -21,7 +21,7 @@ UNIT = (1.0, 15.0, 400.0, 1.0, 1.0)
 SIZE = st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3)
 BOOK = st.dictionaries(st.integers(0, len(NAMES) - 1), SIZE, min_size=1, max_size=4)
 COINS = st.dictionaries(st.sampled_from(["BTC", "ETH", "USDT"]), st.floats(0.01, 2.0), max_size=2)
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @cache

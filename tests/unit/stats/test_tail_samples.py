@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossmargin.stats import (
@@ -37,9 +37,12 @@ from crossmargin.stats import (
 )
 
 PNL = st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=60)
+#: A shared machine may take long to draw lists.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LEVELS = st.sampled_from([0.9, 0.95, 0.975, 0.99])
 
 
+@PATIENT
 @given(PNL, LEVELS)
 def test_rows_are_the_one_sample_estimator_with_ties_and_fractions(
     pnl: list[float], level: float
@@ -57,6 +60,7 @@ def test_rows_are_the_one_sample_estimator_with_ties_and_fractions(
     assert (w >= 0).all()
 
 
+@PATIENT
 @given(PNL)
 def test_several_levels_at_once_are_the_same_bits(pnl: list[float]) -> None:
     x = np.array([pnl]) / 7.0
@@ -64,6 +68,7 @@ def test_several_levels_at_once_are_the_same_bits(pnl: list[float]) -> None:
     assert both[0, 0] == tail_shortfalls(x, 0.99)[0] and both[1, 0] == tail_shortfalls(x, 0.9)[0]
 
 
+@PATIENT
 @given(PNL, PNL, st.floats(0.5, 5.0))
 def test_a_fixed_tail_count_grows_with_the_scenario_set(
     some: list[float], more: list[float], mass: float
