@@ -92,6 +92,7 @@ from crossmargin.margin.pretrade import (
     PotCheck,
     check_order,
 )
+from crossmargin.margin.requires import MarketNeeds, market_needs
 from crossmargin.margin.risk_arrays import (
     ArrayCommodity,
     ArrayContract,
@@ -212,6 +213,7 @@ __all__ = [
     "Jump",
     "LiquidationPrice",
     "LocationStress",
+    "MarketNeeds",
     "OrderCheck",
     "ParameterChange",
     "PositionGreeks",
@@ -277,6 +279,7 @@ __all__ = [
     "make_change",
     "make_statement",
     "make_watcher",
+    "market_needs",
     "model_haircut",
     "moving_underlyings",
     "next_jumps",

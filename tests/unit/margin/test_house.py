@@ -36,6 +36,7 @@ from crossmargin.margin import (
     house_tail,
     load_ruleset,
     make_statement,
+    market_needs,
     recompute,
     ruleset_from_dict,
     tail_detail,
@@ -498,6 +499,19 @@ def test_a_coin_without_a_past_is_named() -> None:
     books = [account((BTC, 1), name="fine"), account((ETH, 1), name="not")]
     done = evaluate_book(book_from_accounts(books), replace(market(), history=short), rules())
     assert list(done.failures) == [1] and done.im[0] > 0
+
+
+def test_what_is_needed_is_named_before_anything_is_computed() -> None:
+    book = book_from_accounts([mixed()])
+    needs = market_needs(book, rules())
+    assert needs.history == needs.liquidity == ("BTC", "ETH", "SOL")
+    assert needs.assets == ("BTC", "ETH", "SOL", "USDC", "USDT")
+    assert set(needs.options) == {"BTC_USDC-24APR26-50000-C", "BTC_USDC-24APR26-45000-P"}
+    past = history()
+    short = factor_history(past.days, {"BTC": past.price[:, 0]})
+    assert needs.without_history(replace(market(), history=short)) == ("ETH", "SOL")
+    assert needs.without_history(market()) == ()
+    assert market_needs(book, load_ruleset("deribit-pm")).history == ()
 
 
 def test_an_old_history_is_refused() -> None:
