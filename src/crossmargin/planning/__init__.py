@@ -13,6 +13,12 @@ from crossmargin.planning.allocation import (
     volatility_contributions,
     worst_contributions,
 )
+from crossmargin.planning.candidates import (
+    Candidate,
+    market_candidates,
+    trading_costs,
+    unit_usd,
+)
 from crossmargin.planning.drawdown import (
     Drawdown,
     DrawdownFan,
@@ -38,12 +44,9 @@ from crossmargin.planning.files import (
 )
 from crossmargin.planning.hedging import (
     Band,
-    Candidate,
     HedgeDesk,
     HedgePlan,
     HedgeTrade,
-    market_candidates,
-    trading_costs,
     useful_candidates,
 )
 from crossmargin.planning.macro import (
@@ -163,6 +166,7 @@ __all__ = [
     "stop_quantity",
     "trading_costs",
     "underwater",
+    "unit_usd",
     "unit_values",
     "useful_candidates",
     "volatility_contributions",

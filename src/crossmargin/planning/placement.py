@@ -28,6 +28,7 @@ from crossmargin.margin import Trade, TradedAccount, account_totals, frame_for
 from crossmargin.market import MovedMarket, Snapshot
 from crossmargin.planning._checks import positive, within
 from crossmargin.planning._cuts import Found, Problem, cost_of, solve
+from crossmargin.planning.candidates import unit_usd
 
 Floats = NDArray[np.float64]
 
@@ -288,7 +289,7 @@ def _problem(
     gross = {name: sum(abs(d.held[name]) for d in desks) for name in movable}
     held = np.array([by_name[venue].held[name] for venue, name in asked.pairs])
     most = np.array([gross[name] for _, name in asked.pairs])
-    unit = np.array([_unit_usd(snapshot, name) for _, name in asked.pairs])
+    unit = np.array([unit_usd(snapshot, parse_instrument(name)) for _, name in asked.pairs])
     now = asked(np.zeros((1, len(asked.pairs))))[0]
     if not np.isfinite(now).all():
         raise PlanningError(
@@ -309,13 +310,6 @@ def _problem(
         most_trades=None,
         budget=budget,
     )
-
-
-def _unit_usd(snapshot: Snapshot, name: str) -> float:
-    item = parse_instrument(name)
-    if item.inverse and item.kind != "option":
-        return item.contract_size
-    return item.contract_size * snapshot.asset_usd(item.underlying)
 
 
 def _placement(asked: _Asked, desks: Sequence[_Desk], problem: Problem, found: Found) -> Placement:
