@@ -87,7 +87,7 @@ def test_json_of_a_rule_set_against_a_benchmark(
         (["--book", "nothing"], "no portfolio"),
         (["--portfolios", "nowhere.toml"], "cannot read"),
         (["--start-up", "5000"], "nothing can be tested"),
-        (["--start-up", "3"], "start-up"),
+        (["--start-up", "-1"], "start-up"),
         (["--set", "a=1"], "no figure 'a'"),
         (["--vary", "window"], "varies nothing"),
         (["--vary", "a=1,2"], "no figure 'a'"),

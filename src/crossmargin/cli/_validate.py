@@ -188,8 +188,8 @@ def _check(
     for ok, text, field, hint in (
         (0.5 <= level < 1.0, f"a level of {level:g}", "--level", "between 0.5 and 1, like 0.99"),
         (1 <= horizon <= 60, f"a horizon of {horizon}", "--horizon", "1 to 60 days"),
-        (start_up is None or start_up >= 30, f"a start-up of {start_up}", "--start-up",
-         "at least 30 days"),
+        (start_up is None or start_up >= 0, f"a start-up of {start_up}", "--start-up",
+         "0 days or more"),
         (0 <= adversarial <= 5_000, f"{adversarial} adversarial books", "--adversarial",
          "0 to 5,000"),
     ):  # fmt: skip
