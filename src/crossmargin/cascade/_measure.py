@@ -188,6 +188,8 @@ def measure(
                 if share != 1.0:
                     moved += q / was * (past.taken[moment, k, side] - past.taken[born, k, side])
                     q = grid(q * share, quanta[k])
+                    if q == 0.0:
+                        continue
             n = abs(q) * now.mark[k]
             grain += quanta[k] * now.mark[k]
             e += q * now.worth[k]

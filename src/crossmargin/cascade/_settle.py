@@ -163,7 +163,8 @@ def absorb(desk: Desk, net: Floats, price: Floats, now: Marks) -> None:
         before = float(history.scale[k, side])
         most = min(_MOST_OF_A_SIDE, 1.0 - min(1.0, _LEAST_OF_A_COIN / before))
         coins = min(phi * abs(float(net[k])), most * float(whole[k]))
-        coins = float(to_grid(coins, venue.quanta[k]))
+        # Rounded down, so that something is left of a side however small it is.
+        coins = float(np.floor(coins / venue.quanta[k]) * venue.quanta[k])
         if coins <= 0.0:
             continue
         value = float(price[k]) - float(now.mark[k] - now.worth[k])

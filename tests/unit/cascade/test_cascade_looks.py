@@ -216,7 +216,9 @@ def test_rules_that_do_not_run_on_columns_say_so():
         quantity=[1.0],
     )
     runs = {"binance", "bitmex", "bybit-isolated", "bybit-uta", "house", "hyperliquid", "okx"}
-    for name in liquidation_rule_ids():
+    others = {"derive-v2", "drift-v2", "dydx-v4"}
+    assert runs | others <= set(liquidation_rule_ids())
+    for name in sorted(runs | others):
         rules = CascadeRules(liquidation=liquidation_rules(name))
         if name in runs:
             _Run(people, CascadeMarket(exogenous=np.zeros((1, 3))), rules, 1, False)
