@@ -48,21 +48,15 @@ class LastResorts:
 
     def take_over(self, pot: Pot, found: Takeover, held: Sequence[Position], seen: Seen) -> None:
         """Hand positions to the liquidator, and let it be rid of them."""
-        desk, borne = self._desk, dict[str, Borne]()
-        owed = {
-            asset: max(0, -desk.liquidator.wallet(asset).balance) for asset in _settlements(held)
-        }
+        borne = dict[str, Borne]()
         taken = self.hand.positions(pot, found, held)
         seen.taken_over += len(taken)
         for one in taken:
-            asset = one.contract.settlement
-            mine = borne.setdefault(asset, Borne())
-            mine.may_pay(one.contract.group, owed.pop(asset, 0))
+            borne.setdefault(one.contract.settlement, Borne()).may_pay(one.contract.group, 0)
         self._borne = borne
         # What gains comes first, so that it pays for what loses.
         self._open = sorted(netted(taken), key=self._loss)
-        for contract, made in cancelled(taken, self._open):
-            borne[contract.settlement].may_pay(contract.group, max(0, -made))
+        self._lay_what_lacks(taken)
         while self._open:
             one = self._open[0]
             mine = borne[one.contract.settlement]
@@ -76,6 +70,21 @@ class LastResorts:
             caps = mine.caps(len(taken)) if self._has_fund else dict.fromkeys(mine.by_fund)
             self.bear(self._desk.liquidator, asset, caps, seen, pot.name, mine.by_holders)
             self._surplus_to_fund(asset, next(reversed(mine.by_fund)))
+
+    def _lay_what_lacks(self, taken: Sequence[Taken]) -> None:
+        """Lay on the funds what lacks before anything is closed.
+
+        That is what hedge legs that cancelled have lost, on their group's, and an old debt of the
+        liquidator, on the first; as far as money that came with the positions does not pay it.
+        """
+        lacking = {asset: max(0, -self._purse(asset)) for asset in self._borne}
+        for contract, made in cancelled(taken, self._open):
+            asset = contract.settlement
+            part = min(lacking[asset], max(0, -made))
+            self._borne[asset].may_pay(contract.group, part)
+            lacking[asset] -= part
+        for asset, mine in self._borne.items():
+            mine.may_pay(next(iter(mine.by_fund)), lacking[asset])
 
     # ---- closing what was taken over -------------------------------------------------------
 
@@ -389,7 +398,3 @@ class LastResorts:
 def _entry(position: Position) -> float:
     found = average_entry(position)
     return math.nan if found is None else float(found)
-
-
-def _settlements(held: Sequence[Position]) -> list[str]:
-    return sorted({p.contract.settlement for p in held})
