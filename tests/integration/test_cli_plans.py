@@ -176,3 +176,41 @@ class TestSeries:
         assert code == 0 and "BTC / SPY" in out and "expected move" in out
         assert "no series 'QQQ'" in run(capsys, "correlate", str(a), str(b), "--series", "QQQ")[2]
         assert "cannot be read" in run(capsys, "correlate", str(a), str(b), "--from", "May")[2]
+
+
+class TestVenues:
+    TWO = (
+        "--venue", "A=covered-call:deribit-pm", "--venue", "B=basis-trader:deribit-sm",
+    )  # fmt: skip
+
+    def test_plan(self, capsys: pytest.CaptureFixture[str]) -> None:
+        code, out, _ = run(capsys, "venues", "plan", *self.TWO, "--shock", "BTC=-0.5")
+        assert code == 0 and "Net delta" in out and "Free margin of all venues" in out
+        made = json.loads(run(capsys, "venues", "plan", *self.TWO, "--json")[1])
+        assert [v["venue"] for v in made["venues"]] == ["A", "B"]
+
+    def test_place(self, capsys: pytest.CaptureFixture[str]) -> None:
+        made = json.loads(
+            run(capsys, "venues", "place", *self.TWO, "--budget", "2000", "--json")[1]
+        )
+        before = sum(v["im_before_usd"] for v in made["venues"])
+        assert sum(v["im_after_usd"] for v in made["venues"]) < 0.8 * before
+        by_name: dict[str, float] = {}
+        for move in made["moves"]:
+            by_name[move["instrument"]] = by_name.get(move["instrument"], 0.0) + move["quantity"]
+        assert all(abs(x) < 1e-3 for x in by_name.values())
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--venue", "covered-call"), "cannot be read"),
+            (("--venue", "A=covered-call:nothing"), "nothing"),
+            ((*TWO, "--scenario", "nothing"), "nothing"),
+            ((*TWO, "--scenario", "fall-30", "--shock", "BTC=-0.1"), "two scenarios"),
+        ],
+    )
+    def test_wrong_input(
+        self, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, _, err = run(capsys, "venues", "plan", *arguments)
+        assert code == 2 and said in err

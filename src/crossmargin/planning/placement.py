@@ -34,6 +34,8 @@ Floats = NDArray[np.float64]
 
 #: Placements that go through the engines at once.
 _AT_ONCE = 128
+#: A change below this share of what may be held is none.
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,18 +316,20 @@ def _problem(
 
 def _placement(asked: _Asked, desks: Sequence[_Desk], problem: Problem, found: Found) -> Placement:
     none = np.zeros(len(asked.pairs))
+    reach = np.maximum(np.abs(problem.low), np.abs(problem.high))
     units = none if found.units is None else found.units
+    # What the solver left of a rounding is no move; both ends of it are as small.
+    units = np.where(np.abs(units) > _NOTHING * reach, units, 0.0)
     before, after = asked.totals(none), asked.totals(units)
     stress = asked(np.vstack([none, units]))[:, 1]
     if sum(t["im"] for t in after) >= sum(t["im"] for t in before) * (1 - 1e-9):
         # What is best as it stands is left alone.
         units, after, stress = none, before, stress[[0, 0]]
-    reach = np.maximum(np.abs(problem.low), np.abs(problem.high))
     return Placement(
         moves=tuple(
             Move(instrument=name, venue=venue, quantity=float(q))
-            for (venue, name), q, most in zip(asked.pairs, units, reach)
-            if abs(q) > 1e-9 * most
+            for (venue, name), q in zip(asked.pairs, units)
+            if q != 0.0
         ),
         venues=tuple(
             VenueMargin(
