@@ -91,7 +91,9 @@ class Watched:
         self.parts: dict[str, int] = {}
         self.uncovered: set[str] = set()
         layer = rules.layers[0]
-        self._fund_is_first = layer.name == "fund" and layer.limit_usd is None
+        # Some venues stop at a limit, or at a fall from the peak, with money left.
+        whole = layer.limit_usd is None and layer.drawdown is None
+        self._fund_is_first = layer.name == "fund" and whole
         self.longest_ns = self.most_looks = 0
         self._entered: set[str] = set()
         self._touched: set[str] = set()
