@@ -127,12 +127,12 @@ from crossmargin.cascade.result import (
 )
 from crossmargin.cascade.rule_comparison import RulesetOutcome, compare_rulesets
 from crossmargin.cascade.scenario_file import (
-    Scenario,
     load_scenario,
     scenario_from_toml,
     scenario_ids,
     with_changes,
 )
+from crossmargin.cascade.scenario_types import Scenario
 from crossmargin.cascade.setting import (
     Actions,
     Behaviour,

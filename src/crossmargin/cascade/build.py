@@ -45,7 +45,7 @@ from crossmargin.cascade.paths import MonteCarlo, jump, scripted
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.procyclical import Procyclical
 from crossmargin.cascade.result import CascadeResult
-from crossmargin.cascade.scenario_file import Scenario
+from crossmargin.cascade.scenario_types import Asset, Coin, Crowd, Scenario
 from crossmargin.cascade.setting import CascadeMarket, CascadeRules
 from crossmargin.cascade.volatility import Volatility
 from crossmargin.errors import CascadeError
@@ -75,8 +75,6 @@ def people_of(scenario: Scenario) -> Population:
 
 @lru_cache(maxsize=2)
 def _people(assets: bytes, coins: bytes, crowd: bytes) -> Population:
-    from crossmargin.cascade.scenario_file import Asset, Coin, Crowd
-
     traded = msgspec.json.decode(assets, type=list[Asset])
     others = msgspec.json.decode(coins, type=list[Coin])
     asked = msgspec.json.decode(crowd, type=Crowd)

@@ -13,7 +13,7 @@ import numpy as np
 
 from crossmargin.cascade.figures import unknown
 from crossmargin.cascade.outcome import Outcome
-from crossmargin.cascade.scenario_file import Scenario
+from crossmargin.cascade.scenario_types import Scenario
 from crossmargin.cascade.studies import Study, Variant, grid
 from crossmargin.errors import CascadeError
 from crossmargin.liquidation import breaker, exhaustion_curve, fund_size

@@ -24,7 +24,8 @@ from msgspec import Meta
 
 from crossmargin.cascade.figures import Data
 from crossmargin.cascade.outcome import Outcome, Spread, burdens, lorenz, outcome, spread
-from crossmargin.cascade.scenario_file import Scenario, with_changes
+from crossmargin.cascade.scenario_file import with_changes
+from crossmargin.cascade.scenario_types import Scenario
 from crossmargin.errors import CascadeError
 
 #: Points of a price path that are kept of a run, for fans.

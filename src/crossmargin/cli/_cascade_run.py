@@ -14,7 +14,7 @@ from crossmargin.cli._progress import Meter
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
-    from crossmargin.cascade.scenario_file import Scenario
+    from crossmargin.cascade.scenario_types import Scenario
     from crossmargin.cascade.studies import Plan, Study, Variant
 
 ScenarioArg = Annotated[

@@ -16,7 +16,7 @@ from crossmargin.cascade.heat import Heat
 from crossmargin.cascade.outcome import Outcome
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.result import CascadeResult
-from crossmargin.cascade.scenario_file import Scenario
+from crossmargin.cascade.scenario_types import Scenario
 from crossmargin.reports._cascade_charts import (
     heat_chart,
     layers_chart,
