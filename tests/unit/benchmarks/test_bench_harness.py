@@ -121,6 +121,8 @@ def test_every_row_of_the_issue_has_a_target() -> None:
         "pretrade-p50": (5, 2), "pretrade-p99": (50, 10), "threads": (1.7, 1.9),
         "memory": (200, None), "memory-caches": (None, None), "screen": (0, 0),
         "bad-rows": (1.2, None), "validation": (60, None),
+        "cascade-brute": (6, 40), "cascade-run": (15, 5), "cascade-memory": (500, 300),
+        "cascade-paths": (5, 2),
     }  # fmt: skip
     assert {key: (row.at_least, row.aim) for key, row in targets().items()} == wanted
     with pytest.raises(KeyError):
