@@ -15,10 +15,11 @@ import msgspec
 import numpy as np
 
 from crossmargin.cascade.crowd import gross
-from crossmargin.cascade.figures import Data, Origin, convert, parse_toml, unknown, wrong_rule
+from crossmargin.cascade.figures import convert, parse_toml, unknown, wrong_rule
 from crossmargin.cascade.outcome import Outcome
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.result import CascadeResult
+from crossmargin.figures import Data, Origin
 
 Verdict = Literal["matched", "off", "not identified"]
 

@@ -5,48 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin import codec
-from crossmargin.codec import Certainty
 from crossmargin.errors import CascadeError
+from crossmargin.figures import FigureTable, figure_table
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
-
-
-class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Strict data."""
-
-
-class Origin(Data, frozen=True, kw_only=True):
-    """Where a figure comes from: a document, and when it was read or issued."""
-
-    title: str
-    date: str
-
-
-class Figure(Data, frozen=True, kw_only=True):
-    """One figure: its value, a key into the table's sources, and how well it is known."""
-
-    value: Any
-    source: str
-    confidence: Certainty
-    note: str = ""
-
-
-class FigureTable(Data, frozen=True, kw_only=True):
-    """A table of figures as it stands in a file."""
-
-    format: Literal["crossmargin-figures/1"]
-    id: str
-    title: str
-    sources: dict[str, Origin]
-    figures: dict[str, Figure]
 
 
 def wrong_rule(message: str, field: str) -> CascadeError:
@@ -86,14 +55,7 @@ def table_from_toml(text: str, what: str) -> FigureTable:
     CascadeError
         ``CAS-002``.
     """
-    table = convert(parse_toml(text, what), FigureTable, what)
-    for name, figure in table.figures.items():
-        if figure.source not in table.sources:
-            raise wrong_rule(
-                f"{what}: {name} names the source {figure.source!r}, which is not listed",
-                f"figures.{name}.source",
-            )
-    return table
+    return figure_table(text, what, wrong_rule)
 
 
 @lru_cache(maxsize=8)

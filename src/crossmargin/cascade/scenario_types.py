@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from crossmargin.cascade.figures import Data, Origin
 from crossmargin.codec import Certainty
+from crossmargin.figures import Data, Origin
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Above = Annotated[float, Meta(gt=0)]

@@ -22,11 +22,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from crossmargin.cascade.figures import Data
 from crossmargin.cascade.outcome import Outcome, Spread, burdens, lorenz, outcome, spread
 from crossmargin.cascade.scenario_file import with_changes
 from crossmargin.cascade.scenario_types import Scenario
 from crossmargin.errors import CascadeError
+from crossmargin.figures import Data
 
 #: Points of a price path that are kept of a run, for fans.
 _POINTS = 121

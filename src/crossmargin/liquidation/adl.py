@@ -20,15 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.codec import Certainty
 from crossmargin.errors import LiquidationError, invariant
+from crossmargin.figures import Data, Origin
 from crossmargin.liquidation.adl_scores import Candidates, Score, adl_score
-from crossmargin.liquidation.figures import (
-    Data,
-    Origin,
-    convert,
-    parse_toml,
-    require_sources,
-    unknown,
-)
+from crossmargin.liquidation.figures import convert, parse_toml, require_sources, unknown
 from crossmargin.liquidation.sharing import Filled, largest_remainder, water_fill
 
 Floats = NDArray[np.float64]

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.figures import Data
+from crossmargin.figures import Data
 from crossmargin.units import NS_PER_SECOND
 
 Share = Annotated[float, Meta(ge=0, le=1)]

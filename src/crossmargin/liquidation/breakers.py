@@ -18,14 +18,8 @@ from msgspec import Meta
 
 from crossmargin.codec import Certainty
 from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.figures import (
-    Data,
-    Origin,
-    convert,
-    parse_toml,
-    require_sources,
-    unknown,
-)
+from crossmargin.figures import Data, Origin
+from crossmargin.liquidation.figures import convert, parse_toml, require_sources, unknown
 from crossmargin.units import NS_PER_SECOND
 
 NonNegative = Annotated[float, Meta(ge=0)]

@@ -6,24 +6,11 @@ from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any, TypeVar
 
-import msgspec
-
 from crossmargin import codec
 from crossmargin.codec import convert_data
 from crossmargin.errors import LiquidationError
 
 T = TypeVar("T")
-
-
-class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Strict data."""
-
-
-class Origin(Data, frozen=True, kw_only=True):
-    """Where a figure comes from: a document, and when it was read or issued."""
-
-    title: str
-    date: str
 
 
 def wrong_rule(message: str, field: str) -> LiquidationError:

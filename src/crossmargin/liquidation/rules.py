@@ -16,12 +16,11 @@ from msgspec import Meta
 
 from crossmargin.codec import Certainty
 from crossmargin.errors import LiquidationError
+from crossmargin.figures import Data, Origin
 from crossmargin.liquidation.account import Line
 from crossmargin.liquidation.adl import adl_rule_ids
 from crossmargin.liquidation.auction import AuctionTerms
 from crossmargin.liquidation.figures import (
-    Data,
-    Origin,
     convert,
     parse_toml,
     require_sources,

@@ -4,45 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
-
-import msgspec
+from typing import Any, TypeVar
 
 from crossmargin import codec
-from crossmargin.codec import Certainty, convert_data
+from crossmargin.codec import convert_data
 from crossmargin.errors import MarketDataError
+from crossmargin.figures import FigureTable, figure_table
 
 T = TypeVar("T")
-
-
-class _Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Strict data."""
-
-
-class Origin(_Data, frozen=True, kw_only=True):
-    """Where a figure comes from: a document and the date it was read or issued."""
-
-    title: str
-    date: str
-
-
-class Figure(_Data, frozen=True, kw_only=True):
-    """One figure: its value, a key into the table's sources, and how well it is known."""
-
-    value: Any
-    source: str
-    confidence: Certainty
-    note: str = ""
-
-
-class FigureTable(_Data, frozen=True, kw_only=True):
-    """A table of figures as it stands in a file."""
-
-    format: Literal["crossmargin-figures/1"]
-    id: str
-    title: str
-    sources: dict[str, Origin]
-    figures: dict[str, Figure]
 
 
 def wrong_rule(message: str, field: str) -> MarketDataError:
@@ -82,14 +51,7 @@ def table_from_toml(text: str, what: str) -> FigureTable:
     MarketDataError
         ``MKT-014``.
     """
-    table = convert_rule(parse_toml(text, what), FigureTable, what)
-    for name, figure in table.figures.items():
-        if figure.source not in table.sources:
-            raise wrong_rule(
-                f"{what}: {name} names the source {figure.source!r}, which is not listed",
-                f"figures.{name}.source",
-            )
-    return table
+    return figure_table(text, what, wrong_rule)
 
 
 def shipped_text(name: str) -> str:

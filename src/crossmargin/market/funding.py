@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.codec import Certainty
 from crossmargin.errors import MarketDataError
+from crossmargin.figures import Origin
 from crossmargin.market._figures import (
-    Origin,
     convert_rule,
     parse_toml,
     shipped_text,
