@@ -69,6 +69,12 @@ from crossmargin.planning.placement import (
     VenueMargin,
     place,
 )
+from crossmargin.planning.portfolios import (
+    MarginedPortfolio,
+    Optimiser,
+    fit_within_margin,
+    weights_margin,
+)
 from crossmargin.planning.rebalancing import (
     HedgeError,
     Rebalance,
@@ -115,7 +121,9 @@ __all__ = [
     "HedgeTrade",
     "MacroSeries",
     "MacroStress",
+    "MarginedPortfolio",
     "Move",
+    "Optimiser",
     "Placement",
     "Rebalance",
     "RiskTarget",
@@ -136,6 +144,7 @@ __all__ = [
     "correlation_line",
     "drawdown_report",
     "drawdowns",
+    "fit_within_margin",
     "floor_exposure",
     "growth_multiple",
     "hedge_band",
@@ -171,5 +180,6 @@ __all__ = [
     "useful_candidates",
     "volatility_contributions",
     "volatility_quantity",
+    "weights_margin",
     "worst_contributions",
 ]

@@ -138,6 +138,60 @@ def _figures(svg: Svg, y: float, main: str, beside: str) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PairBar:
+    """A bar, and a thinner one beside it.
+
+    Attributes
+    ----------
+    name : str
+    value : float
+        Length of the bar.
+    beside : float or None
+        Of the thin one.
+    """
+
+    name: str
+    value: float
+    beside: float | None = None
+
+
+def pair_chart(bars: Sequence[PairBar], unit: str, beside: str) -> Safe:
+    """Draw bars from zero, each with what is beside it.
+
+    Parameters
+    ----------
+    bars : sequence of PairBar
+    unit : str
+        Of all values.
+    beside : str
+        What the thin bars are, ``before`` for example.
+    """
+    low, high = span([v for b in bars for v in (b.value, b.beside or 0.0)])
+    scale, zero = high - low, -low / (high - low)
+    said = ", ".join(f"{b.name} {amount(b.value)}" for b in bars)
+    svg = Svg("bars", _ROW * len(bars), f"{said} {unit}.")
+    for row, b in enumerate(bars):
+        top = row * _ROW
+        words = f"{b.name}\n{amount(b.value)} {unit}"
+        words += f"\n{beside} {amount(b.beside)}" if b.beside is not None else ""
+        svg.raw(f'<g class="mark {"fall" if b.value < 0 else "total"}"{tip(words)}>')
+        svg.rect(0, top, 1, _ROW - 2, cls="hit")
+        svg.text(0, top + 13, b.name, cls="lbl")
+        _figures(
+            svg, top + 13, amount(b.value),
+            "" if b.beside is None else f" {beside} {amount(b.beside)}",
+        )  # fmt: skip
+        left, end = sorted((zero, (b.value - low) / scale))
+        svg.rect(left, top + 19, end - left, 11, cls="bar")
+        if b.beside is not None:
+            left, end = sorted((zero, (b.beside - low) / scale))
+            svg.rect(left, top + 32, end - left, 4, cls="alone")
+        svg.line(zero, top + 18, zero, top + 37, cls="zero")
+        svg.raw("</g>")
+    return svg.markup()
+
+
 def ruleset_chart(statements: Sequence[Statement]) -> Safe:
     """Draw initial and maintenance margin of several rule-sets on one scale."""
     _, high = span([t for s in statements for t in (s.totals.im, s.totals.mm)])

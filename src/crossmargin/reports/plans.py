@@ -19,6 +19,7 @@ from crossmargin.planning import (
     Rebalance,
     SizePlan,
 )
+from crossmargin.reports._bars import PairBar, pair_chart
 from crossmargin.reports._line_chart import line_chart
 from crossmargin.reports._sections import heading
 from crossmargin.reports._table import Column, table
@@ -55,13 +56,23 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Bars from zero; `beside` names the thin ones."""
+
+    title: str
+    bars: tuple[PairBar, ...]
+    unit: str
+    beside: str = "before"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
     """What a plan says: sentences, tables, pictures."""
 
     title: str
     facts: tuple[str, ...]
     tables: tuple[Shown, ...]
-    charts: tuple[Chart, ...] = ()
+    charts: tuple[Chart | Bars, ...] = ()
 
 
 def print_plan(console: Console, made: PlanReport) -> None:
@@ -80,12 +91,15 @@ def render_plan(made: PlanReport, *, version: str) -> str:
     """Write the page."""
     body = [heading("Plan", made.title, list(made.facts))]
     for number, chart in enumerate(made.charts):
-        lines = line_chart(chart.axis, chart.series, chart.unit)
+        if isinstance(chart, Bars):
+            drawn = pair_chart(chart.bars, chart.unit, chart.beside)
+        else:
+            drawn = line_chart(chart.axis, chart.series, chart.unit)
         name = esc(f"{chart.title}, {chart.unit}" if chart.unit else chart.title)
         body.append(
             Safe(
                 f'<section aria-labelledby="c{number}"><h2 id="c{number}">{name}</h2>'
-                f'<div class="card">{lines}</div></section>'
+                f'<div class="card">{drawn}</div></section>'
             )
         )
     for number, shown in enumerate(made.tables):
@@ -138,7 +152,17 @@ def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
     ]
     if greeks:
         tables.append(Shown(title="Greeks", heads=("", "before", "after"), rows=greeks))
-    return PlanReport(title=title, facts=tuple(facts), tables=tuple(tables))
+    bars = Bars(
+        title="Margin after and before",
+        bars=(
+            PairBar("initial margin", made.im_after_usd, made.im_before_usd),
+            PairBar("maintenance margin", made.mm_after_usd, made.mm_before_usd),
+            PairBar("available", made.available_after_usd, made.available_before_usd),
+            PairBar("cost of trading", made.cost_usd),
+        ),
+        unit="USD",
+    )
+    return PlanReport(title=title, facts=tuple(facts), tables=tuple(tables), charts=(bars,))
 
 
 def _hedge_verdict(made: HedgePlan, asked: str) -> str:
@@ -177,6 +201,13 @@ def size_report(title: str, made: SizePlan) -> PlanReport:
         title=title,
         facts=tuple(facts),
         tables=(Shown(title="", heads=("rule", "units", "why"), rows=rows),),
+        charts=(
+            Bars(
+                title="What each rule allows",
+                bars=tuple(PairBar(limit.rule, limit.quantity) for limit in made.limits),
+                unit=f"units of {made.instrument}",
+            ),
+        ),
     )
 
 
@@ -324,7 +355,16 @@ def rebalance_report(
         else "Every weight is inside its band: zero orders."
     )
     heads = ("holding", "weight", "target", "out of band", "trade, USD", "after")
-    return PlanReport(title=title, facts=(fact,), tables=(Shown(title="", heads=heads, rows=rows),))
+    bars = tuple(
+        PairBar(name, 100.0 * float(made.after[k]), 100.0 * float(made.weights[k]))
+        for k, name in enumerate(names)
+    )
+    return PlanReport(
+        title=title,
+        facts=(fact,),
+        tables=(Shown(title="", heads=heads, rows=rows),),
+        charts=(Bars(title="Weights after and before", bars=bars, unit="%"),),
+    )
 
 
 def correlation_report(

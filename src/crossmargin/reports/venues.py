@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crossmargin.analytics import VenuesPlan
 from crossmargin.planning import Placement
-from crossmargin.reports.plans import PlanReport, Shown
+from crossmargin.reports._bars import PairBar
+from crossmargin.reports.plans import Bars, PlanReport, Shown
 from crossmargin.reports.terminal import amount, usd
 
 
@@ -67,6 +68,16 @@ def plan_report(made: VenuesPlan) -> PlanReport:
         title=f"Venues in {made.scenario}, over {made.hours:g} hours",
         facts=tuple(facts),
         tables=tuple(tables),
+        charts=(
+            Bars(
+                title="Equity in the scenario, and maintenance margin",
+                bars=tuple(
+                    PairBar(v.venue, v.equity_after_usd, v.mm_after_usd) for v in made.venues
+                ),
+                unit="USD",
+                beside="MM",
+            ),
+        ),
     )
 
 
@@ -110,6 +121,13 @@ def placement_report(made: Placement) -> PlanReport:
                 title="Margin, USD",
                 heads=("venue", "IM before", "IM after", "available before", "after"),
                 rows=tuple(venues),
+            ),
+        ),
+        charts=(
+            Bars(
+                title="Initial margin after and before",
+                bars=tuple(PairBar(v.venue, v.im_after_usd, v.im_before_usd) for v in made.venues),
+                unit="USD",
             ),
         ),
     )
