@@ -45,8 +45,16 @@ class Outside:
             raise CascadeError(
                 f"{depth.size} depths for {k} contracts", code="CAS-001", field="depth_usd"
             )
-        if market.step_ns <= 0:
-            raise CascadeError("a step takes time", code="CAS-001", field="step_ns")
+        for name, value, least in (
+            ("step_ns", market.step_ns, 1),
+            ("start_ns", market.start_ns, 0),
+        ):
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise CascadeError(
+                    f"{name} is {value!r}, not a whole number of nanoseconds from {least} on",
+                    code="CAS-001",
+                    field=name,
+                )
         self.steps = int(self.returns.shape[0])
         self.start, self._moved = people.price, np.zeros(j)
         self.exogenous, self.mark = people.price.copy(), people.price.copy()

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade.figures import number, numbers
+from crossmargin.cascade.figures import number, numbers, spread_over
 from crossmargin.cascade.population import Population
 from crossmargin.errors import CascadeError
 
@@ -50,7 +50,7 @@ def with_interest(people: Population, interest_usd: ArrayLike) -> Population:
         ``CAS-001`` for figures out of range, or a contract with one side only.
     """
     k = len(people.contracts)
-    wanted = np.broadcast_to(numbers("interest_usd", interest_usd, above=0), (k,))
+    wanted = spread_over("interest_usd", numbers("interest_usd", interest_usd, above=0), (k,))
     notional = people.quantity * people.price[people.contract]
     factor = np.empty((2, k))
     for row, side in enumerate((notional, -notional)):
@@ -81,7 +81,7 @@ def with_leverage(people: Population, factor: ArrayLike) -> Population:
     factor : array-like, (A,) or a number
         Above 0; 2 halves equity.
     """
-    by = np.broadcast_to(numbers("leverage factor", factor, above=0), (people.size,))
+    by = spread_over("factor", numbers("leverage factor", factor, above=0), (people.size,))
     equity, least = people.equity(), _HEALTH * people.maintenance()
     wanted = np.maximum(equity / by, np.minimum(least, equity))
     return replace(people, cash=people.cash + wanted - equity)

@@ -156,6 +156,39 @@ def number(
     return float(numbers(name, value, least=least, above=above, most=most, finite=finite))
 
 
+def together(**arrays: Floats) -> tuple[Floats, ...]:
+    """Broadcast arrays against each other, or say which do not fit.
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-001``.
+    """
+    try:
+        return tuple(np.broadcast_arrays(*arrays.values()))
+    except ValueError:
+        same_shape(**arrays)
+        raise
+
+
+def spread_over(name: str, values: Floats, shape: tuple[int, ...]) -> Floats:
+    """Return values spread over a shape, or say that they are as many as nobody asked for.
+
+    Raises
+    ------
+    CascadeError
+        ``CAS-001``.
+    """
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        raise CascadeError(
+            f"{name} has the shape {values.shape} where {shape} is needed",
+            code="CAS-001",
+            field=name,
+        ) from None
+
+
 def same_shape(**arrays: NDArray[Any]) -> None:
     """Refuse arrays of different shapes.
 

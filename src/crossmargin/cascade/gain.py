@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.cascade._exposure import Exposure, exposure_of
-from crossmargin.cascade.figures import numbers
+from crossmargin.cascade.figures import numbers, spread_over
 from crossmargin.cascade.population import Population
 from crossmargin.errors import CascadeError
 
@@ -268,7 +268,7 @@ def gain_parts(
         parts.append(part)
     hedging = np.zeros((j, j))
     if gamma is not None:
-        bend = np.broadcast_to(numbers("gamma", gamma), depth.shape)
+        bend = spread_over("gamma", numbers("gamma", gamma), depth.shape)
         hedging[np.arange(k), np.arange(k)] = -bend * seen.prices[:k] ** 2 / depth
     return parts[0], parts[1], hedging
 

@@ -88,8 +88,9 @@ def fill(
     depth_usd, price : array-like [K]
         Depth and price at the beginning of the window.
     """
-    first, more = np.asarray(before, dtype=np.float64), np.asarray(coins, dtype=np.float64)
-    depth, p = numbers("depth_usd", depth_usd, above=0, finite=False), np.asarray(price, np.float64)
+    first, more = numbers("before", before), numbers("coins", coins)
+    depth = numbers("depth_usd", depth_usd, above=0, finite=False)
+    p = numbers("price", price, above=0)
     sell, buy = rule.capacity(depth, p)
     # What a window has absorbed of one side is no room on the other.
     whole = np.where(
@@ -127,7 +128,8 @@ def coins_to(rule: Impact, depth_usd: ArrayLike, price: ArrayLike, target: Array
     target : array-like [K]
         US dollars, at least 0.
     """
-    depth, p = np.asarray(depth_usd, np.float64), np.asarray(price, dtype=np.float64)
+    depth = numbers("depth_usd", depth_usd, above=0, finite=False)
+    p = numbers("price", price, above=0)
     with np.errstate(divide="ignore"):
         wanted = np.log(numbers("target", target, least=0) / p)
     sign = np.where(wanted < 0, -1.0, 1.0)

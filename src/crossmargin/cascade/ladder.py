@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade.figures import number, numbers, same_shape
+from crossmargin.cascade.figures import number, numbers, same_shape, together
 from crossmargin.errors import CascadeError
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ def uniform_fall(shock: ArrayLike, gain: ArrayLike) -> Floats:
     With ρ coins per US dollar of price and a slope λ, ``g = λ·ρ`` (row A02: shock 1,000, λ = 0.5,
     ρ = 1 gives 2,000, ρ = 1.8 gives 10,000).
     """
-    x, g = np.broadcast_arrays(numbers("shock", shock, least=0), numbers("gain", gain, least=0))
+    x, g = together(shock=numbers("shock", shock, least=0), gain=numbers("gain", gain, least=0))
     out = np.where(x > 0, np.inf, 0.0)
     np.divide(x, 1.0 - g, out=out, where=g < 1.0)
     return out
@@ -140,7 +140,9 @@ def root_fall(shock: ArrayLike, ignition: ArrayLike) -> Floats:
     float64[...]
         The fall as the shock comes from above 0; at exactly 0 it is the jump a².
     """
-    x, a = numbers("shock", shock, least=0.0), numbers("ignition", ignition, least=0.0)
+    x, a = together(
+        shock=numbers("shock", shock, least=0.0), ignition=numbers("ignition", ignition, least=0.0)
+    )
     return np.asarray((0.5 * (a + np.sqrt(a**2 + 4.0 * x))) ** 2)
 
 
@@ -170,7 +172,8 @@ def power_fall(shock: float, coefficient: float, exponent: float) -> float:
     if c == 0.0:
         return x
     if power == 1.0:
-        return float(uniform_fall(x, c))
+        # From a shock just above 0, as said: with a gain of 1 there is no smallest fall.
+        return float(uniform_fall(x, c)) if c < 1.0 else math.inf
     excess: Callable[[float], float] = lambda r: r - x - c * r**power
     if power < 1.0:
         # Concave: above every root the excess is positive, and the last root is the one reached.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade.figures import number, numbers
+from crossmargin.cascade.figures import number, numbers, together
 from crossmargin.errors import CascadeError
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ def drift(start: ArrayLike, move: ArrayLike) -> Floats:
     move : array_like
         r, above −1.
     """
-    first, r = np.broadcast_arrays(numbers("start", start), numbers("move", move, above=-1.0))
+    first, r = together(start=numbers("start", start), move=numbers("move", move, above=-1.0))
     capital = 1.0 + first * r
     out = np.where(first >= 0, np.inf, -np.inf)
     np.divide(first * (1.0 + r), capital, out=out, where=capital > 0)
@@ -75,10 +75,11 @@ def target_sale(start: ArrayLike, move: ArrayLike, target: ArrayLike | None = No
     float64[...]
         Negative where exposure is bought (gains under a target): one-sided holders do not.
     """
-    first, r = np.broadcast_arrays(
-        numbers("start", start, above=0.0), numbers("move", move, above=-1.0)
+    first, r, goal = together(
+        start=numbers("start", start, above=0.0),
+        move=numbers("move", move, above=-1.0),
+        target=numbers("target", start if target is None else target, least=0.0),
     )
-    goal = first if target is None else numbers("target", target, least=0.0)
     exposure, capital = first * (1.0 + r), np.maximum(1.0 + first * r, 0.0)
     return np.asarray((exposure - goal * capital) / first)
 
@@ -286,17 +287,18 @@ def liquidity_ratio(
     limit : float
         OI per dollar of it above which the market is called fragile; judgement.
     """
-    oi, d = np.broadcast_arrays(
-        numbers("open_interest", open_interest, least=0.0),
-        numbers("absorber", absorber, least=0.0),
+    oi, d = together(
+        open_interest=numbers("open_interest", open_interest, least=0.0),
+        absorber=numbers("absorber", absorber, least=0.0),
     )
     high = number("limit", limit, above=0.0)
-    over, under = np.where(oi > 0, np.inf, 0.0), np.where(d > 0, np.inf, 0.0)
+    # Nothing to be closed needs no depth: neither form is fragile then, with or without any.
+    over, under = np.where(oi > 0, np.inf, 0.0), np.full(oi.shape, np.inf)
     np.divide(oi, d, out=over, where=d > 0)
     np.divide(d, oi, out=under, where=oi > 0)
     return LiquidityRatio(
         interest_over_depth=over,
-        depth_over_interest=np.where((oi == 0) & (d == 0), np.inf, under),
+        depth_over_interest=under,
         alert_high=over > high,
         alert_low=under < 1.0 / high,
         limit_high=high,

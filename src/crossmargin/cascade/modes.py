@@ -92,6 +92,18 @@ class ModeOutcome:
         return np.asarray(trader.wallet - self.wealth, dtype=np.float64)
 
 
+def _numbers(values: ArrayLike, field: str, shape: tuple[int, ...] | None = None) -> Floats:
+    try:
+        found = np.asarray(values, dtype=np.float64)
+        return found if shape is None else np.broadcast_to(found, shape)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{field} is no array of numbers of the shape that is needed",
+            code="INP-004",
+            field=field,
+        ) from None
+
+
 def trader_of(
     wallet: float,
     quantity: ArrayLike,
@@ -108,13 +120,19 @@ def trader_of(
     InputError
         ``INP-004`` for pots that hold more than the wallet, or figures out of range.
     """
-    q = np.atleast_1d(np.asarray(quantity, dtype=np.float64))
+    q = np.atleast_1d(_numbers(quantity, "quantity"))
     p, m, mm, im = (
-        np.broadcast_to(np.asarray(x, dtype=np.float64), q.shape).copy()
-        for x in (entry, margin, mm_rate, im_rate)
+        _numbers(x, name, q.shape).copy()
+        for x, name in (
+            (entry, "entry"),
+            (margin, "margin"),
+            (mm_rate, "mm_rate"),
+            (im_rate, "im_rate"),
+        )
     )
-    good = np.isfinite(q).all() and (p > 0).all() and (m >= 0).all() and (mm > 0).all()
-    if not (good and (im >= mm).all() and np.isfinite(wallet)):
+    given = float(_numbers(wallet, "wallet", ()))
+    good = (p > 0).all() and (m >= 0).all() and (mm > 0).all() and (im >= mm).all()
+    if not (good and all(np.isfinite(x).all() for x in (q, p, m, mm, im, np.asarray(given)))):
         raise InputError(
             "a trader has finite quantities, prices above 0, margins of at least 0 and an initial "
             "rate that is not below the maintenance rate",
@@ -166,8 +184,9 @@ def play_mode(
     InputError
         ``INP-004`` for paths of a wrong shape, or prices that are none.
     """
-    marks = np.asarray(paths, dtype=np.float64)
-    if marks.ndim != 3 or marks.shape[2] != trader.quantity.size or not (marks > 0).all():
+    marks = _numbers(paths, "paths")
+    good = marks.ndim == 3 and marks.shape[2] == trader.quantity.size and marks.shape[1] > 0
+    if not (good and (marks > 0).all() and np.isfinite(marks).all()):
         raise InputError(
             "paths are prices above 0, by path, step and contract",
             code="INP-004",
@@ -293,7 +312,9 @@ def compare_modes(
     tuple of ModeFigures
         Cross, isolated.
     """
-    marks = np.asarray(paths, dtype=np.float64)
+    if not 0.0 < float(_numbers(level, "level", ())) < 1.0:
+        raise InputError("a confidence lies between 0 and 1", code="INP-004", field="level")
+    marks = _numbers(paths, "paths")
     found = []
     for mode in get_args(Mode):
         made = play_mode(trader, marks, mode, fill=fill, forfeiture=forfeiture)
@@ -317,8 +338,8 @@ def withstood(trader: Trader, mode: Mode, direction: ArrayLike) -> float:
     """Return the largest shock at which the trader keeps every position.
 
     Prices move to ``entry·(1 + x·direction)``; the answer is the largest x ≥ 0 with equity ≥ MM in
-    every pot, in closed form (each excess is linear in x until a price reaches 0). Source:
-    requirements row A15 ("drawdown withstood").
+    every pot, in closed form: each excess is linear in x but where a price reaches 0, and stays
+    there. Source: requirements row A15 ("drawdown withstood").
 
     Parameters
     ----------
@@ -334,16 +355,31 @@ def withstood(trader: Trader, mode: Mode, direction: ArrayLike) -> float:
     float
         Infinite where no shock breaches, 0 where the line is broken at once.
     """
-    d = np.broadcast_to(np.asarray(direction, dtype=np.float64), trader.quantity.shape)
+    d = _numbers(direction, "direction", trader.quantity.shape)
+    if not np.isfinite(d).all():
+        raise InputError("a direction has finite moves", code="INP-004", field="direction")
     value = trader.quantity * trader.entry
-    requirement = trader.mm_rate * np.abs(value)
+    # Equity less requirement per unit of price, the price at entry being 1.
+    weight = value - trader.mm_rate * np.abs(value)
     if mode == "cross":
-        excess = np.array([trader.wallet - requirement.sum()])
-        slope = np.array([(value * d - requirement * d).sum()])
-    else:
-        excess, slope = trader.margin - requirement, value * d - requirement * d
-    if (excess < 0).any():
+        return _reach(trader.wallet - float(value.sum()), weight, d)
+    pots = zip(trader.margin - value, weight, d, strict=True)
+    return min(_reach(float(money), w[None], move[None]) for money, w, move in pots)
+
+
+def _reach(money: float, weight: Floats, direction: Floats) -> float:
+    """Return the largest x with ``money + Σ weight·max(1 + x·direction, 0) ≥ 0`` up to it."""
+    start = money + float(weight.sum())
+    if start < 0.0:
         return 0.0
-    falls = slope < 0
-    reach = np.divide(excess, -slope, out=np.full(excess.shape, np.inf), where=falls)
-    return float(reach.min())
+    at, excess = 0.0, start
+    # Moves at which prices are 0, and an end without any.
+    ends = np.unique(-1.0 / direction[direction < 0.0])
+    for end in [*ends.tolist(), np.inf]:
+        moving = (direction >= 0.0) | (-1.0 / np.where(direction < 0.0, direction, -1.0) > at)
+        slope = float((weight * direction)[moving].sum())
+        here = at + excess / -slope if slope < 0.0 else np.inf
+        if here <= end and np.isfinite(here):
+            return here
+        excess, at = excess + slope * (end - at) if np.isfinite(end) else excess, end
+    return float("inf")

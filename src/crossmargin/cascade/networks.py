@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade.figures import number, numbers, same_shape, value_of
+from crossmargin.cascade.figures import number, numbers, same_shape, spread_over, value_of
 from crossmargin.errors import CascadeError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def aggregate_vulnerability(
     m, a = numbers("weights", weights, least=0.0), numbers("assets", assets, above=0.0)
     b, f = numbers("debt_to_equity", debt_to_equity, least=0.0), numbers("shock", shock)
     scale = value_of("gain.toml", "impact_per_usd") if impact is None else impact
-    law = np.broadcast_to(numbers("impact", scale, least=0.0), f.shape)
+    law = spread_over("impact", numbers("impact", scale, least=0.0), f.shape)
     if m.shape != (a.size, f.size) or np.abs(m.sum(axis=1) - 1.0).max() > 1e-9:
         raise CascadeError(
             "weights must have a row for each holder that sums to 1, and a column for each asset",
@@ -319,8 +319,8 @@ def overlap_matrix(holdings: ArrayLike, depth: ArrayLike) -> Floats:
     What i loses when j sells all it has, under linear impact. Source: Cont and Schaanning 2017,
     **[M]** in cascades.md §1.3: unconfirmed. [A, A]: for a few thousand holders at most.
     """
-    pi = numbers("holdings", holdings)
-    return np.asarray((pi / numbers("depth", depth, above=0.0)) @ pi.T)
+    pi, d = _checked(holdings, depth)
+    return np.asarray((pi / d) @ pi.T)
 
 
 def _product(holdings: Any, weights: Floats) -> Floats:

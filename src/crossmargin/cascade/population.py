@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -220,8 +221,8 @@ def population(
     """
     k, n = len(contracts), np.size(cash)
     mm = _spread(mm_rate, k, "mm_rate")
-    p = np.ascontiguousarray(price, dtype=np.float64)
-    rows = np.ascontiguousarray(contract, dtype=np.int32)
+    p = _figures(price, "price")
+    rows = _whole(contract, np.int32, "contract")
     found = Population(
         assets=tuple(contracts if assets is None else assets),
         contracts=tuple(contracts),
@@ -229,19 +230,19 @@ def population(
         haircut=_spread(haircut, p.size, "haircut"),
         mm_rate=mm,
         im_rate=2.0 * mm if im_rate is None else _spread(im_rate, k, "im_rate"),
-        cash=np.ascontiguousarray(cash, dtype=np.float64),
-        start=np.ascontiguousarray(start, dtype=np.int64),
+        cash=_figures(cash, "cash"),
+        start=_whole(start, np.int64, "start"),
         contract=rows,
-        quantity=np.ascontiguousarray(quantity, dtype=np.float64),
-        entry=_entries(p, rows) if entry is None else np.ascontiguousarray(entry, np.float64),
+        quantity=_figures(quantity, "quantity"),
+        entry=_entries(p, rows) if entry is None else _figures(entry, "entry"),
         coll_start=np.zeros(n + 1, np.int64)
         if coll_start is None
-        else np.ascontiguousarray(coll_start, dtype=np.int64),
-        coll_asset=np.ascontiguousarray(coll_asset, dtype=np.int32),
-        coll_quantity=np.ascontiguousarray(coll_quantity, dtype=np.float64),
+        else _whole(coll_start, np.int64, "coll_start"),
+        coll_asset=_whole(coll_asset, np.int32, "coll_asset"),
+        coll_quantity=_figures(coll_quantity, "coll_quantity"),
         brackets=None if brackets is None else tuple(brackets),
         isolated=None if isolated is None else np.ascontiguousarray(isolated, dtype=np.bool_),
-        owner=None if owner is None else np.ascontiguousarray(owner, dtype=np.int32),
+        owner=None if owner is None else _whole(owner, np.int32, "owner"),
         ids=None if ids is None else tuple(ids),
     )
     _check_shapes(found)
@@ -249,9 +250,30 @@ def population(
     return found
 
 
+def _figures(values: ArrayLike, field: str) -> Floats:
+    try:
+        return np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _fault("a column holds something that is no number", field) from None
+
+
+def _whole(values: ArrayLike, kind: type[np.int32] | type[np.int64], field: str) -> Any:
+    """Return a column of row numbers; a fraction is refused, not cut off."""
+    given = np.asarray(values)
+    if given.dtype.kind not in "iu":
+        found = _figures(values, field)
+        if not (np.isfinite(found).all() and (found == np.floor(found)).all()):
+            raise _fault("a row number is not whole", field)
+        given = found
+    limit = np.iinfo(kind)
+    if given.size and not (given.min() >= limit.min and given.max() <= limit.max):
+        raise _fault("a row number is out of range", field)
+    return np.ascontiguousarray(given, dtype=kind)
+
+
 def _spread(value: ArrayLike, size: int, field: str) -> Floats:
     try:
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, np.float64), (size,)))
+        return np.ascontiguousarray(np.broadcast_to(_figures(value, field), (size,)))
     except ValueError:
         raise _fault(f"{np.size(value)} figures where {size} are needed", field) from None
 

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.cascade.figures import number, numbers
+from crossmargin.cascade.figures import number, numbers, together
 
 Floats = NDArray[np.float64]
 
@@ -59,8 +59,10 @@ def leverage_gain(leverage: ArrayLike, exposure: ArrayLike, depth: float) -> flo
     -----
     Source: Greenwood, Landier and Thesmar's sale rule on one asset, cascades.md §1.2 (derived).
     """
-    held = numbers("exposure", exposure, least=0.0)
-    target = numbers("leverage", leverage, least=1.0)
+    held, target = together(
+        exposure=numbers("exposure", exposure, least=0.0),
+        leverage=numbers("leverage", leverage, least=1.0),
+    )
     return float(((target - 1.0) * held).sum() / number("depth", depth, above=0.0))
 
 
@@ -99,7 +101,8 @@ def fall_by_round(shock: float, gain: float, rounds: int) -> Floats:
         How many after the shock, at least 0.
     """
     g = number("gain", gain, least=0.0)
-    return np.asarray(shock * g ** np.arange(int(number("rounds", rounds, least=0)) + 1))
+    played = np.arange(int(number("rounds", rounds, least=0)) + 1)
+    return np.asarray(number("shock", shock) * g**played)
 
 
 def boundary_gain(
@@ -202,12 +205,15 @@ def liquidation_move(leverage: ArrayLike, rate: ArrayLike, collateral: Collatera
     Returns
     -------
     float64[...]
-        −0.1 is a fall of 10 %; at least 0 where the account is below its line already.
+        −0.1 is a fall of 10 %; at least 0 where the account is below its line already; NaN where
+        no price above 0 is on the line (leverage of 1 and less, quote margin).
     """
     share = 1.0 / numbers("leverage", leverage, above=0.0)
     m = numbers("rate", rate, least=0.0, most=1.0)
     whole = {"quote": 1.0 - m, "coin": 1.0 + share - m, "inverse": 1.0 + share}[collateral]
-    return np.asarray(-(share - m) / whole)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = -(share - m) / whole
+    return np.asarray(np.where(found > -1.0, found, np.nan))
 
 
 def price_at_line(
@@ -221,7 +227,7 @@ def price_at_line(
 ) -> float:
     """Price at which equity meets maintenance margin, the collateral revalued with it.
 
-    ``cash + c·P·(1 − h) + q·(P − entry) = m·|q|·P``.
+    ``cash + c·P·(1 − h) + q·(P − entry) = m·|q|·P``; a debt (c < 0) counts in full.
 
     Source: requirements row A06 (long 2 from 50,000 at 5 %: 35,087.72 on one coin of collateral
     with a haircut of 5 %, 27,631.58 on 47,500 of cash).
@@ -233,7 +239,7 @@ def price_at_line(
     rate : float
         Maintenance rate m.
     cash, coins : float
-        Collateral in US dollars and in the coin itself.
+        Collateral in US dollars and in the coin itself; below 0 what is owed.
     haircut : float
         h of the coins, in [0, 1].
 
@@ -242,13 +248,17 @@ def price_at_line(
     float
         US dollars; NaN where no price above 0 is on the line.
     """
+    held, cut = number("coins", coins), number("haircut", haircut, least=0.0, most=1.0)
     slope = (
         number("quantity", quantity)
-        + number("coins", coins, least=0.0)
-        * (1.0 - number("haircut", haircut, least=0.0, most=1.0))
+        + (held * (1.0 - cut) if held > 0.0 else held)
         - number("rate", rate, least=0.0) * abs(quantity)
     )
-    found = (quantity * number("entry", entry) - number("cash", cash)) / slope if slope else np.nan
+    found = (
+        (quantity * number("entry", entry, above=0.0) - number("cash", cash)) / slope
+        if slope
+        else np.nan
+    )
     return found if found > 0 else np.nan
 
 

@@ -240,8 +240,10 @@ class CascadeRules:
         number("backstop_usd", self.backstop_usd, least=0)
         number("absorption", self.absorption, least=0, most=1)
         number("adl_cap", self.adl_cap, least=0, most=1)
-        if self.rounds < 1:
-            raise CascadeError("a step has at least one round", code="CAS-001", field="rounds")
+        if number("rounds", self.rounds) != int(number("rounds", self.rounds)) or self.rounds < 1:
+            raise CascadeError(
+                "a step has a whole number of rounds, at least one", code="CAS-001", field="rounds"
+            )
         if self.deleveraging not in ("direct", "haircut"):
             raise CascadeError(
                 f"there is no way of deleveraging named {self.deleveraging!r}",

@@ -37,6 +37,23 @@ class FundPaths:
     exhausted: Floats
 
 
+def _amounts(values: ArrayLike, field: str) -> Floats:
+    """Return amounts of at least 0, or say which are none."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise LiquidationError(
+            f"{field} is no array of numbers", code="LIQ-001", field=field
+        ) from None
+    if not (np.isfinite(found).all() and (found >= 0.0).all()):
+        raise LiquidationError(
+            f"{field} holds something that is no finite number of at least 0",
+            code="LIQ-001",
+            field=field,
+        )
+    return found
+
+
 def fund_paths(balance: float, deficits: ArrayLike, income: ArrayLike = 0.0) -> FundPaths:
     """Run a fund along paths of deficits.
 
@@ -58,12 +75,17 @@ def fund_paths(balance: float, deficits: ArrayLike, income: ArrayLike = 0.0) -> 
     LiquidationError
         ``LIQ-001`` for a negative figure.
     """
-    loss = np.atleast_2d(np.asarray(deficits, dtype=np.float64))
-    gain = np.broadcast_to(np.asarray(income, dtype=np.float64), loss.shape)
-    if balance < 0 or not (loss >= 0).all() or not (gain >= 0).all():
+    loss = np.atleast_2d(_amounts(deficits, "deficits"))
+    gain = _amounts(income, "income")
+    try:
+        gain = np.broadcast_to(gain, loss.shape)
+    except ValueError:
         raise LiquidationError(
-            "a fund, its income and its losses are at least 0", code="LIQ-001", field="deficits"
-        )
+            f"income of the shape {gain.shape} for deficits of {loss.shape}",
+            code="LIQ-001",
+            field="income",
+        ) from None
+    balance = float(_amounts(balance, "balance"))
     held = np.empty((loss.shape[0], loss.shape[1] + 1))
     held[:, 0] = balance
     left = np.empty(loss.shape)
@@ -88,10 +110,10 @@ def exhaustion_curve(sizes: ArrayLike, deficits: ArrayLike) -> Floats:
     deficits : array-like
         Equally likely deficits of one horizon, at least one.
     """
-    losses = np.sort(np.asarray(deficits, dtype=np.float64).ravel())
+    losses = np.sort(_amounts(deficits, "deficits").ravel())
     if not losses.size:
         raise LiquidationError("there are no deficits", code="LIQ-001", field="deficits")
-    covered = np.searchsorted(losses, np.asarray(sizes, dtype=np.float64), side="right")
+    covered = np.searchsorted(losses, _amounts(sizes, "sizes"), side="right")
     return np.asarray(1.0 - covered / losses.size, dtype=np.float64)
 
 
@@ -142,17 +164,23 @@ def fund_size(
         ``LIQ-001`` for costs that have no optimum.
     """
     by_cost = None
+    losses = _amounts(deficits, "deficits")
+    if not losses.size:
+        raise LiquidationError("there are no deficits", code="LIQ-001", field="deficits")
+    if not 0.0 < float(_amounts(level, "level")) < 1.0:
+        raise LiquidationError("a confidence lies between 0 and 1", code="LIQ-001", field="level")
     if capital_cost is not None or shortfall_cost is not None:
-        r, k = capital_cost or 0.0, shortfall_cost or 0.0
+        r = float(_amounts(capital_cost or 0.0, "capital_cost"))
+        k = float(_amounts(shortfall_cost or 0.0, "shortfall_cost"))
         if not 0 < r < k:
             raise LiquidationError(
                 "capital must cost something, and less than what it leaves uncovered",
                 code="LIQ-001",
                 field="capital_cost",
             )
-        by_cost = value_at_risk(deficits, 1.0 - r / k)
+        by_cost = value_at_risk(losses, 1.0 - r / k)
     return FundSize(
-        by_shortfall=expected_shortfall(deficits, level),
-        by_quantile=value_at_risk(deficits, level),
+        by_shortfall=expected_shortfall(losses, level),
+        by_quantile=value_at_risk(losses, level),
         by_cost=by_cost,
     )

@@ -92,9 +92,12 @@ def water_fill(needed: float, weight: ArrayLike, cap: ArrayLike, slope: ArrayLik
     w, beta, a = np.broadcast_arrays(
         *(np.atleast_1d(np.asarray(x, dtype=np.float64)) for x in (weight, cap, slope))
     )
-    if needed < 0 or any((x < 0).any() or np.isnan(x).any() for x in (w, beta, a)):
+    good = all((x >= 0).all() for x in (w, beta, a))
+    if not (good and 0.0 <= needed < math.inf):
         raise LiquidationError(
-            "endowments, caps and slopes are at least 0", code="LIQ-001", field="cap"
+            "what is needed, endowments, caps and slopes are at least 0",
+            code="LIQ-001",
+            field="cap",
         )
     if needed == 0:
         return Filled(np.zeros(w.size), 0.0, 0.0)
@@ -105,7 +108,9 @@ def water_fill(needed: float, weight: ArrayLike, cap: ArrayLike, slope: ArrayLik
     edge = beta[order] / a[order]
     full = np.concatenate([[0.0], np.cumsum(w[order] * beta[order])])
     rising = np.concatenate([np.cumsum((w[order] * a[order])[::-1])[::-1], [0.0]])
-    at_edge = full[1:] + edge * rising[1:]
+    with np.errstate(invalid="ignore"):
+        # A cap of infinity is never reached: NaN sorts behind every number.
+        at_edge = full[1:] + edge * rising[1:]
     place = int(np.searchsorted(at_edge, needed, side="left"))
     if place >= order.size:
         height = np.where(takes, beta, 0.0)
@@ -219,6 +224,10 @@ def junior_ratio(residual: int, profit: Sequence[int]) -> float:
 def gini(burden: ArrayLike) -> float:
     """Return how unevenly a burden is spread: 0 all alike, towards 1 all on one."""
     x = np.sort(np.asarray(burden, dtype=np.float64))
+    if not (np.isfinite(x).all() and (x >= 0.0).all()):
+        raise LiquidationError(
+            "a burden is a finite number of at least 0", code="LIQ-001", field="burden"
+        )
     if not x.size or x.sum() == 0:
         return 0.0
     ranks = np.arange(1, x.size + 1)
