@@ -40,6 +40,16 @@ class Outside:
                 code="CAS-001",
                 field="exogenous",
             )
+        with np.errstate(over="ignore", under="ignore"):
+            news = people.price * np.exp(np.cumsum(self.returns, axis=0))
+        if not ((news > 0.0) & np.isfinite(news)).all():
+            wrong = people.assets[int(np.argwhere(~((news > 0.0) & np.isfinite(news)))[0, 1])]
+            raise CascadeError(
+                f"exogenous returns carry the price of {wrong} to nothing or beyond all numbers",
+                code="CAS-001",
+                field="exogenous",
+                hint="returns are logarithms of one step: -0.1 is a fall of 9.5 %",
+            )
         depth = numbers("depth_usd", market.depth_usd, above=0, finite=False)
         if depth.ndim > 1 or depth.size not in (1, k):
             raise CascadeError(

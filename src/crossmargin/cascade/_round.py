@@ -21,6 +21,7 @@ from crossmargin.cascade._program import Program
 from crossmargin.cascade._venue import Venue, requirements, sums, to_grid
 from crossmargin.cascade.impact import Fill, Impact, fill
 from crossmargin.cascade.setting import CascadeRules
+from crossmargin.errors import CascadeError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -306,6 +307,14 @@ def clear(
         against = desk.holders.room(orders, np.minimum(against, orders.units), now)
     asked = np.where(window.halted[orders.contract], 0.0, orders.units - against)
     market, found = trade(desk.venue, orders, window, asked)
+    if not np.isfinite(found.price).all():
+        raise CascadeError(
+            "forced purchases carried the price of contract "
+            f"{int(np.flatnonzero(~np.isfinite(found.price))[0])} beyond all numbers",
+            code="CAS-001",
+            field="depth_usd",
+            hint="give it more depth",
+        )
     return Clearing(market=market, against=against, fill=found)
 
 

@@ -98,15 +98,17 @@ def fill(
         np.minimum(np.maximum(first + more, -sell), first),
         np.maximum(np.minimum(first + more, buy), first),
     )
-    there, here = rule.displacement(whole, depth, p), rule.displacement(first, depth, p)
-    paid = rule.turnover(whole, depth, p) - rule.turnover(first, depth, p)
-    filled = whole - first
-    # A tiny order after a large one: the difference of two large turnovers has no digits left,
-    # and both ends of so short a way are the same price.
-    middle = p * np.exp(0.5 * (there + here))
-    average = np.divide(paid, filled, out=middle.copy(), where=filled != 0.0)
-    low, high = p * np.exp(np.minimum(there, here)), p * np.exp(np.maximum(there, here))
-    return Fill(move=there - here, price=np.clip(average, low, high), filled=filled)
+    # A purchase without any depth to speak of: infinite, which callers refuse in words.
+    with np.errstate(over="ignore", invalid="ignore"):
+        there, here = rule.displacement(whole, depth, p), rule.displacement(first, depth, p)
+        paid = rule.turnover(whole, depth, p) - rule.turnover(first, depth, p)
+        filled = whole - first
+        # A tiny order after a large one: the difference of two large turnovers has no digits left,
+        # and both ends of so short a way are the same price.
+        middle = p * np.exp(0.5 * (there + here))
+        average = np.divide(paid, filled, out=middle.copy(), where=filled != 0.0)
+        low, high = p * np.exp(np.minimum(there, here)), p * np.exp(np.maximum(there, here))
+        return Fill(move=there - here, price=np.clip(average, low, high), filled=filled)
 
 
 #: Halvings of the interval in which a flow is looked for: more than a float64 has digits.
