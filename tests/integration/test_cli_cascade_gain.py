@@ -95,3 +95,29 @@ def test_wrong_words_are_one_sentence(
     assert main(["cascade", *words]) == 2
     seen = capsys.readouterr()
     assert seen.err.startswith(code) and seen.err.count("\n") == 1 and not seen.out
+
+
+@pytest.mark.parametrize("command", ["gain", "replay"])
+def test_what_is_no_folder_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = tmp_path / "note.txt"
+    note.write_text("x")
+    for place in (note, tmp_path / "nowhere"):
+        assert main(["cascade", command, str(place)]) == 2
+        assert f"{str(place)!r} is no folder" in capsys.readouterr().err
+
+
+def test_a_seed_below_0_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cascade", "gain", "--generate", "50", "--seed", "-1"]) == 2
+    assert "--seed is -1" in capsys.readouterr().err
+
+
+def test_maps_stand_under_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar that ends in blanks keeps them: its mark stands where the others have theirs."""
+    base = folder(tmp_path, people())
+    assert main(["cascade", "gain", str(base)]) == 0
+    text = capsys.readouterr().out.partition("closed by force, by price")[2]
+    rows = [line for line in text.splitlines() if line.count("|") == 3]
+    assert len(rows) > 1
+    assert len({tuple(k for k, c in enumerate(row) if c == "|") for row in rows}) == 1

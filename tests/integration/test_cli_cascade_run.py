@@ -146,3 +146,26 @@ def test_wrong_input_is_answered_in_a_sentence(words: tuple[str, ...], said: str
     code, out, err = run(*words)
     assert code == 2 and out == ""
     assert said.lower() in err.lower() and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "crash", "--runs", "0"), "0 runs"),
+        (("run", "crash", "--workers", "0"), "0 processes"),
+        (("run", "crash", "--html", "/nowhere/x.html"), "cannot write '/nowhere/x.html'"),
+        (("sweep", "crash", "--html", "/nowhere/x.html"), "cannot write '/nowhere/x.html'"),
+        (("sweep", "crash", "--target", "nan"), "nan is no chance"),
+        (("sweep", "crash", "--target", "1"), "1 is no chance"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(
+    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ran(*_: object, **__: object) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr("crossmargin.cascade.build.run_scenario", ran)
+    monkeypatch.setattr("crossmargin.cascade.studies.run_study", ran)
+    code, out, err = run(*words)
+    assert code == 2 and said in err and not out

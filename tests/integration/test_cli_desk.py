@@ -102,3 +102,15 @@ class TestEfficiency:
     ) -> None:
         assert main(["efficiency", DESK, *words]) == 2
         assert capsys.readouterr().err.startswith(said)
+
+
+def test_a_sigma_of_a_stranger_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would have been passed over in silence."""
+    for words in (("--sigma", "XYZ=0.03"), ("--corr", "BTC,XYZ=0.5")):
+        assert main(["stress", "directional", *words]) == 2
+        assert "'XYZ' moves nothing in this account" in capsys.readouterr().err
+
+
+def test_explain_says_first_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "covered-call", "nosuch"]) == 2
+    assert "no account file and no demo account 'nosuch'" in capsys.readouterr().err

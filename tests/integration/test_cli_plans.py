@@ -214,3 +214,103 @@ class TestVenues:
     ) -> None:
         code, _, err = run(capsys, "venues", "plan", *arguments)
         assert code == 2 and said in err
+
+
+class TestFiguresThatAreNone:
+    """Each is one sentence and exit code 2; each once was a traceback, or passed in silence."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--seed", "-1", "--limit", "0.2"), "a seed of -1"),
+            (("--limit", "2"), "a fall of 2 is none"),
+            (("--limit", "nan"), "a fall of nan is none"),
+            (("--periods-per-year", "0"), "periods_per_year is 0"),
+        ],
+    )
+    def test_drawdown(
+        self,
+        arguments: tuple[str, ...],
+        said: str,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
+    ) -> None:
+        curve = tmp_path / "equity.csv"
+        curve.write_text("date,equity\n" + ROWS)
+        code, out, err = run(capsys, "drawdown", str(curve), *arguments)
+        assert code == 2 and said in err and not out and err.count("\n") == 1
+
+    def test_a_column_of_words(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        curve = tmp_path / "equity.csv"
+        curve.write_text("date,equity\n2025-01-01,100\n2025-01-02,none\n")
+        code, _, err = run(capsys, "drawdown", str(curve))
+        assert code == 2 and "not numbers" in err and "leave a cell empty" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--lot", "0"), "lot is 0"),
+            (("--lot", "nan"), "lot is nan"),
+            (("--risk", "-1"), "a share of -1 of equity"),
+            (("--risk", "nan"), "a share of nan of equity"),
+        ],
+    )
+    def test_size(
+        self, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        code, out, err = run(
+            capsys, "size", "directional", "BTC-PERPETUAL", "--stop", "74000",
+            "--set", "orders.method=worst-fill", *arguments,
+        )  # fmt: skip
+        assert code == 2 and said in err and not out
+
+    def test_a_holding_is_given_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ("rebalance", "--target", "BTC=0.5", "--target", "USD=0.5", "--hold", "BTC=65")
+        code, _, err = run(capsys, *words, "--hold", "BTC=50")
+        assert code == 2 and "'BTC' is given twice" in err
+        code, _, err = run(capsys, *words, "--hold", "USD=nan")
+        assert code == 2 and "'USD=nan' cannot be read" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--decay", "1.5"), "decay is 1.5"),
+            (("--close", "99:99"), "'99:99' is no time of day"),
+            (("--close", "noon"), "'noon' is no time of day"),
+            (("--zone", "Mars/Base"), "there is no time zone 'Mars/Base'"),
+            (("--zone", "../etc"), "there is no time zone '../etc'"),
+            (("--given", "SPY=nan"), "'SPY=nan' cannot be read"),
+        ],
+    )
+    def test_correlate(
+        self,
+        arguments: tuple[str, ...],
+        said: str,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
+    ) -> None:
+        days = np.datetime64("2025-01-01") + np.arange(120)
+        waves = np.exp(np.sin(np.arange(120) * 0.7) / 20)
+        hours = [f"{day}T{hour:02d}:00:00" for day in days for hour in range(24)]
+        coins, macro = tmp_path / "coins.csv", tmp_path / "macro.csv"
+        coins.write_text(
+            "symbol,date,close\n"
+            + "".join(f"BTCUSDT,{h},{100 * waves[k // 24]:.6f}\n" for k, h in enumerate(hours))
+        )
+        macro.write_text(
+            "series,date,value\n" + "".join(f"SPY,{d},{50 * w:.6f}\n" for d, w in zip(days, waves))
+        )
+        words = ("correlate", str(coins), str(macro))
+        assert run(capsys, *words)[0] == 0
+        code, _, err = run(capsys, *words, *arguments)
+        assert code == 2 and said in err and "Traceback" not in err
+
+
+def test_greeks_of_a_hedge_name_their_units(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(
+        capsys, "hedge", "short-vol-desk", "--band", "BTC delta -0.5..0.5", "--with",
+        "BTC-PERPETUAL",
+    )  # fmt: skip
+    assert code == 0
+    assert "BTC delta, coins, less options' value in coin" in out
+    assert "BTC vega, USD per volatility point" in out

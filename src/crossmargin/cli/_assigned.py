@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
 from crossmargin.errors import InputError
 
 
 def assignments(texts: list[str] | None, option: str, example: str) -> dict[str, float]:
-    """Read ``name=number`` options; a name once more replaces the one before.
+    """Read ``name=number`` options.
 
     Raises
     ------
     InputError
-        ``INP-013`` for a text that is none, with an example of one that is.
+        ``INP-013`` for a text that is none, with an example of one that is, and for a name that
+        is given twice: one of the two figures would be passed over in silence.
     """
-    found = {}
+    found: dict[str, float] = {}
     for text in texts or []:
         name, sign, value = text.rpartition("=")
+        name = name.strip()
         try:
-            found[name.strip()] = float(value)
+            figure = float(value)
         except ValueError:
-            sign = ""
-        if not sign or not name.strip():
+            figure = math.nan
+        if not sign or not name or not math.isfinite(figure):
             raise unreadable(text, option, example)
+        if name in found:
+            raise InputError(
+                f"{name!r} is given twice", code="INP-013", field=option, hint="give it once"
+            )
+        found[name] = figure
     return found
 
 

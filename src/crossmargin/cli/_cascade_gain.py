@@ -26,7 +26,7 @@ DepthOpt = Annotated[
     list[str] | None,
     Parameter(
         help="Depth D of a contract, US dollars whose sale moves price by 100 %: BTC=2.4e10; "
-        "*=1e9 for all that have none. Repeatable."
+        "*=1e9 for those that neither the panel nor a daily volume gives one. Repeatable."
     ),
 ]
 MoveOpt = Annotated[
@@ -90,7 +90,7 @@ def gain(
     their line are cut pro rata. Its spectral radius ρ is the gain of a round: below 1 cascades
     end. It is shown as if everybody stood at the line, and for moves from where accounts stand.
 
-    Example: `crossmargin cascade gain --generate 10000 --seed 1 --depth "*=1e9"`
+    Example: `crossmargin cascade gain --generate 10000 --seed 1 --depth BTC=1e9 --depth ETH=5e8`
 
     Example: `crossmargin cascade gain recorded --at 2026-02-04T06:00:00Z --depth "BTC=2.4e10"`
 
@@ -152,11 +152,12 @@ def replay(
     For addresses in both snapshots it puts positions that the engine would have cut beside those
     that shrank. That is unidentified evidence; the reasons are printed with it.
 
-    Example: `crossmargin cascade replay recorded --depth "*=1e7"`
+    Example: `crossmargin cascade replay recorded --depth BTC=1e10`
     """
     from crossmargin.cascade.recorded_folder import PATH_FILE, read_recorded_folder
     from crossmargin.margin import load_ruleset
 
+    _must_be_folder(folder)
     path = prices
     if path is None and (Path(folder) / PATH_FILE).exists():
         path = str(Path(folder) / PATH_FILE)
@@ -180,11 +181,22 @@ def replay(
     print_replay(_console(), done, top=top)
 
 
+def _must_be_folder(folder: str) -> None:
+    if not Path(folder).is_dir():
+        raise InputError(
+            f"{folder!r} is no folder",
+            code="INP-005",
+            field="folder",
+            hint="name the folder that holds the recorded accounts, or a stored book",
+        )
+
+
 def _is_book(folder: str, market: str | None) -> bool:
     """Whether a folder is a stored book: it is said so by --market, or holds no recording."""
     from crossmargin.venues.hyperliquid_recorded import POSITIONS_FILE
 
-    if (Path(folder) / POSITIONS_FILE).exists() or not Path(folder).is_dir():
+    _must_be_folder(folder)
+    if (Path(folder) / POSITIONS_FILE).exists():
         return False
     if market is None:
         raise InputError(
@@ -279,6 +291,10 @@ def _population(
     if generate is not None:
         from crossmargin.cascade.generate import generate_population
 
+        if seed < 0:
+            raise InputError(
+                f"--seed is {seed}", code="INP-013", field="--seed", hint="a whole number from 0 on"
+            )
         made = generate_population(
             _positive(generate, "--generate"), coin or ["BTC", "ETH", "SOL", "XRP", "DOGE"], seed
         )
@@ -386,6 +402,10 @@ def plain(value: Any) -> Any:
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biu":
+        return value.tolist()
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isfinite(value).all():
+        return value.tolist()  # the matrices: looking at each figure costs seconds
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, float):

@@ -57,8 +57,12 @@ def run(
     from crossmargin.cascade.build import run_scenario
     from crossmargin.reports.cascade import print_cascade, render_cascade
 
+    io.must_be_writable(html)
     asked = _scenario(scenario, set_)
     many = None
+    if runs < 1:
+        raise InputError(f"{runs} runs", code="INP-004", field="--runs", hint="at least 1")
+    _processes(workers)
     if runs > 1:
         many = _study(_plan(asked, [_as_it_is()], seed, runs), folder, workers, quiet or json)
     with Meter("steps", quiet=quiet or json) as meter:
@@ -141,7 +145,12 @@ def sweep(
         size_fund,
     )
 
+    io.must_be_writable(html)
     asked = _scenario(scenario, set_)
+    if target is not None and not 0 < target < 1:
+        raise InputError(
+            f"{target:g} is no chance", code="INP-004", field="--target", hint="0.05 is 5 %"
+        )
     given = [bool(vary), policy is not None, phase]
     if sum(given) > 1:
         raise InputError(
@@ -310,10 +319,14 @@ def _plan(asked: Scenario, variants: list[Variant], seed: int, seeds: int) -> Pl
 def _study(plan: Plan, folder: str | None, workers: int, quiet: bool) -> Study:
     from crossmargin.cascade.studies import run_study
 
-    if not 1 <= workers <= 256:
-        raise InputError(f"{workers} processes", code="INP-004", field="--workers", hint="1 to 256")
+    _processes(workers)
     with Meter("runs", quiet=quiet) as meter:
         return run_study(plan, folder=folder, workers=workers, progress=meter.step)
+
+
+def _processes(workers: int) -> None:
+    if not 1 <= workers <= 256:
+        raise InputError(f"{workers} processes", code="INP-004", field="--workers", hint="1 to 256")
 
 
 def _view(asked: Scenario, people: Any, found: Any) -> Any:

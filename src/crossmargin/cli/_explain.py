@@ -107,6 +107,7 @@ def _moment(
         world = snapshot_from_file(found.inputs.market)
         world = world.at(parse_time(found.inputs.at, field="inputs.at"))
     else:
+        io.load_account(name)  # what is not there at all is said first
         raise InputError(
             f"no market is given for {name!r}",
             code="INP-013",

@@ -180,6 +180,34 @@ def write_whole(path: str | Path, data: bytes) -> None:
         ) from None
 
 
+def must_be_writable(path: str | Path | None) -> None:
+    """Refuse a place that cannot be written before long work is done for it; None passes.
+
+    Raises
+    ------
+    InputError
+        ``INP-014``, as :func:`write_whole` would at the end.
+    """
+    if path is None:
+        return
+    target = Path(path)
+    try:
+        target = target.resolve()
+        wrong = "it is not a regular file" if target.exists() and not target.is_file() else ""
+        if not wrong and not target.parent.is_dir():
+            wrong = "no such file or directory"
+        elif not wrong and not os.access(target.parent, os.W_OK | os.X_OK):
+            wrong = "permission denied"
+    except OSError as error:
+        wrong = (error.strerror or "unknown reason").lower()
+    if wrong:
+        raise InputError(
+            f"cannot write {str(path)!r}: {wrong}",
+            code="INP-014",
+            hint="check that the folder exists and may be written, and name a file",
+        )
+
+
 def statements_in(raw: bytes) -> list[bytes]:
     """Return the statements that ``margin --json`` wrote: one, several, or with their cliffs.
 

@@ -205,7 +205,7 @@ def _figures(texts: list[str] | None, option: str) -> dict[str, float]:
                 f"{text!r} is no figure of a name",
                 code="INP-013",
                 field=option,
-                hint="write BTC=-0.2",
+                hint=f"write {'BTC=-0.2' if option == '--move' else 'BTC-PERPETUAL=10'}",
             )
     return found
 

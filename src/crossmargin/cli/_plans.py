@@ -199,6 +199,11 @@ def size(
     from crossmargin.planning import size_position
     from crossmargin.reports.plans import size_report
 
+    if not 0 < risk <= 1:
+        raise InputError(
+            f"a share of {risk:g} of equity cannot be risked", code="INP-004", field="--risk",
+            hint="0.01 is 1 %; at most 1",
+        )  # fmt: skip
     who, world, rules = _world(account, market, ruleset, set_, params, at)
     done = evaluate(book_from_accounts([who]), world, rules)
     equity = float(done.have.im @ done.frame.pot_usd)

@@ -21,6 +21,7 @@ from crossmargin.cli._app import (
 from crossmargin.cli._assigned import assignments, unreadable
 from crossmargin.cli._frontier import CorrOpt, SigmaOpt
 from crossmargin.cli._inverse import RulesetOpt, _world
+from crossmargin.errors import InputError
 
 
 @app.command
@@ -136,5 +137,14 @@ def _model(
     """Return the market's own daily moves, with what the user gives instead."""
     from crossmargin.analytics import RiskModel, default_risk_model
 
-    base = default_risk_model(world, sorted(set(carried.drivers.values())))
+    coins = sorted(set(carried.drivers.values()))
+    named = {*given, *(name for pair in pairs for name in pair)}
+    base = default_risk_model(world, coins)
+    if strangers := sorted(named.difference(base.sigma)):
+        raise InputError(
+            f"{strangers[0]!r} moves nothing in this account",
+            code="INP-013",
+            field="--sigma" if strangers[0] in given else "--corr",
+            hint=f"one of {', '.join(sorted(base.sigma))}",
+        )
     return RiskModel(sigma={**base.sigma, **given}, correlation=base.correlation, pairs=pairs)

@@ -312,5 +312,8 @@ def numbers_of(table: pl.DataFrame, column: str) -> Floats:
 
     kind = table[column].dtype
     if not kind.is_numeric():
-        raise InputError(f"the column {column!r} holds {kind}", code="INP-003", field=column)
+        raise InputError(
+            f"the column {column!r} holds {kind}, not numbers", code="INP-003", field=column,
+            hint="write figures, and leave a cell empty where there is none",
+        )  # fmt: skip
     return table[column].cast(pl.Float64).fill_null(np.nan).to_numpy().astype(np.float64)

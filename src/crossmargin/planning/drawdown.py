@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
-from crossmargin.planning._checks import series
+from crossmargin.planning._checks import positive, series
 from crossmargin.stats import expected_shortfall
 
 Floats = NDArray[np.float64]
@@ -173,6 +173,7 @@ def drawdown_report(
         Confidence of the conditional drawdown.
     """
     v = series(values, "values", 2)
+    positive(periods_per_year=periods_per_year)
     if v[0] <= 0:
         raise PlanningError("the series does not start above 0", code="PLN-001", field="values")
     fall = underwater(v)
@@ -444,7 +445,22 @@ def simulate_drawdowns(
         Falls whose chance is asked for.
     levels : tuple of float
         Quantiles of the fan.
+
+    Raises
+    ------
+    PlanningError
+        ``PLN-003`` for figures that no simulation has.
     """
+    if seed < 0:
+        raise PlanningError(
+            f"a seed of {seed}", code="PLN-003", field="seed", hint="a whole number from 0 on"
+        )
+    for limit in np.asarray(limits, dtype=np.float64).ravel().tolist():
+        if not 0.0 < limit <= 1.0:
+            raise PlanningError(
+                f"a fall of {limit:g} is none", code="PLN-003", field="limits",
+                hint="0.2 is a fall of 20 %",
+            )  # fmt: skip
     if steps < 1 or paths < 2 or block < 1 or not 0 <= start_fall < 1 or vol < 0:
         raise PlanningError(
             "a simulation needs a step, two paths and a fall below 1 to start from",

@@ -51,8 +51,9 @@ class Band:
     ----------
     underlying : str
     greek : str
-        ``delta`` (coins), ``gamma`` (coins per 1 % move), ``vega`` (US dollars a volatility
-        point), ``theta`` (US dollars a day).
+        ``delta`` (coins; net transaction delta, that is less the options' value in coin),
+        ``gamma`` (coins per 1 % move), ``vega`` (US dollars a volatility point), ``theta`` (US
+        dollars a day).
     low, high : float
     """
 

@@ -153,9 +153,27 @@ def closing_times_ns(days: Days, *, close: str = "16:00", zone: str = "America/N
         Local time, ``HH:MM``.
     zone : str
         IANA name of the time zone.
+
+    Raises
+    ------
+    PlanningError
+        ``PLN-003`` for a time or a zone that is none.
     """
-    hour, minute = (int(x) for x in close.split(":"))
-    where, epoch = ZoneInfo(zone), datetime.date(1970, 1, 1)
+    try:
+        hour, minute = (int(x) for x in close.split(":"))
+        datetime.time(hour, minute)
+    except ValueError:
+        raise PlanningError(
+            f"{close!r} is no time of day", code="PLN-003", field="close", hint="write 16:00"
+        ) from None
+    try:
+        where = ZoneInfo(zone)
+    except (ValueError, OSError, KeyError):
+        raise PlanningError(
+            f"there is no time zone {zone!r}", code="PLN-003", field="zone",
+            hint="write an IANA name such as America/New_York",
+        ) from None  # fmt: skip
+    epoch = datetime.date(1970, 1, 1)
     found = []
     for day in days.tolist():
         date = epoch + datetime.timedelta(days=day)
@@ -346,7 +364,13 @@ def correlation_line(
         What is above it is stressed.
     year : int
         Returns of the rolling window.
+
+    Raises
+    ------
+    PlanningError
+        ``PLN-003`` for a decay or quantile out of range.
     """
+    within(0.5, 0.9999, decay=decay)
     within(0.5, 0.99, quantile=quantile)
     x, y = aligned.column(coin), aligned.column(series)
     cov = ewma_covariance(np.column_stack([x, y]), decay)[-1]
@@ -443,6 +467,7 @@ def macro_stress(
         ``PLN-001`` for a series that is not there.
     """
     within(0.0, 1.0, push=push)
+    within(0.5, 0.9999, decay=decay)
     if not moves:
         raise PlanningError("no move is given", code="PLN-001", field="moves")
     for name in moves:

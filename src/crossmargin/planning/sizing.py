@@ -247,6 +247,7 @@ def size_position(
     within(0.0, 0.99, gap=gap)
     # The stop's price is where the engine must still stand; a gap only makes each unit dearer.
     beyond = stop * (1.0 - gap) if stop < entry else stop * (1.0 + gap)
+    positive(lot=lot)
     found = size_for_stop(
         account, snapshot, ruleset, instrument, entry=entry, stop=beyond, budget_usd=budget_usd,
         fee_rate=fee_rate, pool=pool, lot=lot,

@@ -27,7 +27,7 @@ LIMITS = (
     "First order: sales move prices in a straight line, D is one number a contract, and G holds "
     "inside one set of accounts. It ranks designs and days; it does not forecast prices.",
     "Everybody at the line is a property of the positions, not a state of the market: the moves "
-    "below start from where accounts stand.",
+    "start from where accounts stand.",
 )
 
 
@@ -287,6 +287,7 @@ def _maps(rows: Sequence[ContractFragility]) -> Table:
         half = len(levels) // 2
         bar = "".join(_BARS[x] for x in levels[:half]) + "|"
         bar += "".join(_BARS[x] for x in levels[half:])
+        bar = f"|{bar}|"  # a bar that ends in blanks is cut, and its mark no longer in line
         table.add_row(
             one.contract,
             bar,

@@ -115,6 +115,15 @@ def render_plan(made: PlanReport, *, version: str) -> str:
     return page(made.title, body, version=version, skip=("#t0", "Skip to the figures"))
 
 
+#: Units of :attr:`Band.greek`; the delta is the net transaction delta.
+_GREEK_UNITS = {
+    "delta": "coins, less options' value in coin",
+    "gamma": "coins per 1 % move",
+    "vega": "USD per volatility point",
+    "theta": "USD per day",
+}
+
+
 def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
     """Say what to trade and what it does."""
     trades = tuple(
@@ -129,7 +138,11 @@ def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
         )
     )
     greeks = tuple(
-        (name, amount(round(x, 6)), amount(round(made.greeks_after[name], 6)))
+        (
+            f"{name}, {_GREEK_UNITS[name.rpartition(' ')[2]]}",
+            amount(round(x, 6)),
+            amount(round(made.greeks_after[name], 6)),
+        )
         for name, x in made.greeks_before.items()
     )
     facts = [_hedge_verdict(made, asked)]
