@@ -22,6 +22,7 @@ from crossmargin.errors import CascadeError, CrossmarginError, InputError
 from crossmargin.liquidation import ClosingCost, linear_account
 from crossmargin.liquidation.contagion import contagion, shocked_linear
 from crossmargin.liquidation.fund_size import exhaustion_curve, fund_paths, fund_size
+from crossmargin.stats import conditional_moves, nearest_correlation
 
 
 def test_contagion_of_a_hedged_account():
@@ -111,6 +112,21 @@ def test_fund_along_paths_and_its_size():
     near(made.exhausted, [0, 0.5, 0.5])
     near(exhaustion_curve([0, 3, 9.5], [1, 3, 9, 10]), [1, 0.5, 0.25])
     near(fund_size(np.arange(1.0, 101.0), 0.95).by_shortfall, 98)
+
+
+def test_coins_given_two_factors_and_a_frustrated_triangle():
+    # Row A16 with two things known. Correlations of .5 and −.3 with them, .2 between them.
+    sigma = [0.05, 0.015, 0.01]
+    rho = [[1, 0.5, -0.3], [0.5, 1, 0.2], [-0.3, 0.2, 1]]
+    cov = [[sigma[i] * sigma[j] * rho[i][j] for j in range(3)] for i in range(3)]
+    # In standard deviations: (.5 + .06)/.96 and (−.3 − .1)/.96.
+    first, second = 0.56 / 0.96, -0.4 / 0.96
+    moves, left = conditional_moves(cov, [1, 2], [-0.04, 0.02])
+    near(moves, [0.05 * (first * -0.04 / 0.015 + second * 0.02 / 0.01)])
+    near(left, [[0.05**2 * (1 - first * 0.5 + second * 0.3)]])
+    # By symmetry the nearest is a triangle of ±½, where the smallest eigenvalue is 0.
+    found = nearest_correlation([[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]])
+    near(found, [[1, 0.5, -0.5], [0.5, 1, 0.5], [-0.5, 0.5, 1]], 1e-6)
 
 
 def wrong_market(**more):
