@@ -82,6 +82,8 @@ def test_json_of_a_rule_set_against_a_benchmark(
     ("arguments", "says"),
     [
         (["--level", "1.5"], "level"),
+        (["--seed", "-1"], "a seed of -1"),
+        (["--html", "/nowhere/x.html"], "cannot write '/nowhere/x.html'"),
         (["--horizon", "0"], "horizon"),
         (["--since", "yesterday"], "not a date"),
         (["--book", "nothing"], "no portfolio"),

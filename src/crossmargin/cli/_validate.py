@@ -91,7 +91,7 @@ def validate(
     Example: `crossmargin validate historical-es --data prices.parquet --book directional --json`
     """
     from crossmargin.cli._app import _console, _print_json
-    from crossmargin.cli._io import parse_overrides, write_whole
+    from crossmargin.cli._io import must_be_writable, parse_overrides, write_whole
     from crossmargin.cli._progress import Meter
     from crossmargin.validation import (
         choose,
@@ -103,7 +103,8 @@ def validate(
     from crossmargin.validation import validate as run
     from crossmargin.validation.plain import plain_validation
 
-    _check(level, horizon, start_up, adversarial, since, until)
+    _check(level, horizon, start_up, adversarial, seed, since, until)
+    must_be_writable(html)
     place = data or os.environ.get(DATA_VARIABLE)
     if place is None:
         raise InputError(
@@ -180,6 +181,7 @@ def _check(
     horizon: int,
     start_up: int | None,
     adversarial: int,
+    seed: int,
     since: str | None,
     until: str | None,
 ) -> None:
@@ -192,6 +194,7 @@ def _check(
          "0 days or more"),
         (0 <= adversarial <= 5_000, f"{adversarial} adversarial books", "--adversarial",
          "0 to 5,000"),
+        (seed >= 0, f"a seed of {seed}", "--seed", "a whole number from 0 on"),
     ):  # fmt: skip
         if not ok:
             raise InputError(text, code="INP-004", field=field, hint=f"give {hint}")
