@@ -228,6 +228,6 @@ def default_market(ledger: str | None, market: str) -> str:
             "accounts of a ledger want the market of their moment",
             code="INP-013",
             field="--market",
-            hint="give --market, a market file",
+            hint="give --market, a market file; a shipped default is not of that moment",
         )
     return market
