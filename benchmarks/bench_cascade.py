@@ -126,10 +126,11 @@ def brute(people: Population, marks: Floats) -> Int32:
     """Margin every account in every step: nothing but the arithmetic, one thread."""
     venue = Venue(people, 0.0, 0.0)
     rows, first = venue.rows, np.full(people.size, -1, np.int32)
-    keep = 1.0 - people.haircut
+    # Columns of their own: a pass in order is fastest so.
+    base, keep = np.ascontiguousarray(rows.base), 1.0 - people.haircut
     for step, mark in enumerate(marks):
-        _full_pass(rows.start, rows.contract, rows.quantity, rows.base, people.mm_rate,
-                   rows.coll_start, rows.coll_asset, rows.coll_quantity, keep, mark,
+        _full_pass(people.start, rows.contract, rows.quantity, base, people.mm_rate,
+                   people.coll_start, rows.coll_asset, rows.coll_quantity, keep, mark,
                    venue.cent, step, first)  # fmt: skip
     return first
 

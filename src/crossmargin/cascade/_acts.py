@@ -29,9 +29,7 @@ class View:
     def _measured(self) -> tuple[Measured, Floats]:
         if self._found is None:
             lookout, rows = self._desk.lookout, self._desk.venue.rows
-            copied = rows._replace(
-                quantity=rows.quantity.copy(), base=rows.base.copy(), born=rows.born.copy()
-            )
+            copied = rows.copied()
             lookout.fold(np.arange(rows.base.size, dtype=np.int32), copied)
             self._found = lookout.standing(self._now), copied.quantity
         return self._found

@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from crossmargin.cascade._measure import ROUNDING, requirement
+from crossmargin.cascade._measure import BLOCK, ROUNDING, requirement
 from crossmargin.cascade._program import (
     BANKRUPT,
     BELOW_SHARE,
@@ -34,7 +34,7 @@ LEFT, ORDERS, TAKEN, EMPTY, WAITS = range(5)
 HEALTHY, LIQUIDATING, TAKEN_OVER, CLOSED, RESTORED = range(5)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def _lacks(equity: float, mm: float, line: tuple[float, float, float]) -> float:
     """Return what is missing to a line; at most 0 where it holds, rounding left aside.
 
@@ -47,18 +47,18 @@ def _lacks(equity: float, mm: float, line: tuple[float, float, float]) -> float:
     return short
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def _up(units: float, held: float, quantum: float) -> Any:
     """Round units up to the grid, at most to all that is held."""
     return min(held, np.ceil(units / quantum) * quantum)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def _leg_mm(table: Any, now: Any, k: int, units: float) -> float:
     return now.factor[k] * requirement(table, k, units * now.mark[k])  # type: ignore[no-any-return]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def _free(
     table: Any, now: Any, k: int, held: float, short: float, factor: float, fee: float
 ) -> tuple[float, float, float]:
@@ -90,7 +90,7 @@ def _free(
     return far, freed, far
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def _total(n: int, ks: Any, left: Any, table: Any, now: Any) -> float:
     mm = 0.0
     for i in range(n):
@@ -314,6 +314,9 @@ def look(
     state: Any,
     timer: Any,
     offset: Any,
+    row: Any,
+    quantity: Any,
+    contract: Any,
     units: Any,
     fee_rate: Any,
     said: Any,
@@ -332,6 +335,10 @@ def look(
         Progress of all accounts; changed.
     offset : int64[m + 1]
         Rows of each account in what follows.
+    row : int64[m]
+        Written: the first row of each account that is below its line.
+    quantity, contract : float64[rows], int32[rows]
+        Written: its positions.
     units, fee_rate : float64[rows]
         Written: coins to be closed, at least 0, and what the fee is.
     said, step_no : int8[m], int8[m]
@@ -341,31 +348,52 @@ def look(
     """
     held, left, before = np.zeros(most), np.zeros(most), np.zeros(most)
     profit, weight, passed = np.zeros(most), np.zeros(most), np.zeros(most, dtype=np.bool_)
+    asks_profit = False
+    for s in range(steps.shape[0]):
+        asks_profit |= steps[s, 0] == SUFFICIENT and steps[s, 1] == LARGEST_LOSS
+    begin, seen = np.empty(BLOCK, np.int64), np.zeros(2)
     for m in range(first_id, last_id):
+        b = (m - first_id) % BLOCK
+        if b == 0:
+            # As in measuring: a block's loads are sent off together.
+            for i in range(min(BLOCK, last_id - m)):
+                begin[i] = rows.start[ids[m + i]]
+                seen[0] += state[ids[m + i]]
+            for i in range(min(BLOCK, last_id - m) if rows.quantity.size else 0):
+                top = min(begin[i], rows.quantity.size - 1)
+                seen[0] += rows.quantity[top]
+                seen[1] += rows.contract[top]
         a = ids[m]
         said[m] = LEFT
-        first = rows.start[a]
-        n = rows.start[a + 1] - first
-        ks = rows.contract[first : first + n]
-        for i in range(n):
-            held[i] = left[i] = abs(rows.quantity[first + i])
         e = equity[m]
         if _lacks(e, mm[m], target if state[a] == LIQUIDATING else line) <= 0.0:
             state[a] = HEALTHY
-            timer[a, :] = -1
+            for i in range(timer.shape[1]):
+                timer[a, i] = -1
             continue
         state[a] = LIQUIDATING
         if mm[m] == 0.0:
             said[m] = EMPTY
             continue
+        first = begin[b]
+        n = rows.start[a + 1] - first
+        ks = rows.contract[first : first + n]
+        row[m] = first
         for i in range(n):
+            q = rows.quantity[first + i]
+            held[i] = left[i] = abs(q)
+            quantity[offset[m] + i], contract[offset[m] + i] = q, ks[i]
+            fee_rate[offset[m] + i] = 0.0
+        for i in range(n if asks_profit else 0):
             profit[i] = rows.quantity[first + i] * (now.mark[ks[i]] - rows.entry[first + i])
         said[m] = WAITS
+        total, known = 0.0, False
         for s in range(steps.shape[0]):
             kind, clock = steps[s, 0], steps[s, 6]
             if kind == NOTHING:
                 continue
-            total = _total(n, ks, left, table, now)
+            if not known:
+                total, known = _total(n, ks, left, table, now), True
             if _lacks(e, total, target) <= 0.0:
                 break
             last = timer[a, clock] if clock >= 0 else -1
@@ -400,13 +428,17 @@ def look(
                 break
             for i in range(n):
                 if left[i] < before[i]:
+                    known = False
                     said[m], step_no[m] = ORDERS, s
                     fee_rate[offset[m] + i] = fee
                     if clock >= 0 and kind != SHARE:
                         timer[a, clock] = time_ns
         for i in range(n):
             units[offset[m] + i] = held[i] - left[i]
-        if said[m] == ORDERS and _lacks(e, _total(n, ks, left, table, now), target) <= 0.0:
+        if not known:
+            total = _total(n, ks, left, table, now)
+        if said[m] == ORDERS and _lacks(e, total, target) <= 0.0:
             # At the marks it is well: what fills make of it is another matter, and a new one.
             state[a] = RESTORED
-            timer[a, :] = -1
+            for i in range(timer.shape[1]):
+                timer[a, i] = -1

@@ -20,7 +20,6 @@ from crossmargin.cascade._measure import (
     Rows,
     Table,
     fold,
-    losses,
     measure,
     pop,
     sort_keys,
@@ -48,28 +47,7 @@ class Measured(NamedTuple):
     radius: NDArray[np.float32]
     group: NDArray[np.int16]
     breach: Bools
-
-    def where(self, mask: Bools) -> Measured:
-        """Return some of them."""
-        return Measured(
-            self.ids[mask],
-            self.equity[mask],
-            self.mm[mask],
-            self.radius[mask],
-            self.group[mask],
-            self.breach[mask],
-        )
-
-    def and_also(self, other: Measured) -> Measured:
-        """Return these and others."""
-        return Measured(
-            np.concatenate([self.ids, other.ids]),
-            np.concatenate([self.equity, other.equity]),
-            np.concatenate([self.mm, other.mm]),
-            np.concatenate([self.radius, other.radius]),
-            np.concatenate([self.group, other.group]),
-            np.concatenate([self.breach, other.breach]),
-        )
+    legs: Int32
 
 
 class Lookout:
@@ -110,8 +88,8 @@ class Lookout:
         self._used = 0
         self._live = np.zeros(WATCHES + 1, dtype=np.bool_)
         self._first = np.zeros(WATCHES + 1, dtype=np.int64)
-        self._head = self._end = self._limit = np.empty((0, 0), np.int64)
-        self._loss = np.empty((0, 0))
+        self._head = self._end = np.empty((0, 0), np.int64)
+        self._loss, self._bits = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint32)
         self._out = np.empty(self.size, np.int32)
 
     #: Place of accounts that are in no watch.
@@ -123,7 +101,8 @@ class Lookout:
         self._refs = Marks(*(np.repeat(x[None], WATCHES + 1, axis=0) for x in now))
         shape = (WATCHES + 1, classes)
         self._head, self._end = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self._limit, self._loss = np.full(shape, -1, np.int64), np.zeros(shape)
+        self._loss = np.zeros(shape, np.float32)
+        self._bits = self._loss.view(np.uint32)
         self.rows.place[:] = self.LOOSE
 
     def standing(self, now: Marks) -> Measured:
@@ -135,8 +114,8 @@ class Lookout:
         past, moment = self.history.past, self.history.moment
         fold(ids, self.rows if rows is None else rows, past, moment, self.quanta, self.cent)
 
-    def measure(self, ids: Int32, now: Marks) -> Measured:
-        """Measure accounts; nothing of them is changed."""
+    def measure(self, ids: Int32, now: Marks, write: int | None = None) -> Measured:
+        """Measure accounts; those from the place `write` on are folded, no other is changed."""
         n, past, moment = ids.size, self.history.past, self.history.moment
         found = Measured(
             ids,
@@ -145,6 +124,7 @@ class Lookout:
             np.empty(n, np.float32),
             np.empty(n, np.int16),
             np.empty(n, np.bool_),
+            np.empty(n, np.int32),
         )
         self.evaluations += n
 
@@ -162,6 +142,7 @@ class Lookout:
                 self.quanta,
                 self.cent,
                 *found[1:],
+                n if write is None else write,
             )
 
         self.spread(work, n, _MANY)
@@ -181,47 +162,48 @@ class Lookout:
 
     def watch(self, found: Measured, which: Bools, now: Marks) -> None:
         """Watch those accounts of some that were measured at these marks."""
-        ids, radius, group = found.ids, found.radius, found.group
-        if not which.all():
-            ids, radius, group = ids[which], radius[which], group[which]
-        n = ids.size
+        place, keys, sizes = self.room(found.ids.size)
+        bits = found.radius.view(np.uint32)
+        n = sort_keys(found.ids, bits, found.group, which, self.rows.place, place, keys, sizes)
+        self.enlist(place, n, sizes, now)
+
+    def room(self, most: int) -> tuple[int, NDArray[np.uint64], Ints]:
+        """Return a free place, room for so many keys, and counts of classes at 0."""
+        if self._used + most > self._pool.size:
+            grown = np.empty(max(2 * self._pool.size, self._used + most), np.uint64)
+            grown[: self._used] = self._pool[: self._used]
+            self._pool = grown
+        keys = self._pool[self._used : self._used + most]
+        return self._free(), keys, np.zeros(self._head.shape[1], np.int64)
+
+    def enlist(self, place: int, n: int, sizes: Ints, now: Marks) -> None:
+        """Begin a watch of the `n` accounts whose keys were written to its room."""
         if not n:
             return
-        place = self._free()
         assert self._refs is not None
         for refs, x in zip(self._refs, now):
             refs[place] = x
-        keys = np.empty(n, np.uint64)
-        sort_keys(ids, radius.view(np.uint32), group, keys)
-        keys.sort()
-        if self._used + n > self._pool.size:
-            grown = np.empty(max(2 * self._pool.size, self._used + n), np.uint64)
-            grown[: self._used] = self._pool[: self._used]
-            self._pool = grown
-        self._pool[self._used : self._used + n] = keys
-        classes = self._head.shape[1]
-        edges = np.arange(classes + 1, dtype=np.uint64) << np.uint64(52)
-        at = self._used + np.searchsorted(keys, edges)
-        self._head[place], self._end[place] = at[:-1], at[1:]
+        self._pool[self._used : self._used + n].sort()
+        end = self._used + sizes.cumsum()
+        self._end[place] = end
+        np.subtract(end, sizes, out=self._head[place])
         self._first[place] = self._used
         self._live[place] = True
         self._used += n
-        self.rows.place[ids] = place
 
     def due(self, now: Marks) -> Int32:
         """Return the accounts that may have crossed their line since they were measured."""
-        assert self._refs is not None
-        losses(now, self._refs, self.table, self.line[0], self._live, self._loss)
-        with np.errstate(over="ignore"):
-            bits = self._loss.astype(np.float32).view(np.uint32) >> np.uint32(11)
-        # Where nothing was lost nobody crossed, be it ever so near.
-        np.copyto(self._limit, np.where(self._loss > 0.0, bits.astype(np.int64), -1))
         n = pop(
+            now,
+            self._refs,
+            self.table,
+            self.line[0],
+            self._live,
+            self._loss,
+            self._bits,
             self._pool,
             self._head,
             self._end,
-            self._live,
-            self._limit,
             self.rows.place,
             self._out,
         )
@@ -233,7 +215,7 @@ class Lookout:
     @property
     def crowded(self) -> bool:
         """Whether no further watch has room: :meth:`gather` comes first."""
-        return int(self._live[:WATCHES].sum()) >= WATCHES - 1
+        return int(np.count_nonzero(self._live)) >= WATCHES - 1
 
     def gather(self) -> Int32:
         """Dissolve the smaller half of the watches, and return their accounts."""
@@ -272,5 +254,4 @@ class Lookout:
         self._used = 0
 
     def _free(self) -> int:
-        places = np.flatnonzero(~self._live[:WATCHES])
-        return int(places[0])
+        return int(self._live.argmin())

@@ -37,19 +37,46 @@ ROUNDING = 1e-14
 class Rows(NamedTuple):
     """Accounts as the kernels see them; `quantity` and `base` change."""
 
-    start: Ints
+    #: Whole numbers of 4 or 8 bytes.
+    start: Any
     contract: Int32
     quantity: Floats
     entry: Floats
     #: Equity without positions: cash less what positions cost.
     base: Floats
-    coll_start: Ints
+    coll_start: Any
     coll_asset: Int32
     coll_quantity: Floats
     #: Watch that an account is in.
     place: Int32
     #: Moment at which its quantity and base were written.
     born: Int32
+
+    def side_by_side(self) -> Rows:
+        """Return the same accounts, all that is read first of one beside each other; a copy of it.
+
+        Accounts are visited all over memory: five columns would cost five lines of cache each.
+        """
+        most = max(int(self.start[-1]), int(self.coll_start[-1]))
+        whole = np.int32 if most < 2**31 else np.int64
+        heads = np.empty(
+            self.start.size,
+            [("base", "f8"), ("start", whole), ("coins", whole), ("born", "i4"), ("place", "i4")],
+        )
+        heads["start"], heads["coins"] = self.start, self.coll_start
+        owned = heads[:-1]
+        owned["base"], owned["born"], owned["place"] = self.base, self.born, self.place
+        return self._replace(
+            start=heads["start"],
+            coll_start=heads["coins"],
+            base=owned["base"],
+            born=owned["born"],
+            place=owned["place"],
+        )
+
+    def copied(self) -> Rows:
+        """Return a copy of what changes."""
+        return self.side_by_side()._replace(quantity=self.quantity.copy())
 
 
 class Marks(NamedTuple):
@@ -84,7 +111,7 @@ class Table(NamedTuple):
     below: Floats
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def requirement(table: Any, k: int, notional: float) -> float:
     """Return the maintenance of a notional, before any factor."""
     t = table.tiers[k] - 1
@@ -95,7 +122,7 @@ def requirement(table: Any, k: int, notional: float) -> float:
     return table.below[k, t] + table.rate[k, t] * (notional - table.floor[k, t])  # type: ignore[no-any-return]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, forceinline=True)
 def grid(value: float, quantum: float) -> float:
     """Round to a multiple of a power of two: sums of such are exact in any order."""
     return np.rint(value / quantum) * quantum  # type: ignore[no-any-return]
@@ -148,11 +175,13 @@ def measure(
     radius: Any,
     group: Any,
     breach: Any,
+    legs: Any,
+    write: int,
 ) -> None:
-    """Measure accounts ``ids[first:last]``.
+    """Measure accounts ``ids[first:last]``; of those from `write` on, fold too (:func:`fold`).
 
     Writes equity, requirement (US dollars), radius (the least loss per US dollar of the class's
-    factors at which it might breach), class, and whether it is below its line now.
+    factors at which it might breach), class, whether it is below its line now, and rows.
     """
     contracts, assets = now.worth.size, now.mark.size
     mixed = 2 * contracts + 2 * assets
@@ -167,6 +196,9 @@ def measure(
             for i in range(min(BLOCK, last - m)):
                 begin[i], bare[i] = rows.start[ids[m + i]], rows.base[ids[m + i]]
                 coin[i], birth[i] = rows.coll_start[ids[m + i]], rows.born[ids[m + i]]
+                if rows.coll_start[ids[m + i] + 1] > coin[i]:
+                    seen[0] += rows.coll_quantity[coin[i]]
+                    seen[1] += rows.coll_asset[coin[i]]
             for i in range(min(BLOCK, last - m) if rows.quantity.size else 0):
                 row = min(begin[i], rows.quantity.size - 1)
                 seen[0] += rows.quantity[row]
@@ -188,6 +220,8 @@ def measure(
                 if share != 1.0:
                     moved += q / was * (past.taken[moment, k, side] - past.taken[born, k, side])
                     q = grid(q * share, quanta[k])
+                    if m >= write:
+                        rows.quantity[i] = q
                     if q == 0.0:
                         continue
             n = abs(q) * now.mark[k]
@@ -220,7 +254,12 @@ def measure(
                 one = 2 * contracts + assets + j
         if moved != 0.0:
             e += grid(moved, cent)
+        if m >= write and born != moment:
+            rows.born[a] = moment
+            if moved != 0.0:
+                rows.base[a] = bare[b] + grid(moved, cent)
         equity[m], mm[m] = e, need
+        legs[m] = rows.start[a + 1] - begin[b]
         asked = line[0] * need + line[1]
         excess = e - asked
         # Without positions nothing can be closed: such an account is never below its line, unless
@@ -242,10 +281,10 @@ def measure(
 
 
 @numba.njit(cache=True, nogil=True)
-def losses(now: Any, refs: Any, table: Any, factor: float, live: Any, out: Floats) -> None:
+def losses(now: Any, refs: Any, table: Any, factor: float, live: Any, out: Any) -> None:
     """Write the most that a US dollar of each class may have lost since each reference.
 
-    `out` is float64[G, classes]; `live` says which references are in use.
+    `out` is float32[G, classes]; `live` says which references are in use.
     """
     contracts, assets = now.worth.size, now.mark.size
     mixed = 2 * contracts + 2 * assets
@@ -286,23 +325,40 @@ def losses(now: Any, refs: Any, table: Any, factor: float, live: Any, out: Float
 
 
 @numba.njit(cache=True, nogil=True)
-def pop(pool: Any, head: Ints, end: Ints, live: Any, limit: Any, place: Int32, out: Int32) -> int:
+def pop(
+    now: Any,
+    refs: Any,
+    table: Any,
+    factor: float,
+    live: Any,
+    loss: Any,
+    bits: Any,
+    pool: Any,
+    head: Ints,
+    end: Ints,
+    place: Int32,
+    out: Int32,
+) -> int:
     """Take the accounts whose radius is reached from the heads of sorted lists.
 
-    Keys are ``class << 52 | radius << 32 | account``; `head`, `end` and `limit` are [G, classes].
-    An account that has been measured since has another place and is passed over.
+    Keys are ``class << 52 | radius << 32 | account``; `head`, `end` and `loss` are [G, classes],
+    `loss` is float32 as radii are and `bits` the same memory. An account that has been measured
+    since has another place and is passed over.
     """
+    losses(now, refs, table, factor, live, loss)
     n = 0
     for g in range(live.size):
         if not live[g]:
             continue
         for c in range(head.shape[1]):
-            if limit[g, c] < 0:
+            if loss[g, c] <= 0.0:
+                # Where nothing was lost nobody crossed, be it ever so near; nor where it is too
+                # little for a float32, which is far less than rounding.
                 continue
-            top = head[g, c]
+            limit, top = np.int64(bits[g, c] >> np.uint32(11)), head[g, c]
             while top < end[g, c]:
                 key = pool[top]
-                if np.int64((key >> np.uint64(32)) & np.uint64(0xFFFFF)) > limit[g, c]:
+                if np.int64((key >> np.uint64(32)) & np.uint64(0xFFFFF)) > limit:
                     break
                 a = np.int64(key & np.uint64(0xFFFFFFFF))
                 if place[a] == g:
@@ -314,9 +370,23 @@ def pop(pool: Any, head: Ints, end: Ints, live: Any, limit: Any, place: Int32, o
 
 
 @numba.njit(cache=True, nogil=True)
-def sort_keys(ids: Int32, bits: Any, group: Any, out: Any) -> None:
-    """Write ``class << 52 | radius << 32 | account``: radii at least 0 order like their bits."""
+def key_of(a: int, bits: Any, group: int) -> Any:
+    """Return ``class << 52 | radius << 32 | account``: radii at least 0 order like their bits."""
+    key = np.uint64(group) << np.uint64(52)
+    key |= np.uint64(bits >> np.uint32(11)) << np.uint64(32)
+    return key | np.uint64(a)
+
+
+@numba.njit(cache=True, nogil=True)
+def sort_keys(
+    ids: Int32, bits: Any, group: Any, which: Any, place: Int32, watch: int, out: Any, sizes: Ints
+) -> int:
+    """Write keys of some accounts, their place, and how many of each class there are."""
+    n = 0
     for m in range(ids.size):
-        key = np.uint64(group[m]) << np.uint64(52)
-        key |= np.uint64(bits[m] >> np.uint32(11)) << np.uint64(32)
-        out[m] = key | np.uint64(ids[m])
+        if which[m]:
+            out[n] = key_of(ids[m], bits[m], group[m])
+            sizes[group[m]] += 1
+            place[ids[m]] = watch
+            n += 1
+    return n

@@ -206,8 +206,8 @@ class Outside:
                 hint="give it more depth, or an impact with a floor",
             )
         self.displacement = np.log(book / self.exogenous[:k])
-        assert self.weather is not None
-        self._set_weather_book()
+        if self.market.marks is not None:
+            self._set_weather_book()
         self._set_mark()
         self._observe()
         self._bind(window)

@@ -9,17 +9,18 @@ owner has nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.cascade import _adl, _look
-from crossmargin.cascade._lookout import Lookout, Measured
+from crossmargin.cascade import _adl, _columns, _look
+from crossmargin.cascade._log_linear import log_linear
+from crossmargin.cascade._lookout import Lookout
 from crossmargin.cascade._measure import Marks
 from crossmargin.cascade._program import Program
-from crossmargin.cascade._venue import Venue, requirements, sums, to_grid
-from crossmargin.cascade.impact import Fill, Impact, fill
+from crossmargin.cascade._venue import Venue, sums, to_grid
+from crossmargin.cascade.impact import Fill, Impact, LogLinear, fill_after
 from crossmargin.cascade.setting import CascadeRules
 from crossmargin.errors import CascadeError
 
@@ -107,6 +108,8 @@ class Orders:
         Fee rate.
     bankrupt : float64[n]
         Of accounts taken over: price at which the leg's share of equity is used up.
+    takes : int
+        How many accounts are taken over.
     """
 
     ids: Int32
@@ -121,6 +124,17 @@ class Orders:
     contract: Int32
     fee: Floats
     bankrupt: Floats
+    takes: int
+
+
+class Fallen(NamedTuple):
+    """Accounts below their line, or under liquidation, as they were found just now."""
+
+    ids: Int32
+    equity: Floats
+    mm: Floats
+    #: Where the rows of each begin among the rows of all of them, int64[m + 1].
+    offset: Ints
 
 
 class Desk:
@@ -139,7 +153,8 @@ class Desk:
         self.closed = np.zeros(venue.rows.quantity.size)
         self.adl_closed = np.zeros(venue.rows.quantity.size)
         self.forgone = np.zeros(n)
-        self._sizes, self._most = sizes, int(sizes.max(initial=1))
+        self._most = int(sizes.max(initial=1))
+        self._vaults = np.ascontiguousarray(steps.whole[:, 9])
         self.holders = _adl.Holders(venue, lookout, self)
         self.peaks: list[tuple[int, float]] = []
 
@@ -149,7 +164,7 @@ class Desk:
             self.lookout.loose(ids)
             self.pending.append(ids)
 
-    def look(self, now: Marks, tally: Tally) -> Measured:
+    def look(self, now: Marks, tally: Tally) -> Fallen:
         """Measure whoever may be below the line, and return those who are or were."""
         out = self.lookout
         fresh = [out.due(now)]
@@ -164,26 +179,51 @@ class Desk:
         # Those under liquidation are looked at anyway, those taken over never again.
         if ids.size:
             ids = ids[self.state[ids] == _look.HEALTHY]
-        news, old = out.measure(ids, now), out.measure(self.active, now)
-        below = news.breach
-        tally.breached += int(below.sum())
+        news = ids.size
+        found = out.measure(np.concatenate([ids, self.active]), now, news)
+        n = found.ids.size
+        kept, equity, mm = np.empty(n, np.int32), np.empty(n), np.empty(n)
+        offset = np.empty(n + 1, np.int64)
+        place, keys, sizes = out.room(news)
+        whole, watched, breached, again = _columns.sift(
+            found.ids,
+            news,
+            found.equity,
+            found.mm,
+            found.radius.view(np.uint32),
+            found.group,
+            found.breach,
+            found.legs,
+            self.state,
+            self.venue.rows,
+            out.history.past,
+            out.history.moment,
+            out.quanta,
+            out.cent,
+            keys,
+            sizes,
+            place,
+            out.LOOSE,
+            kept,
+            equity,
+            mm,
+            offset,
+        )
+        out.enlist(place, watched, sizes, now)
+        tally.breached += breached
         if not tally.rounds:
             # Restored in an earlier step, and below again: a new fall.
-            tally.breached += int((old.breach & (self.state[old.ids] == _look.RESTORED)).sum())
-        out.watch(news, ~below, now)
-        fallen = news.where(below)
-        out.loose(fallen.ids)
-        found = old.and_also(fallen)
-        self.active = found.ids
-        out.fold(self.active)
-        return found
+            tally.breached += again
+        self.active = kept[:whole]
+        return Fallen(self.active, equity[:whole], mm[:whole], offset[: whole + 1])
 
-    def decide(self, found: Measured, now: Marks, time_ns: int) -> tuple[Orders, Int32]:
+    def decide(self, found: Fallen, now: Marks, time_ns: int) -> tuple[Orders, Int32]:
         """Ask the rules what is to be closed; also return accounts that owe and hold nothing."""
         venue, m = self.venue, found.ids.size
         rows = venue.rows
-        offset = np.concatenate([[0], np.cumsum(self._sizes[found.ids])])
-        units, fee = np.zeros(offset[-1]), np.zeros(offset[-1])
+        n = int(found.offset[-1])
+        legs = (np.empty(n), np.empty(n, np.int32), np.empty(n), np.empty(n))
+        first_row = np.empty(m, np.int64)
         said, step = np.zeros(m, np.int8), np.zeros(m, np.int8)
 
         def work(first: int, last: int) -> None:
@@ -204,67 +244,90 @@ class Desk:
                 found.mm,
                 self.state,
                 self.timer,
-                offset,
-                units,
-                fee,
+                found.offset,
+                first_row,
+                *legs,
                 said,
                 step,
                 self._most,
             )
 
         self.lookout.spread(work, m, 4_000)
-        well = said == _look.LEFT
-        if well.any():
-            self.pending.append(found.ids[well])
-        empty = found.ids[said == _look.EMPTY]
-        self.state[empty] = _look.CLOSED
-        self.active = found.ids[~well & (said != _look.EMPTY)]
-        orders = self._orders(found, now, said, step, offset, units, fee)
-        return orders, np.asarray(empty[found.equity[said == _look.EMPTY] < 0.0], np.int32)
+        return self._orders(found, now, said, step, first_row, *legs)
 
     def _orders(
         self,
-        found: Measured,
+        found: Fallen,
         now: Marks,
         said: Any,
         step: Any,
-        offset: Ints,
+        first_row: Ints,
+        held: Floats,
+        traded: Int32,
         units: Floats,
         fee: Floats,
-    ) -> Orders:
-        rows = self.venue.rows
-        acts = np.flatnonzero((said == _look.ORDERS) | (said == _look.TAKEN))
-        taken = said[acts] == _look.TAKEN
-        count = self._sizes[found.ids[acts]]
-        who = np.repeat(np.arange(acts.size), count)
-        nth = np.arange(who.size) - np.repeat(np.cumsum(count) - count, count)
-        row = nth + rows.start[found.ids[acts]][who]
-        mine = nth + offset[acts][who]
-        units = np.where(taken[who], np.abs(rows.quantity[row]), units[mine])
-        some = units > 0.0
-        row, units, who, fee = row[some], units[some], who[some], fee[mine[some]]
-        contract, q = rows.contract[row], rows.quantity[row]
-        equity = found.equity[acts]
-        # Equity is allotted to legs by what each requires (cascades.md §4).
-        weight = now.factor[contract] * requirements(self.venue, contract, np.abs(q), now)
-        whole = np.bincount(who, weight, minlength=acts.size)
-        part = equity[who] * weight / whole[who]
-        with np.errstate(divide="ignore"):
-            bankrupt = now.mark[contract] - part / q
-        return Orders(
-            ids=found.ids[acts],
+    ) -> tuple[Orders, Int32]:
+        venue, m, n = self.venue, found.ids.size, units.size
+        accounts: tuple[Any, ...] = (
+            np.empty(m, np.int32),
+            np.empty(m),
+            np.empty(m),
+            np.empty(m, np.bool_),
+            np.empty(m, np.bool_),
+        )
+        legs: tuple[Any, ...] = (
+            np.empty(n, np.int64),
+            np.empty(n, np.int64),
+            np.empty(n),
+            np.empty(n),
+            np.empty(n, np.int32),
+            np.empty(n),
+            np.empty(n),
+        )
+        lists = np.empty((3, m), np.int32)
+        m, n, takes, stay, well, owe = _columns.collect(
+            found.ids,
+            found.equity,
+            found.mm,
+            said,
+            step,
+            found.offset,
+            first_row,
+            held,
+            traded,
+            units,
+            fee,
+            now.mark,
+            now.factor,
+            venue.table,
+            self._vaults,
+            accounts,
+            legs,
+            self.state,
+            lists,
+        )
+        # In the order of memory: fewer pages are turned.
+        self.active = np.sort(lists[0, :stay])
+        if well:
+            self.pending.append(lists[1, :well])
+        ids, equity, health, taken, vault = (x[:m] for x in accounts)
+        row, who, coins, sign, contract, rate, bankrupt = (x[:n] for x in legs)
+        orders = Orders(
+            ids=ids,
             equity=equity,
-            health=equity / found.mm[acts],
+            health=health,
             taken=taken,
-            vault=self.steps.whole[step[acts], 9] == 1,
+            vault=vault,
             row=row,
             who=who,
-            units=units,
-            sign=np.sign(q),
+            units=coins,
+            sign=sign,
             contract=contract,
-            fee=np.where(taken[who], 0.0, fee),
+            fee=rate,
             bankrupt=bankrupt,
+            takes=takes,
         )
+        return orders, lists[2, :owe]
 
 
 @dataclass(slots=True)
@@ -279,11 +342,14 @@ class Clearing:
         Coins closed against holders.
     fill : Fill
         Of the net flow.
+    direct : bool
+        Whether anything is closed against holders.
     """
 
     market: Floats
     against: Floats
     fill: Fill
+    direct: bool
 
 
 def clear(
@@ -296,16 +362,20 @@ def clear(
     holders. Source: requirements rows B08, B09; that purse and holders split positions in the
     ratio of what they pay is ours (house), as in :mod:`crossmargin.liquidation.last_resort`.
     """
-    ruined = (orders.taken & (orders.equity < 0.0))[orders.who]
-    share = 1.0
-    if direct and ruined.any():
-        share = _payable(desk, orders, window, now, purse, ruined)
-    against = np.zeros(orders.row.size)
+    halted = bool(window.halted.any())
+    share, against = 1.0, np.zeros(orders.row.size)
+    if direct and orders.takes:
+        ruined = (orders.taken & (orders.equity < 0.0))[orders.who]
+        if ruined.any():
+            share = _payable(desk, orders, window, now, purse, ruined)
+    asked = orders.units
     if share < 1.0:
         wanted = to_grid((1.0 - share) * orders.units, desk.venue.quanta[orders.contract])
         against = np.where(ruined & ~window.halted[orders.contract], wanted, 0.0)
         against = desk.holders.room(orders, np.minimum(against, orders.units), now)
-    asked = np.where(window.halted[orders.contract], 0.0, orders.units - against)
+        asked = orders.units - against
+    if halted:
+        asked = np.where(window.halted[orders.contract], 0.0, asked)
     market, found = trade(desk.venue, orders, window, asked)
     if not np.isfinite(found.price).all():
         raise CascadeError(
@@ -315,17 +385,18 @@ def clear(
             field="depth_usd",
             hint="give it more depth",
         )
-    return Clearing(market=market, against=against, fill=found)
+    some = share < 1.0 and bool((against > 0.0).any())
+    return Clearing(market=market, against=against, fill=found, direct=some)
 
 
 def trade(venue: Venue, orders: Orders, window: Window, asked: Floats) -> tuple[Floats, Fill]:
     """Bring orders to the market: what both sides ask for crosses, the rest moves the price."""
-    k = venue.quanta.size
-    sells = sums(orders.contract, np.where(orders.sign > 0, asked, 0.0), k)
-    buys = sums(orders.contract, np.where(orders.sign < 0, asked, 0.0), k)
+    sells, buys = _flows(venue, orders, asked)
     net = buys - sells
-    found = fill(window.impact, window.flow, net, window.depth, window.price)
-    done = np.where(net < 0, np.maximum(found.filled, _until(window, net)), found.filled)
+    found = _fill(window, net)
+    done = found.filled
+    if window.floor.any():
+        done = np.where(net < 0, np.maximum(found.filled, _until(window, net)), found.filled)
     if (done == net).all():
         return asked, found
     # The heavier side fills as far as the book, or the breaker, goes: whoever stands worst first.
@@ -339,15 +410,39 @@ def trade(venue: Venue, orders: Orders, window: Window, asked: Floats) -> tuple[
         queue = mine[np.lexsort((-asked[mine], orders.health[orders.who[mine]]))]
         before = np.cumsum(asked[queue]) - asked[queue]
         market[queue] = np.clip(most - before, 0.0, asked[queue])
-    sells = sums(orders.contract, np.where(orders.sign > 0, market, 0.0), k)
-    buys = sums(orders.contract, np.where(orders.sign < 0, market, 0.0), k)
-    return market, fill(window.impact, window.flow, buys - sells, window.depth, window.price)
+    sells, buys = _flows(venue, orders, market)
+    return market, _fill(window, buys - sells)
+
+
+def _fill(window: Window, net: Floats) -> Fill:
+    """Trade a net flow after the window's; the default rule in one compiled pass."""
+    rule, k = window.impact, net.size
+    if not isinstance(rule, LogLinear):
+        return fill_after(rule, window.flow, net, window.depth, window.price)
+    base = window.price if rule.start is None else np.asarray(rule.start, dtype=np.float64)
+    found = Fill(move=np.empty(k), price=np.empty(k), filled=np.empty(k))
+    log_linear(
+        window.flow,
+        net,
+        window.depth,
+        window.price,
+        np.broadcast_to(base, (k,)),
+        found.move,
+        found.price,
+        found.filled,
+    )
+    return found
+
+
+def _flows(venue: Venue, orders: Orders, coins: Floats) -> tuple[Floats, Floats]:
+    """Return coins that are sold and bought, by contract."""
+    sells, buys = np.zeros(venue.quanta.size), np.zeros(venue.quanta.size)
+    _columns.flows(orders.contract, orders.sign, coins, sells, buys)
+    return sells, buys
 
 
 def _until(window: Window, net: Floats) -> Floats:
     """Return the part of a sale after which a breaker's price is reached; all of it without."""
-    if not (window.floor > 0.0).any():
-        return net
 
     def after(part: Floats) -> Floats:
         whole = window.flow + part * net

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.cascade import _look
+from crossmargin.cascade import _columns, _look
 from crossmargin.cascade._losses import bear, fund_room
 from crossmargin.cascade._measure import Marks
 from crossmargin.cascade._round import Clearing, Desk, Orders, Tally, Window
@@ -34,52 +34,70 @@ def settle(
     tally: Tally,
     step: int,
     time_ns: int,
-) -> None:
-    """Book everything that one round has decided."""
+) -> Floats:
+    """Book everything that one round has decided; return coins closed, float64[K]."""
     venue, rows = desk.venue, desk.venue.rows
-    k, m = venue.quanta.size, orders.ids.size
+    k, m, n = venue.quanta.size, orders.ids.size, orders.row.size
     market, against, price = cleared.market, cleared.against, cleared.fill.price
-    done = market + against
-    held = np.abs(rows.quantity[orders.row])
-    invariant(bool((done <= held).all()), "a liquidation flips no position")
-    funding = (now.mark[:k] - now.worth)[orders.contract]
-    proceeds = to_grid(orders.sign * market * (price[orders.contract] - funding), venue.cent)
-    fee = to_grid(orders.fee * market * price[orders.contract], venue.cent)
-    received = proceeds - fee
-    rows.quantity[orders.row] -= orders.sign * done
-    desk.closed[orders.row] += market
-    for sign, side in ((1.0, venue.long), (-1.0, venue.short)):
-        side -= sums(orders.contract, np.where(orders.sign == sign, done, 0.0), k)
-    adl = np.zeros(k)
-    if (against > 0.0).any():
-        _, adl, money, lost = desk.holders.close(orders, against, now)
-        received = received + money
+    funding = now.mark[:k] - now.worth
+    held, each = np.empty(n), np.zeros(m)
+    money, moved = np.zeros(3), np.zeros((4, k))
+    new = _columns.book(
+        orders.ids,
+        orders.taken,
+        orders.row,
+        orders.who,
+        orders.sign,
+        orders.contract,
+        orders.fee,
+        market,
+        against,
+        price,
+        funding,
+        rows,
+        desk.closed,
+        desk.first_step,
+        step,
+        venue.cent,
+        held,
+        each,
+        money,
+        moved,
+    )
+    invariant(new >= 0, "a liquidation flips no position")
+    proceeds, fees, own = money.tolist()
+    long, short, sells, buys = moved
+    venue.long -= long
+    venue.short -= short
+    venue.base += own
+    tally.liquidated += new
+    if cleared.direct:
+        _, adl, got, lost = desk.holders.close(orders, against, now)
+        each += sums(orders.who, got, m)
         tally.adl_loss += lost
         tally.adl += adl * now.mark[:k]
-    each = sums(orders.who, received, m)
-    gain = _taken(desk, orders, done, held, each, funding, now)
-    own = np.where(orders.taken, 0.0, each)
-    rows.base[orders.ids] += own
-    venue.base += float(own.sum())
+    gain = np.zeros(m)
+    if orders.takes:
+        _taken(desk, orders, market + against, held, each, funding[orders.contract], now, gain)
     lacking = _deficits(desk, empty, now)
-    venue.absorber_base -= float(proceeds.sum())
-    net = sums(orders.contract, -orders.sign * market, k)
+    venue.absorber_base -= proceeds
+    net = buys - sells
     venue.absorber_q -= net
     window.flow += net
     absorb(desk, net, price, now)
-    tally.sold += price * sums(orders.contract, np.where(orders.sign > 0, market, 0.0), k)
-    tally.bought += price * sums(orders.contract, np.where(orders.sign < 0, market, 0.0), k)
-    hit = orders.ids[sums(orders.who, done, m) > 0.0]
-    new = hit[desk.first_step[hit] < 0]
-    desk.first_step[new] = step
-    tally.liquidated += int(new.size)
-    vault = orders.vault & (gain > 0.0)
-    venue.backstop += float(gain[vault].sum())
-    venue.fund += float(gain[(gain > 0.0) & ~vault].sum()) + float(fee.sum())
-    tally.fees += float(fee.sum())
-    loss = lacking - float(gain[gain < 0.0].sum())
+    tally.sold += price * sells
+    tally.bought += price * buys
+    tally.fees += fees
+    loss, won = lacking, 0.0
+    if orders.takes:
+        vault = orders.vault & (gain > 0.0)
+        venue.backstop += float(gain[vault].sum())
+        won = float(gain[(gain > 0.0) & ~vault].sum())
+        loss = lacking - float(gain[gain < 0.0].sum())
+    venue.fund += won + fees
     if loss > 0.0:
         bear(desk, loss, fund_room(desk, time_ns), now, tally)
+    return np.asarray(long + short, dtype=np.float64)
 
 
 def _taken(
@@ -90,17 +108,15 @@ def _taken(
     received: Floats,
     funding: Floats,
     now: Marks,
-) -> Floats:
-    """Settle accounts that were taken over; return what each brings its purse, float64[m].
+    gain: Floats,
+) -> None:
+    """Settle accounts that were taken over; write what each brings its purse, float64[m].
 
     Whoever takes all of an account takes its money and coins too, and its owner ends with
     nothing. Where a book, or a halt, lets only a part be closed, the part goes at its bankruptcy
     price and the rest stays.
     """
     venue, rows, m = desk.venue, desk.venue.rows, orders.ids.size
-    gain = np.zeros(m)
-    if not orders.taken.any():
-        return gain
     rest = sums(orders.who, held - done, m) > 0.0
     whole = orders.taken & ~rest
     price = orders.bankrupt
@@ -113,7 +129,6 @@ def _taken(
     gain[whole] += _seize(venue, ids, now)
     desk.state[ids] = _look.TAKEN_OVER
     desk.active = desk.active[desk.state[desk.active] != _look.TAKEN_OVER]
-    return gain
 
 
 def _deficits(desk: Desk, empty: Int32, now: Marks) -> float:
@@ -156,27 +171,24 @@ def absorb(desk: Desk, net: Floats, price: Floats, now: Marks) -> None:
     venue, phi = desk.venue, desk.rules.absorption
     if phi == 0.0:
         return
-    history, changed = venue.history, False
-    for k in np.flatnonzero(net).tolist():
-        side = 1 if net[k] < 0.0 else 0
-        whole = venue.short if side else venue.long
-        before = float(history.scale[k, side])
-        most = min(_MOST_OF_A_SIDE, 1.0 - min(1.0, _LEAST_OF_A_COIN / before))
-        coins = min(phi * abs(float(net[k])), most * float(whole[k]))
-        # Rounded down, so that something is left of a side however small it is.
-        coins = float(np.floor(coins / venue.quanta[k]) * venue.quanta[k])
-        if coins <= 0.0:
-            continue
-        value = float(price[k]) - float(now.mark[k] - now.worth[k])
-        history.scale[k, side] = before * (1.0 - coins / float(whole[k]))
-        history.taken[k, side] += (before - history.scale[k, side]) * value
-        changed = True
-        whole[k] -= coins
-        # Shorts buy what longs sell by force, and the other way round.
-        signed = coins if side else -coins
-        paid = float(to_grid(signed * value, venue.cent))
-        venue.base -= paid
-        venue.absorber_base += paid
-        venue.absorber_q[k] -= signed
+    history = venue.history
+    changed, paid = _columns.alike(
+        net,
+        price,
+        now.mark,
+        now.worth,
+        phi,
+        _MOST_OF_A_SIDE,
+        _LEAST_OF_A_COIN,
+        history.scale,
+        history.taken,
+        venue.long,
+        venue.short,
+        venue.absorber_q,
+        venue.quanta,
+        venue.cent,
+    )
+    venue.base -= paid
+    venue.absorber_base += paid
     if changed:
         history.write()

@@ -89,7 +89,7 @@ class Venue:
             coll_quantity=to_grid(people.coll_quantity, self.coin_quanta[people.coll_asset]),
             place=np.zeros(people.size, np.int32),
             born=np.zeros(people.size, np.int32),
-        )
+        ).side_by_side()
         self.table = table_of(people)
         self.long, self.short = self._sides(q)
         self.coins, self.debts = self._held()

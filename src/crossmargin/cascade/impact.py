@@ -91,6 +91,11 @@ def fill(
     first, more = numbers("before", before), numbers("coins", coins)
     depth = numbers("depth_usd", depth_usd, above=0, finite=False)
     p = numbers("price", price, above=0)
+    return fill_after(rule, first, more, depth, p)
+
+
+def fill_after(rule: Impact, first: Floats, more: Floats, depth: Floats, p: Floats) -> Fill:
+    """Trade as :func:`fill` does, columns being such as are known to be good."""
     sell, buy = rule.capacity(depth, p)
     # What a window has absorbed of one side is no room on the other.
     whole = np.where(

@@ -20,7 +20,7 @@ from crossmargin.cascade._paths import Paths
 from crossmargin.cascade._program import program
 from crossmargin.cascade._round import Desk, Tally, Window, clear
 from crossmargin.cascade._settle import settle
-from crossmargin.cascade._venue import Venue, sums
+from crossmargin.cascade._venue import Venue, to_grid
 from crossmargin.cascade.population import Population
 from crossmargin.cascade.result import CascadeResult
 from crossmargin.cascade.setting import CascadeMarket, CascadeRules
@@ -125,7 +125,6 @@ class _Run:
         )
         sizes = np.diff(people.start)
         self.desk = Desk(venue, self.lookout, rules, self.program, sizes)
-        self.held = np.abs(venue.rows.quantity)
         now = self.outside.now(venue)
         self.lookout.begin(now)
         self.desk.pending.append(np.arange(people.size, dtype=np.int32))
@@ -162,11 +161,10 @@ class _Run:
         purse = fund_room(desk, time_ns) + self.venue.backstop
         direct = self.rules.deleveraging == "direct" and desk.holders.rule is not None
         cleared = clear(desk, orders, window, now, purse, direct=direct)
-        settle(desk, orders, cleared, empty, window, now, tally, step, time_ns)
+        done = settle(desk, orders, cleared, empty, window, now, tally, step, time_ns)
         tally.rounds += 1
         if cleared.market.any():
             self.outside.fill(window)
-        done = sums(orders.contract, cleared.market + cleared.against, self.venue.quanta.size)
         more = bool((done > FIXED_POINT * self.venue.gross).any())
         return self.outside.now(self.venue), more or bool(empty.size)
 
@@ -177,25 +175,29 @@ class _Run:
             return
         # On a copy: nothing is written down in a run that one without checks does not write.
         rows = venue.rows
-        copied = rows._replace(
-            quantity=rows.quantity.copy(), base=rows.base.copy(), born=rows.born.copy()
-        )
+        copied = rows.copied()
         self.lookout.fold(np.arange(rows.base.size, dtype=np.int32), copied)
         venue.check(columns=copied)
 
     def result(self, seed: int) -> CascadeResult:
         """Measure everybody a last time and say what happened."""
         venue, desk = self.venue, self.desk
+        # At a million accounts every column counts: shares are made where coins were noted.
+        held = np.abs(to_grid(self.people.quantity, venue.quanta[self.people.contract]))
+        held[held == 0.0] = 1.0
+        for column in (desk.closed, desk.adl_closed):
+            column /= held
+            np.minimum(column, 1.0, out=column)
+        del held
         evaluations = self.lookout.evaluations
         self.lookout.fold(np.arange(venue.rows.base.size, dtype=np.int32))
-        found = self.lookout.standing(self.outside.now(venue))
+        equity = self.lookout.standing(self.outside.now(venue)).equity
         venue.check(columns=venue.rows)
-        held = np.where(self.held > 0.0, self.held, 1.0)
         return self.paths.result(
             first_step=desk.first_step,
-            closed=np.minimum(desk.closed / held, 1.0),
-            adl_closed=np.minimum(desk.adl_closed / held, 1.0),
-            equity=found.equity,
+            closed=desk.closed,
+            adl_closed=desk.adl_closed,
+            equity=equity,
             quantity=venue.rows.quantity,
             adl_forgone=desk.forgone,
             evaluations=evaluations,
