@@ -93,6 +93,9 @@ class Frame:
     shares : bool
         Whether the shares of positions and balances are wanted. Without them stages may leave
         them at 0, which is quicker.
+    closed_rows : bool
+        Whether rows of quantity 0 are legs that a question has closed or not yet opened; else
+        they are units that somebody measures, and count as held.
     """
 
     book: Book
@@ -105,6 +108,7 @@ class Frame:
     left_out: LeftOut | None = None
     faults: Faults | None = field(default=None, compare=False, repr=False)
     shares: bool = True
+    closed_rows: bool = False
 
     def refuse(self, pot: Ints, make: Callable[[int], CrossmarginError]) -> None:
         """Refuse the accounts of some rows: raise the first reason, or note all of them.
@@ -186,12 +190,14 @@ class Frame:
     def live_pot(self) -> NDArray[np.bool_]:
         """Pots with a position or order that has not expired, or with debt.
 
-        All pots where the rule-set stresses idle ones. A row that holds nothing (a leg that a
-        question has closed) makes no pot live.
+        All pots where the rule-set stresses idle ones. With `closed_rows` a row that holds
+        nothing makes no pot live.
         """
         book, a = self.book, self.arrangement
         live = np.full(a.pots, self.ruleset.data.collateral.stress_idle)
-        held = ~self.view.settled[book.position_instrument] & (book.position_quantity != 0.0)
+        held = ~self.view.settled[book.position_instrument]
+        if self.closed_rows:
+            held &= book.position_quantity != 0.0
         live[a.position_pot[held]] = True
         live[a.group_pot[a.leg_group[~self.view.settled[book.leg_instrument]]]] = True
         live[a.balance_pot[book.balance_amount < 0]] = True

@@ -149,7 +149,7 @@ class TradedAccount:
             priced = frame_for(book_from_accounts([whole]), snapshot, ruleset)
         except CrossmarginError as error:
             raise error.located(account=account.account) from None
-        self._frame = replace(priced, shares=False)
+        self._frame = replace(priced, shares=False, closed_rows=True)
         assert priced.entry is not None
         book = priced.book
         quantity, amount = book.position_quantity.copy(), book.balance_amount.copy()
@@ -291,6 +291,7 @@ class TradedAccount:
             base.kernel,
             entry,
             shares=False,
+            closed_rows=True,
         )
         for name in MARKET_COLUMNS:
             if name in base.__dict__:
