@@ -18,7 +18,7 @@ from crossmargin.book import CompactBook
 from crossmargin.margin import HousePortfolio, house_margin_path
 from crossmargin.margin._faults import Faults
 from crossmargin.margin._shared import SharedMarket
-from crossmargin.margin._tail import _units, spec_of
+from crossmargin.margin._tail_rows import spec_of, tail_units
 from crossmargin.margin.at_scale import evaluate_compact
 from crossmargin.margin.kernels._layout import check_rows, grid_table
 from crossmargin.margin.kernels.tail import tail_means, tail_means_reference
@@ -109,7 +109,7 @@ def filtered(book: CompactBook, snapshot: Snapshot) -> np.ndarray:
     ruleset = rules("house")
     shared = SharedMarket(book, snapshot, ruleset)
     frame = shared.frame(book.accounts(0, 1), Faults(1))
-    units = _units(frame, spec_of(ruleset))
+    units = tail_units(frame, spec_of(ruleset))
     usd = frame.asset_usd_or_one[frame.terms.settlement.astype(np.int64)]
     size = len(book.registry)
     return np.ascontiguousarray(units.rows[:size, : units.edges[0]] * usd[:, None])

@@ -28,6 +28,11 @@ def test_a_made_up_population(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{found['rho']:,.4g}" in text
 
 
+def test_a_made_up_population_has_no_rule_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cascade", "gain", "--generate", "10", "--ruleset", "hyperliquid"]) == 2
+    assert "a made-up population has maintenance rates of its own" in capsys.readouterr().err
+
+
 def test_moves_by_asset_and_hedgers(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["cascade", "gain", "--generate", "200", "--json"]
     assert main([*command, "--move", "BTC=-0.1,ETH=-0.2", "--move", "-0.3"]) == 0

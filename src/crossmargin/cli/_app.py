@@ -87,10 +87,19 @@ JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of t
 HtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML report here.")]
 
 
+def as_list(value: Any) -> Any:
+    """Turn an array into lists; JSON writes what is no number as null."""
+    import numpy as np
+
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")
+
+
 def _print_json(value: Any) -> None:
     import msgspec
 
-    raw = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    raw = msgspec.json.format(msgspec.json.encode(value, enc_hook=as_list), indent=2)
     sys.stdout.write(raw.decode() + "\n")
 
 

@@ -46,7 +46,8 @@ GammaOpt = Annotated[
 ]
 TopOpt = Annotated[int, Parameter(help="Contracts, and lines of each table, that are shown.")]
 RulesetOpt = Annotated[
-    str, Parameter(help="Rule-set whose brackets hold for the coins it lists: id or TOML file.")
+    str,
+    Parameter(help="Rule-set whose brackets hold for coins it lists; default hyperliquid."),
 ]
 
 _MOVES = (-0.2, -0.1, 0.1, 0.2)
@@ -81,7 +82,7 @@ def gain(
         bool, Parameter(help="Triggers of each contract alone, not of a common move.", negative="")
     ] = False,
     top: TopOpt = 5,
-    ruleset: RulesetOpt = "hyperliquid",
+    ruleset: RulesetOpt | None = None,
     json: JsonOpt = False,
 ) -> None:
     """Measure the loop gain of a population: does a fall feed itself, and where does it catch fire.
@@ -99,6 +100,14 @@ def gain(
     """
     from crossmargin.cascade.fragility import fragility
 
+    if generate is not None and ruleset is not None:
+        raise InputError(
+            "a made-up population has maintenance rates of its own, and no rule-set",
+            code="INP-013",
+            field="--ruleset",
+            hint="leave --ruleset out, or give a folder instead of --generate",
+        )
+    ruleset = ruleset or "hyperliquid"
     if folder is not None and generate is None and _is_book(folder, market):
         _book_gain(folder, market, at, depth, gamma, _moves(move), top, threads, ruleset, json)
         return

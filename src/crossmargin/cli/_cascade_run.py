@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from crossmargin.cli import _io as io
-from crossmargin.cli._app import HtmlOpt, JsonOpt, _console, _print_json
+from crossmargin.cli._app import HtmlOpt, JsonOpt, _console, _print_json, as_list
 from crossmargin.cli._assigned import assignments, unreadable
 from crossmargin.cli._cascade import cascade_app
 from crossmargin.cli._progress import Meter
@@ -52,8 +52,6 @@ def run(
 
     Example: `crossmargin cascade run depeg --set marks.redemption=true`
     """
-    import msgspec
-
     from crossmargin.cascade.build import run_scenario
     from crossmargin.reports.cascade import print_cascade, render_cascade
 
@@ -80,9 +78,7 @@ def run(
                 "changes": set_ or [],
                 "threshold_gain": view.radius,
                 "outcome": view.outcome,
-                "contagion_inside": msgspec.to_builtins(view.inside, enc_hook=_plain)
-                if view.inside
-                else None,
+                "contagion_inside": view.inside or None,
                 "facts": list(view.facts),
                 "paths": _paths(view),
                 "many": None if many is None else many.spread(many.variants[0].label),
@@ -228,7 +224,7 @@ def contagion(
     else:
         made = crowd_contagion(people_of(asked), moves, policy)  # type: ignore[arg-type]
     if json:
-        _print_json({"through_prices": prices, **msgspec.to_builtins(made, enc_hook=_plain)})
+        _print_json({"through_prices": prices, **msgspec.to_builtins(made, enc_hook=as_list)})
         return
     print_contagion(_console(), made, through_prices=prices)
 
@@ -381,14 +377,3 @@ def _limits() -> list[str]:
     from crossmargin.reports.cascade import LIMITS
 
     return list(LIMITS)
-
-
-def _plain(value: Any) -> Any:
-    """Turn arrays into lists; NaN, which JSON has not, into null."""
-    import math
-
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        return [None if isinstance(v, float) and math.isnan(v) else v for v in value.tolist()]
-    raise NotImplementedError(type(value))

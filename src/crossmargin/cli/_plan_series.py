@@ -76,19 +76,8 @@ def drawdown(
             {
                 "report": made,
                 "falls": worst,
-                "exposure": None if exposure is None else exposure.tolist(),
-                "ahead": None
-                if fan is None
-                else {
-                    "levels": fan.levels,
-                    "depth": fan.depth.tolist(),
-                    "mean": fan.mean,
-                    "error": fan.error,
-                    "at_risk": fan.at_risk,
-                    "breach": {str(k): v for k, v in fan.breach.items()},
-                    "paths": fan.paths,
-                    "seed": fan.seed,
-                },
+                "exposure": exposure,
+                "ahead": fan,
             }
         )
     days = [format_time(t) for t in when.tolist()]

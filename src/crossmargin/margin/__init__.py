@@ -21,7 +21,12 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
-from crossmargin.margin._tail import TailApproximation, TailDetail, approximate_tail, tail_detail
+from crossmargin.margin._tail_detail import (
+    TailApproximation,
+    TailDetail,
+    approximate_tail,
+    tail_detail,
+)
 from crossmargin.margin.at_scale import BookColumns, evaluate_compact
 from crossmargin.margin.batch import (
     BookResult,

@@ -41,7 +41,7 @@ from crossmargin.margin import (
     ruleset_from_dict,
     tail_detail,
 )
-from crossmargin.margin._tail import spec_of
+from crossmargin.margin._tail_rows import spec_of
 from crossmargin.market import (
     FactorHistory,
     factor_history,
