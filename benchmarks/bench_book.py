@@ -121,7 +121,7 @@ def memory(n: int, market: Market) -> list[Measure]:
     major = underlying_major(book)
     held = major.segment_account.size / n
     return [
-        target("memory", book.nbytes / n, detail),
+        report("memory of the columns", book.nbytes / n, "B/account", detail),
         report(
             "memory of the copy by underlying",
             major.nbytes / n,

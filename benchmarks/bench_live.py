@@ -45,7 +45,7 @@ def run(scale: Scale) -> list[Measure]:
             rows += ticks(rules, live, snapshot, scale)
             if rules == "derive-pm2":
                 rows += edits(live, scale)
-                rows.append(memory(live, book))
+                rows += memory(live, book)
         rows += with_triggers(rules, book, snapshot, scale)
     return rows
 
@@ -234,9 +234,24 @@ def edits(live: LiveBook, scale: Scale) -> list[Measure]:
     return rows
 
 
-def memory(live: LiveBook, book: CompactBook) -> Measure:
-    """Bytes of an account with all caches, the narrow columns of the book beside them."""
+def memory(live: LiveBook, book: CompactBook) -> list[Measure]:
+    """Bytes of an account without caches and with all of them.
+
+    Without: the rows that computing everybody again reads (holdings, balances and entry costs in
+    one). The columns that they were made from may stay on disk, so they are told beside; a live
+    book with all its caches counts them, since it edits them.
+    """
+    program = live.program
+    assert program is not None
+    held = holdings_of(live.book(), program).nbytes / live.size
+    bare = (
+        f"{live.size:,} accounts: rows of contracts, balances and entry costs, all that computing "
+        f"everybody again reads; columns mapped from disk {number(book.nbytes / live.size)}"
+    )
     parts = {**live.nbytes, "book as given": book.nbytes}
     each = ", ".join(f"{name} {number(size / live.size)}" for name, size in parts.items())
     detail = f"{live.size:,} accounts; bytes: {each}; the book as given may stay on disk"
-    return target("memory-caches", sum(parts.values()) / live.size, detail)
+    return [
+        target("memory", held, bare),
+        target("memory-caches", sum(parts.values()) / live.size, detail),
+    ]
