@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.cascade._blocks import add_up, blocks, owners
 from crossmargin.cascade._history import History
 from crossmargin.cascade._measure import Marks, Rows, Table
 from crossmargin.cascade.population import Population
@@ -65,30 +66,41 @@ class Venue:
 
     def __init__(self, people: Population, fund: float, backstop: float) -> None:
         k = len(people.contracts)
-        gross = sums(people.contract, np.abs(people.quantity), k)
+        gross, coins = np.zeros(k), np.zeros(people.price.size)
+        money = float(np.abs(people.cash).sum())
+        for _, rows in blocks(people.start):
+            size = np.abs(people.quantity[rows])
+            add_up(gross, people.contract[rows], size)
+            money += float((size * np.maximum(people.entry[rows], 0)).sum())
+        for _, rows in blocks(people.coll_start):
+            add_up(coins, people.coll_asset[rows], np.abs(people.coll_quantity[rows]))
         self.quanta = np.array([quantum(x, 2) for x in gross.tolist()])
-        coins = np.bincount(
-            people.coll_asset, np.abs(people.coll_quantity), minlength=people.price.size
-        )
         self.coin_quanta = np.array([quantum(x, 2) for x in coins.tolist()])
         # Purses are single numbers: however much is in them, they are added to in one order.
-        money = float(np.abs(people.cash).sum())
-        money += float((np.abs(people.quantity) * np.maximum(people.entry, 0)).sum())
         money += float(gross @ people.price[:k] + coins @ people.price)
         self.cent = quantum(money, 2)
-        q = to_grid(people.quantity, self.quanta[people.contract])
-        spent = sums(people.account, q * people.entry, people.size)
+        q, base = np.empty(people.quantity.size), np.empty(people.size)
+        for accounts, rows in blocks(people.start):
+            contract = people.contract[rows]
+            q[rows] = to_grid(people.quantity[rows], self.quanta[contract])
+            size = accounts.stop - accounts.start
+            spent = sums(owners(people.start, accounts), q[rows] * people.entry[rows], size)
+            base[accounts] = to_grid(people.cash[accounts] - spent, self.cent)
+        coll = np.empty(people.coll_quantity.size)
+        for _, rows in blocks(people.coll_start):
+            quanta = self.coin_quanta[people.coll_asset[rows]]
+            coll[rows] = to_grid(people.coll_quantity[rows], quanta)
         self.rows = Rows(
             start=people.start,
             contract=people.contract,
             quantity=q,
             entry=people.entry,
-            base=to_grid(people.cash - spent, self.cent),
+            base=base,
             coll_start=people.coll_start,
             coll_asset=people.coll_asset,
-            coll_quantity=to_grid(people.coll_quantity, self.coin_quanta[people.coll_asset]),
-            place=np.zeros(people.size, np.int32),
-            born=np.zeros(people.size, np.int32),
+            coll_quantity=coll,
+            place=np.broadcast_to(np.int32(0), (people.size,)),
+            born=np.broadcast_to(np.int32(0), (people.size,)),
         ).side_by_side()
         self.table = table_of(people)
         self.long, self.short = self._sides(q)
@@ -108,15 +120,21 @@ class Venue:
         self.error = 0.0
 
     def _sides(self, q: Floats) -> tuple[Floats, Floats]:
-        k = self.quanta.size
-        contract = self.rows.contract
-        longs = sums(contract, np.maximum(q, 0.0), k)
-        return longs, sums(contract, np.maximum(-q, 0.0), k)
+        return self._both(self.rows.start, self.rows.contract, q, self.quanta.size)
 
     def _held(self) -> tuple[Floats, Floats]:
-        j, c, asset = self.coin_quanta.size, self.rows.coll_quantity, self.rows.coll_asset
-        held = sums(asset, np.maximum(c, 0.0), j)
-        return held, sums(asset, np.maximum(-c, 0.0), j)
+        rows = self.rows
+        return self._both(rows.coll_start, rows.coll_asset, rows.coll_quantity,
+                          self.coin_quanta.size)  # fmt: skip
+
+    @staticmethod
+    def _both(start: Any, index: Int32, values: Floats, size: int) -> tuple[Floats, Floats]:
+        """Add up by index what is above 0, and what is below it."""
+        above, below = np.zeros(size), np.zeros(size)
+        for _, rows in blocks(start):
+            add_up(above, index[rows], np.maximum(values[rows], 0.0))
+            add_up(below, index[rows], np.maximum(-values[rows], 0.0))
+        return above, below
 
     def _money(self) -> float:
         """All money there is; what no layer bore is owed by nobody and stands below it."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crossmargin.cascade._blocks import ACCOUNTS, add_up, blocks, owners
 from crossmargin.cascade.population import Population, population
 from crossmargin.errors import CascadeError
 
@@ -88,38 +90,55 @@ def generate_population(
     draw = np.random.default_rng([0xCA5CADE, seed])
     marks = _marks(k) if price is None else np.asarray(price, dtype=np.float64)
     rates = np.broadcast_to(np.asarray(mm_rate, np.float64), (k,))
-    equity = np.minimum(least_usd * (1.0 + draw.pareto(tail, n)), most_usd)
+    equity = draw.pareto(tail, n)
+    equity += 1.0
+    equity *= least_usd
+    np.minimum(equity, most_usd, out=equity)
     most = np.minimum(max_leverage, 1.0 / (1.2 * rates.max()))
-    leverage = np.minimum(median_leverage * np.exp(leverage_sigma * draw.standard_normal(n)), most)
-    legs = _legs(draw, n, k, more_positions)
-    start = np.concatenate([[0], np.cumsum(legs)]).astype(np.int64)
-    account = np.repeat(np.arange(n, dtype=np.int32), legs)
-    rank = np.arange(account.size) - start[account]
-    contract = _contracts(draw, account, rank, k, legs)
-    weight = market_share ** rank.astype(np.float64)
-    weight /= np.bincount(account, weight, minlength=n)[account]
-    side = np.where(draw.random(n) < long_share, 1.0, -1.0)
-    turns = (draw.random(n) < hedged)[account] & (rank % 2 == 1)
-    sign = np.where(turns, -side[account], side[account])
-    quantity = sign * weight * (equity * leverage)[account] / marks[contract]
+    gross = _leverage(draw, n, median_leverage, leverage_sigma, most)
+    gross *= equity
+    start = np.zeros(n + 1, np.int64)
+    start[1:] = _legs(draw, n, k, more_positions)
+    np.cumsum(start[1:], out=start[1:])
+    first, stride = _places(draw, n, k)
+    long, both, in_coin = (
+        _drawn(n, np.bool_, lambda m, share=share: draw.random(m) < share)
+        for share in (long_share, hedged, coins)
+    )
+    contract = np.empty(int(start[-1]), np.int32)
+    quantity = np.empty(contract.size)
+    for accounts, rows in blocks(start):
+        account = owners(start, accounts)
+        rank = np.arange(account.size) - (start[accounts] - start[accounts.start])[account]
+        where = first[accounts][account] + rank * stride[accounts][account]
+        contract[rows] = where % k
+        weight = market_share ** rank.astype(np.float64)
+        weight /= np.bincount(account, weight)[account]
+        side = np.where(long[accounts], 1.0, -1.0)[account]
+        turns = both[accounts][account] & (rank % 2 == 1)
+        units = np.where(turns, -side, side) * weight * gross[accounts][account]
+        quantity[rows] = units / marks[contract[rows]]
+    del gross, stride, long, both
     if matched:
-        quantity *= _matching(quantity, contract, k)
-    in_coin = draw.random(n) < coins
-    coin = contract[start[:-1]]
+        _match(quantity, contract, start, k)
     cut = np.broadcast_to(np.asarray(haircut, np.float64), (k,))
-    rows = np.flatnonzero(in_coin)
-    worth = equity[rows] / (marks[coin[rows]] * (1.0 - cut[coin[rows]]))
+    held = np.flatnonzero(in_coin)
+    coin = contract[start[held]]
+    worth = equity[held] / (marks[coin] * (1.0 - cut[coin]))
+    equity[held] = 0.0
+    coll_start = np.zeros(n + 1, np.int64)
+    np.cumsum(in_coin, out=coll_start[1:])
     return population(
         contracts=names,
         price=marks,
         mm_rate=rates,
         haircut=cut,
-        cash=np.where(in_coin, 0.0, equity),
+        cash=equity,
         start=start,
         contract=contract,
         quantity=quantity,
-        coll_start=np.concatenate([[0], np.cumsum(in_coin)]),
-        coll_asset=coin[rows],
+        coll_start=coll_start,
+        coll_asset=coin,
         coll_quantity=worth,
     )
 
@@ -140,38 +159,56 @@ def _marks(k: int) -> Floats:
     return np.array([50_000.0, 3_000.0, *[100.0] * max(0, k - 2)][:k])
 
 
+def _leverage(
+    draw: np.random.Generator, n: int, median: float, sigma: float, most: float
+) -> Floats:
+    """Draw the leverage of each account: lognormal, capped."""
+    found = draw.standard_normal(n)
+    found *= sigma
+    np.exp(found, out=found)
+    found *= median
+    return np.minimum(found, most, out=found)
+
+
 def _legs(draw: np.random.Generator, n: int, k: int, more: float) -> Ints:
     """Draw how many legs each account has: 1, and each further one with chance `more`."""
     if more >= 1.0:
         return np.full(n, k, dtype=np.int64)
-    return np.minimum(draw.geometric(1.0 - more, n), k).astype(np.int64)
+    return _drawn(n, np.int64, lambda m: np.minimum(draw.geometric(1.0 - more, m), k))
 
 
-def _contracts(
-    draw: np.random.Generator,
-    account: Int32,
-    rank: NDArray[np.int64],
-    k: int,
-    legs: NDArray[np.int64],
-) -> Int32:
-    """Draw the contract of each leg, none twice in an account.
+def _places(draw: np.random.Generator, n: int, k: int) -> tuple[Int32, Int32]:
+    """Draw the contract of each account's first leg, and the stride to its further ones.
 
     The first leg falls on contract c with weight 1/(c + 1); the further ones follow it round the
-    list at a stride of the account that visits every contract.
+    list at a stride that visits every contract, so that none comes twice in an account.
     """
     popular = 1.0 / np.arange(1, k + 1)
-    first = draw.choice(k, size=legs.size, p=popular / popular.sum())
-    strides = [s for s in range(1, k + 1) if np.gcd(s, k) == 1]
-    stride = np.array(strides)[draw.integers(len(strides), size=legs.size)]
-    place = (first[account] + rank * stride[account]) % k
-    return np.asarray(place, dtype=np.int32)
+    popular /= popular.sum()
+    first = _drawn(n, np.int32, lambda m: draw.choice(k, size=m, p=popular))
+    strides = np.array([s for s in range(1, k + 1) if np.gcd(s, k) == 1], dtype=np.int32)
+    return first, _drawn(n, np.int32, lambda m: strides[draw.integers(strides.size, size=m)])
 
 
-def _matching(quantity: Floats, contract: Int32, k: int) -> Floats:
-    """Return by what the heavier side of each contract is scaled so that it sums to 0."""
-    longs = np.bincount(contract, np.maximum(quantity, 0.0), minlength=k)
-    shorts = np.bincount(contract, np.maximum(-quantity, 0.0), minlength=k)
+def _drawn(n: int, kind: type[Any], draw: Callable[[int], Any]) -> Any:
+    """Draw n figures, block after block: the same ones as at once, in a column of the kind."""
+    found = np.empty(n, kind)
+    for first in range(0, n, ACCOUNTS):
+        part = found[first : first + ACCOUNTS]
+        part[:] = draw(part.size)
+    return found
+
+
+def _match(quantity: Floats, contract: Int32, start: Ints, k: int) -> None:
+    """Scale the heavier side of each contract down so that it sums to 0."""
+    longs, shorts = np.zeros(k), np.zeros(k)
+    for _, rows in blocks(start):
+        q, mine = quantity[rows], contract[rows]
+        add_up(longs, mine, np.maximum(q, 0.0))
+        add_up(shorts, mine, np.maximum(-q, 0.0))
     least = np.minimum(longs, shorts)
     down = np.divide(least, longs, out=np.ones(k), where=(longs > 0) & (shorts > 0))
     up = np.divide(least, shorts, out=np.ones(k), where=(longs > 0) & (shorts > 0))
-    return np.where(quantity > 0, down[contract], up[contract])
+    for _, rows in blocks(start):
+        q, mine = quantity[rows], contract[rows]
+        q *= np.where(q > 0, down[mine], up[mine])

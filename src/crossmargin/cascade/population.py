@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crossmargin.cascade._blocks import add_up, blocks, owners
 from crossmargin.errors import CascadeError
 from crossmargin.liquidation import Brackets
 
@@ -102,7 +103,10 @@ class Population:
     @property
     def absorber(self) -> Floats:
         """Coins that somebody outside holds so that every contract sums to 0, float64[K]."""
-        return -_sums(self.contract, self.quantity, len(self.contracts))
+        held = np.zeros(len(self.contracts))
+        for _, rows in blocks(self.start):
+            add_up(held, self.contract[rows], self.quantity[rows])
+        return -held
 
     @property
     def nbytes(self) -> int:
@@ -112,8 +116,9 @@ class Population:
 
     def open_interest(self) -> Floats:
         """Return coins held long, the absorber's included, float64[K]."""
-        k = len(self.contracts)
-        longs = _sums(self.contract, np.maximum(self.quantity, 0.0), k)
+        longs = np.zeros(len(self.contracts))
+        for _, rows in blocks(self.start):
+            add_up(longs, self.contract[rows], np.maximum(self.quantity[rows], 0.0))
         return longs + np.maximum(self.absorber, 0.0)
 
     def name(self, row: int) -> str:
@@ -313,14 +318,21 @@ def _check_shapes(x: Population) -> None:
         ("coll_start", x.coll_start, x.coll_asset.size),
     ):
         fits = rows.shape == (a + 1,) and rows[0] == 0 and rows[-1] == last
-        if not fits or (np.diff(rows) < 0).any():
+        if not fits or (rows[1:] < rows[:-1]).any():
             raise _fault("the rows of accounts begin at 0, rise and end with the last", field)
     if a >= 2**31 or n >= 2**31:
         raise _fault("at most 2^31 accounts and positions", "cash")
     for field, values, most in (("contract", x.contract, k), ("coll_asset", x.coll_asset, j)):
         if values.size and not (values.min() >= 0 and values.max() < most):
             raise _fault(f"a row points beyond the {most} that are listed", field)
-    keys = x.account.astype(np.int64) * k + x.contract
+    for accounts, rows in blocks(x.start):
+        _check_once(x, accounts, x.contract[rows])
+
+
+def _check_once(x: Population, accounts: slice, contract: Int32) -> None:
+    """Refuse two positions of an account of a block in one contract."""
+    k = len(x.contracts)
+    keys = owners(x.start, accounts).astype(np.int64) * k + contract
     keys.sort()
     twice = np.flatnonzero(keys[1:] == keys[:-1])
     if twice.size:
@@ -328,7 +340,7 @@ def _check_shapes(x: Population) -> None:
         raise CascadeError(
             "an account holds two positions in one contract",
             code="CAS-001",
-            account=x.name(row),
+            account=x.name(accounts.start + row),
             instrument=x.contracts[where],
             field="contract",
             hint="net them first",
@@ -341,20 +353,19 @@ def _check_figures(x: Population) -> None:
             raise _fault("a figure is not a number above 0", field, "CAS-010")
     if (x.mm_rate >= 1).any() or not ((x.haircut >= 0) & (x.haircut <= 1)).all():
         raise _fault("rates lie below 1, haircuts from 0 to 1", "mm_rate", "CAS-010")
-    everybody = np.arange(x.size, dtype=np.int32)
-    owners: list[tuple[Floats, Int32, str]] = [
-        (x.cash, everybody, "cash"),
-        (x.quantity, x.account, "quantity"),
-        (x.entry, x.account, "entry"),
-        (x.coll_quantity, x.coll_account, "coll_quantity"),
+    columns: list[tuple[Floats, Ints | None, str]] = [
+        (x.cash, None, "cash"),
+        (x.quantity, x.start, "quantity"),
+        (x.entry, x.start, "entry"),
+        (x.coll_quantity, x.coll_start, "coll_quantity"),
     ]
-    for values, account, field in owners:
+    for values, start, field in columns:
         wrong = np.flatnonzero(~np.isfinite(values))
         if wrong.size:
-            who = x.name(int(account[wrong[0]]))
+            who = x.name(_holder(start, int(wrong[0])))
             raise _fault("a figure is not a number", field, "CAS-010", who)
     if (x.entry <= 0).any():
-        who = x.name(int(x.account[np.flatnonzero(x.entry <= 0)[0]]))
+        who = x.name(_holder(x.start, int(np.flatnonzero(x.entry <= 0)[0])))
         raise _fault("an entry price is not above 0", "entry", "CAS-010", who)
     if x.brackets is not None and not all(b.marginal for b in x.brackets):
         raise CascadeError(
@@ -363,3 +374,8 @@ def _check_figures(x: Population) -> None:
             field="brackets",
             hint="use marginal brackets",
         )
+
+
+def _holder(start: Ints | None, row: int) -> int:
+    """Return the account of a row; accounts' own columns have one row each."""
+    return row if start is None else int(np.searchsorted(start, row, side="right")) - 1
