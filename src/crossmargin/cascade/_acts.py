@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.cascade import _look
-from crossmargin.cascade._lookout import Measured
+from crossmargin.cascade._lookout import Standing
 from crossmargin.cascade._measure import Marks
 from crossmargin.cascade._outside import Outside
 from crossmargin.cascade._round import Desk, Window
@@ -24,13 +24,13 @@ class View:
 
     def __init__(self, desk: Desk, now: Marks) -> None:
         self._desk, self._now = desk, now
-        self._found: tuple[Measured, Floats] | None = None
+        self._found: tuple[Standing, Floats] | None = None
 
-    def _measured(self) -> tuple[Measured, Floats]:
+    def _measured(self) -> tuple[Standing, Floats]:
         if self._found is None:
             lookout, rows = self._desk.lookout, self._desk.venue.rows
             copied = rows.copied()
-            lookout.fold(np.arange(rows.base.size, dtype=np.int32), copied)
+            lookout.fold_all(copied)
             self._found = lookout.standing(self._now), copied.quantity
         return self._found
 

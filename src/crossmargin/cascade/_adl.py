@@ -219,7 +219,7 @@ class Holders:
 
     def _line(self, k: int, side: int, now: Marks) -> Line:
         if not self._folded:
-            self.lookout.fold(np.arange(self.venue.rows.base.size, dtype=np.int32))
+            self.lookout.fold_all()
             self._folded = True
         found = self._lines.get((k, side))
         if found is None:

@@ -7,7 +7,7 @@ account is in one watch at most, or among those that are looked at every time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,9 @@ Bools = NDArray[np.bool_]
 #: Watches that stand beside each other before the smaller ones are made into one.
 WATCHES = 64
 
+#: Accounts that are measured at once.
+BATCH = 1 << 16
+
 #: Accounts from which on threads are worth their start.
 _MANY = 10_000
 
@@ -48,6 +51,13 @@ class Measured(NamedTuple):
     group: NDArray[np.int16]
     breach: Bools
     legs: Int32
+
+
+class Standing(NamedTuple):
+    """Everybody, as found just now."""
+
+    equity: Floats
+    mm: Floats
 
 
 class Lookout:
@@ -105,9 +115,23 @@ class Lookout:
         self._bits = self._loss.view(np.uint32)
         self.rows.place[:] = self.LOOSE
 
-    def standing(self, now: Marks) -> Measured:
+    def standing(self, now: Marks) -> Standing:
         """Measure everybody; nothing is changed."""
-        return self.measure(np.arange(self.size, dtype=np.int32), now)
+        equity, mm = np.empty(self.size), np.empty(self.size)
+        for ids in self.batches():
+            found = self.measure(ids, now)
+            equity[ids[0] : ids[-1] + 1], mm[ids[0] : ids[-1] + 1] = found.equity, found.mm
+        return Standing(equity, mm)
+
+    def batches(self) -> Iterator[Int32]:
+        """Yield everybody, some at a time: what is found of all at once takes much room."""
+        for first in range(0, self.size, BATCH):
+            yield np.arange(first, min(first + BATCH, self.size), dtype=np.int32)
+
+    def fold_all(self, rows: Rows | None = None) -> None:
+        """Write down for everybody what closing of all holders alike has done."""
+        for ids in self.batches():
+            self.fold(ids, rows)
 
     def fold(self, ids: Int32, rows: Rows | None = None) -> None:
         """Write down what closing of all holders alike has done to accounts."""

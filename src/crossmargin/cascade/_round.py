@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from crossmargin.cascade import _adl, _columns, _look
 from crossmargin.cascade._log_linear import log_linear
-from crossmargin.cascade._lookout import Lookout
+from crossmargin.cascade._lookout import BATCH, Lookout
 from crossmargin.cascade._measure import Marks
 from crossmargin.cascade._program import Program
 from crossmargin.cascade._venue import Venue, sums, to_grid
@@ -175,16 +175,44 @@ class Desk:
         elif self.pending:
             fresh.append(np.unique(np.concatenate(self.pending)))
         self.pending = []
-        ids = np.concatenate(fresh)
+        ids = fresh[0] if len(fresh) == 1 else np.concatenate(fresh)
         # Those under liquidation are looked at anyway, those taken over never again.
         if ids.size:
             ids = ids[self.state[ids] == _look.HEALTHY]
-        news = ids.size
-        found = out.measure(np.concatenate([ids, self.active]), now, news)
+        place, keys, sizes = out.room(ids.size)
+        watched, parts = 0, []
+        # Some at a time: what is found of a million accounts takes as much room as they do.
+        for first in range(0, max(ids.size, 1), BATCH):
+            part, more = self._sift(
+                ids[first : first + BATCH], now, tally, place, keys[watched:], sizes, first == 0
+            )
+            watched += more
+            if part.ids.size:
+                parts.append(part)
+        out.enlist(place, watched, sizes, now)
+        found = _joined(parts)
+        self.active = found.ids
+        return found
+
+    def _sift(
+        self,
+        ids: Int32,
+        now: Marks,
+        tally: Tally,
+        place: int,
+        keys: NDArray[np.uint64],
+        sizes: Ints,
+        begins: bool,
+    ) -> tuple[Fallen, int]:
+        """Measure accounts that are new, and where it begins those under liquidation too.
+
+        Returns who is looked at, and of how many keys for a watch were written.
+        """
+        out, news = self.lookout, ids.size
+        found = out.measure(np.concatenate([ids, self.active]) if begins else ids, now, news)
         n = found.ids.size
         kept, equity, mm = np.empty(n, np.int32), np.empty(n), np.empty(n)
         offset = np.empty(n + 1, np.int64)
-        place, keys, sizes = out.room(news)
         whole, watched, breached, again = _columns.sift(
             found.ids,
             news,
@@ -209,13 +237,11 @@ class Desk:
             mm,
             offset,
         )
-        out.enlist(place, watched, sizes, now)
         tally.breached += breached
         if not tally.rounds:
             # Restored in an earlier step, and below again: a new fall.
             tally.breached += again
-        self.active = kept[:whole]
-        return Fallen(self.active, equity[:whole], mm[:whole], offset[: whole + 1])
+        return Fallen(kept[:whole], equity[:whole], mm[:whole], offset[: whole + 1]), watched
 
     def decide(self, found: Fallen, now: Marks, time_ns: int) -> tuple[Orders, Int32]:
         """Ask the rules what is to be closed; also return accounts that owe and hold nothing."""
@@ -328,6 +354,19 @@ class Desk:
             takes=takes,
         )
         return orders, lists[2, :owe]
+
+
+def _joined(parts: list[Fallen]) -> Fallen:
+    """Make one of accounts that were found in several batches."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Fallen(np.empty(0, np.int32), np.empty(0), np.empty(0), np.zeros(1, np.int64))
+    legs = np.concatenate([np.diff(x.offset) for x in parts])
+    offset = np.zeros(legs.size + 1, np.int64)
+    np.cumsum(legs, out=offset[1:])
+    ids, equity, mm = (np.concatenate(x) for x in list(zip(*parts))[:3])
+    return Fallen(ids, equity, mm, offset)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.cascade._acts import act
+from crossmargin.cascade._blocks import blocks
 from crossmargin.cascade._lookout import Lookout
 from crossmargin.cascade._losses import check_layers, fund_room
 from crossmargin.cascade._measure import Marks
@@ -176,21 +177,23 @@ class _Run:
         # On a copy: nothing is written down in a run that one without checks does not write.
         rows = venue.rows
         copied = rows.copied()
-        self.lookout.fold(np.arange(rows.base.size, dtype=np.int32), copied)
+        self.lookout.fold_all(copied)
         venue.check(columns=copied)
 
     def result(self, seed: int) -> CascadeResult:
         """Measure everybody a last time and say what happened."""
         venue, desk = self.venue, self.desk
         # At a million accounts every column counts: shares are made where coins were noted.
-        held = np.abs(to_grid(self.people.quantity, venue.quanta[self.people.contract]))
-        held[held == 0.0] = 1.0
-        for column in (desk.closed, desk.adl_closed):
-            column /= held
-            np.minimum(column, 1.0, out=column)
-        del held
+        for _, rows in blocks(self.people.start):
+            quanta = venue.quanta[self.people.contract[rows]]
+            held = np.abs(to_grid(self.people.quantity[rows], quanta))
+            held[held == 0.0] = 1.0
+            for column in (desk.closed[rows], desk.adl_closed[rows]):
+                if column.any():
+                    column /= held
+                    np.minimum(column, 1.0, out=column)
         evaluations = self.lookout.evaluations
-        self.lookout.fold(np.arange(venue.rows.base.size, dtype=np.int32))
+        self.lookout.fold_all()
         equity = self.lookout.standing(self.outside.now(venue)).equity
         venue.check(columns=venue.rows)
         return self.paths.result(
