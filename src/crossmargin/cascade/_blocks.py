@@ -19,11 +19,11 @@ Int32 = NDArray[np.int32]
 ACCOUNTS = 1 << 15
 
 
-def blocks(start: Any, accounts: int = ACCOUNTS) -> Iterator[tuple[slice, slice]]:
+def blocks(start: Any) -> Iterator[tuple[slice, slice]]:
     """Yield accounts and their rows, block after block; `start` is int[A + 1]."""
     size = start.size - 1
-    for first in range(0, size, accounts):
-        last = min(first + accounts, size)
+    for first in range(0, size, ACCOUNTS):
+        last = min(first + ACCOUNTS, size)
         yield slice(first, last), slice(int(start[first]), int(start[last]))
 
 

@@ -23,6 +23,7 @@ from crossmargin.cascade._measure import (
     measure,
     pop,
     sort_keys,
+    squeeze,
 )
 from crossmargin.margin._ranges import in_ranges
 
@@ -33,6 +34,9 @@ Bools = NDArray[np.bool_]
 
 #: Watches that stand beside each other before the smaller ones are made into one.
 WATCHES = 64
+
+#: How full the room for keys may be after it was closed up: else it would be soon again.
+SPARE = 0.75
 
 #: Accounts that are measured at once.
 BATCH = 1 << 16
@@ -194,9 +198,11 @@ class Lookout:
     def room(self, most: int) -> tuple[int, NDArray[np.uint64], Ints]:
         """Return a free place, room for so many keys, and counts of classes at 0."""
         if self._used + most > self._pool.size:
-            grown = np.empty(max(2 * self._pool.size, self._used + most), np.uint64)
-            grown[: self._used] = self._pool[: self._used]
-            self._pool = grown
+            self._compact()
+            if self._used + most > SPARE * self._pool.size:
+                grown = np.empty(2 * max(self._pool.size, self._used + most), np.uint64)
+                grown[: self._used] = self._pool[: self._used]
+                self._pool = grown
         keys = self._pool[self._used : self._used + most]
         return self._free(), keys, np.zeros(self._head.shape[1], np.int64)
 
@@ -253,24 +259,15 @@ class Lookout:
                     ids = (self._pool[low:high] & np.uint64(0xFFFFFFFF)).astype(np.int32)
                     found.append(ids[self.rows.place[ids] == place])
         self._live[gone] = False
-        self._compact()
         return np.concatenate(found) if found else np.empty(0, np.int32)
 
     def _compact(self) -> None:
-        """Give back the room of lists that nobody opens any more."""
-        places = np.flatnonzero(self._live[:WATCHES])
-        sizes = self._end[places, -1] - self._first[places]
-        if self._used < 2 * int(sizes.sum()) + 1024:
-            return
-        used = 0
-        for place in places[np.argsort(self._first[places], kind="stable")].tolist():
-            first, last = int(self._first[place]), int(self._end[place, -1])
-            self._pool[used : used + last - first] = self._pool[first:last].copy()
-            self._head[place] -= first - used
-            self._end[place] -= first - used
-            self._first[place] = used
-            used += last - first
-        self._used = used
+        """Give back the room of lists that nobody opens any more, and of who left a watch."""
+        watches = np.flatnonzero(self._live[:WATCHES])
+        watches = watches[np.argsort(self._first[watches], kind="stable")]
+        self._used = squeeze(
+            self._pool, watches, self._first, self._head, self._end, self.rows.place
+        )
 
     def dissolve(self) -> None:
         """Forget all watches."""

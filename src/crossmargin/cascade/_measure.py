@@ -370,6 +370,26 @@ def pop(
 
 
 @numba.njit(cache=True, nogil=True)
+def squeeze(pool: Any, watches: Ints, first: Ints, head: Ints, end: Ints, place: Int32) -> int:
+    """Close up the lists of some watches, in the order in which they lie, to those who wait.
+
+    Accounts that were taken or have been measured since are left out; returns what is used.
+    """
+    used = 0
+    for g in watches:
+        first[g] = used
+        for c in range(head.shape[1]):
+            low, high = head[g, c], end[g, c]
+            head[g, c] = used
+            for i in range(low, high):
+                if place[np.int64(pool[i] & np.uint64(0xFFFFFFFF))] == g:
+                    pool[used] = pool[i]
+                    used += 1
+            end[g, c] = used
+    return used
+
+
+@numba.njit(cache=True, nogil=True)
 def key_of(a: int, bits: Any, group: int) -> Any:
     """Return ``class << 52 | radius << 32 | account``: radii at least 0 order like their bits."""
     key = np.uint64(group) << np.uint64(52)

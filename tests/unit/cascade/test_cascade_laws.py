@@ -138,6 +138,10 @@ def _same_in_any_order(people, market, rule, run, monkeypatch):
         assert getattr(plain, name).tobytes() == getattr(run, name).tobytes(), name
     # Threads, and chunks of any size.
     monkeypatch.setattr("crossmargin.cascade._lookout._MANY", 1)
+    for name, some in (("_lookout.BATCH", 37), ("_round.BATCH", 37), ("_blocks.ACCOUNTS", 11)):
+        monkeypatch.setattr(f"crossmargin.cascade.{name}", some)
+    # Room for keys is short, and closed up again and again.
+    monkeypatch.setattr("crossmargin.cascade._lookout.SPARE", 1.0)
     threaded = simulate(people, market, rule, threads=3)
     monkeypatch.undo()
     for name in (*PATHS, "equity", "quantity", "closed", "adl_closed", "first_step"):
