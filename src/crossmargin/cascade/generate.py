@@ -101,10 +101,9 @@ def generate_population(
     start[1:] = _legs(draw, n, k, more_positions)
     np.cumsum(start[1:], out=start[1:])
     first, stride = _places(draw, n, k)
-    long, both, in_coin = (
-        _drawn(n, np.bool_, lambda m, share=share: draw.random(m) < share)
-        for share in (long_share, hedged, coins)
-    )
+    long = _drawn(n, np.bool_, lambda m: draw.random(m) < long_share)
+    both = _drawn(n, np.bool_, lambda m: draw.random(m) < hedged)
+    in_coin = _drawn(n, np.bool_, lambda m: draw.random(m) < coins)
     contract = np.empty(int(start[-1]), np.int32)
     quantity = np.empty(contract.size)
     for accounts, rows in blocks(start):
@@ -174,7 +173,8 @@ def _legs(draw: np.random.Generator, n: int, k: int, more: float) -> Ints:
     """Draw how many legs each account has: 1, and each further one with chance `more`."""
     if more >= 1.0:
         return np.full(n, k, dtype=np.int64)
-    return _drawn(n, np.int64, lambda m: np.minimum(draw.geometric(1.0 - more, m), k))
+    found: Ints = _drawn(n, np.int64, lambda m: np.minimum(draw.geometric(1.0 - more, m), k))
+    return found
 
 
 def _places(draw: np.random.Generator, n: int, k: int) -> tuple[Int32, Int32]:

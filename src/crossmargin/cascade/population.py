@@ -325,8 +325,8 @@ def _check_shapes(x: Population) -> None:
     for field, values, most in (("contract", x.contract, k), ("coll_asset", x.coll_asset, j)):
         if values.size and not (values.min() >= 0 and values.max() < most):
             raise _fault(f"a row points beyond the {most} that are listed", field)
-    for accounts, rows in blocks(x.start):
-        _check_once(x, accounts, x.contract[rows])
+    for accounts, places in blocks(x.start):
+        _check_once(x, accounts, x.contract[places])
 
 
 def _check_once(x: Population, accounts: slice, contract: Int32) -> None:

@@ -213,6 +213,11 @@ class CascadeRules:
     rounds : int
         Most liquidation rounds in a step; a step ends earlier where nothing is sold any more. 1 is
         a venue in discrete time, a large number the instant fixed point.
+    rest : float
+        A step has come to rest where a round closes less than this share of all coins of every
+        contract: beyond it is rounding, which a gain near 1 would carry on for ever. After a shock
+        of 10⁻⁶ all rounds together close no more than some 10⁻⁶ of all coins, and the default is
+        then a few millionths of the answer: 0 goes on until nobody sells, or the rounds end.
     absorption : float
         φ: share of the net forced flow that holders of the other side fill by closing, all alike,
         so that open interest falls; the rest goes to whoever stands outside. Not identified by
@@ -230,6 +235,7 @@ class CascadeRules:
     fund_usd: float = 0.0
     backstop_usd: float = 0.0
     rounds: int = 50
+    rest: float = 1e-11
     absorption: float = 0.5
     deleveraging: Deleveraging = "direct"
     adl_cap: float = 1.0
@@ -238,6 +244,7 @@ class CascadeRules:
     def __post_init__(self) -> None:
         number("fund_usd", self.fund_usd, least=0)
         number("backstop_usd", self.backstop_usd, least=0)
+        number("rest", self.rest, least=0, most=1)
         number("absorption", self.absorption, least=0, most=1)
         number("adl_cap", self.adl_cap, least=0, most=1)
         if number("rounds", self.rounds) != int(number("rounds", self.rounds)) or self.rounds < 1:

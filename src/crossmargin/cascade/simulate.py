@@ -29,10 +29,6 @@ from crossmargin.cascade.setting import CascadeMarket, CascadeRules
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: A step has come to its fixed point where a round closes less than this share of all coins: what
-#: is left is rounding, which a gain near 1 would carry on for ever.
-FIXED_POINT = 1e-11
-
 #: Told after each step: steps done, steps in all.
 Progress = Callable[[int, int], None]
 
@@ -166,7 +162,7 @@ class _Run:
         tally.rounds += 1
         if cleared.market.any():
             self.outside.fill(window)
-        more = bool((done > FIXED_POINT * self.venue.gross).any())
+        more = bool((done > self.rules.rest * self.venue.gross).any())
         return self.outside.now(self.venue), more or bool(empty.size)
 
     def _check(self) -> None:
@@ -216,6 +212,7 @@ def _parameters(market: CascadeMarket, rules: CascadeRules) -> dict[str, Any]:
         "fund_usd": rules.fund_usd,
         "backstop_usd": rules.backstop_usd,
         "rounds": rules.rounds,
+        "rest": rules.rest,
         "absorption": rules.absorption,
         "deleveraging": rules.deleveraging,
         "adl_cap": rules.adl_cap,
