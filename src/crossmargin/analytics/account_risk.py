@@ -169,7 +169,11 @@ def parametric_risk(
     coins = sorted(set(account.drivers.values()))
     cov = model.covariance(coins)
     ends = [[_ends(account, coin, move) for move in (_STEP, -_STEP)] for coin in coins]
-    slopes = [np.array([(up[k] - down[k]) / (2.0 * _STEP) for up, down in ends]) for k in range(3)]
+    # A pot that requires nothing has an infinite excess at both ends; `_largest` leaves it out.
+    with np.errstate(invalid="ignore"):
+        slopes = [
+            np.array([(up[k] - down[k]) / (2.0 * _STEP) for up, down in ends]) for k in range(3)
+        ]
     value, excess, equity = slopes
     sigma = math.sqrt(max(float(value @ cov @ value), 0.0)) if coins else 0.0
     base = account.excess({})

@@ -10,7 +10,8 @@ paths), A15 (survival by mode), A19 (P(liquidation) over leverage on fixed commo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -57,6 +58,28 @@ class Survival(msgspec.Struct, frozen=True, kw_only=True):
         """Share of paths with a liquidation."""
         return self.liquidated / self.paths
 
+    @property
+    def p_error(self) -> float:
+        """Standard error of that share; 0 where none or all are, see :attr:`p_bound`."""
+        p = self.p_liquidation
+        return math.sqrt(p * (1.0 - p) / self.paths)
+
+    @property
+    def p_bound(self) -> float:
+        """Upper end of the exact one-sided 95 % interval of the probability (Clopper-Pearson)."""
+        from scipy.special import betaincinv
+
+        if self.liquidated == self.paths:
+            return 1.0
+        return float(betaincinv(self.liquidated + 1, self.paths - self.liquidated, 0.95))
+
+    def step_of(self, share: float) -> int | None:
+        """Return the first step by which that share of paths was liquidated; None if never."""
+        for step, alive in enumerate(self.alive):
+            if 1.0 - alive >= share - 1e-12:
+                return step
+        return None
+
 
 def common_paths(
     model: RiskModel, coins: Sequence[str], *, steps: int, paths: int, seed: int
@@ -101,6 +124,7 @@ def survival(
     paths: Mapping[str, Floats],
     *,
     name: str | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Survival:
     """Walk an account along given paths and say when it is liquidated.
 
@@ -112,6 +136,8 @@ def survival(
         Logarithm of each coin's price over today's; coins that are not there stand still.
     name : str, optional
         What it is called; default the rule-set's id.
+    progress : callable, optional
+        Called with 1 after every path.
     """
     carried = CarriedAccount(account, snapshot, ruleset)
     known = set(carried.drivers.values())
@@ -135,6 +161,8 @@ def survival(
             if gone:
                 died[t + 1] += 1
                 break
+        if progress is not None:
+            progress(1)
     left = count - np.cumsum(died)
     return Survival(
         name=name or ruleset.id,
@@ -161,6 +189,8 @@ def leverage_curve(
     ruleset: Ruleset,
     paths: Mapping[str, Floats],
     leverages: Sequence[float],
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Survival]:
     """Scale an account's positions to several leverages and walk each along the same paths.
 
@@ -170,6 +200,8 @@ def leverage_curve(
         As for :func:`survival`; the account must hold positions.
     leverages : sequence of float
         Gross notional over equity at the maintenance level today, positive.
+    progress : callable, optional
+        Called with 1 after every path.
     """
     carried = CarriedAccount(account, snapshot, ruleset)
     done, frame = carried.evaluation(carried.frame), carried.frame
@@ -193,5 +225,6 @@ def leverage_curve(
             for row in account.positions
         ]
         scaled = msgspec.structs.replace(account, positions=positions, orders=[], quote_groups=[])
-        found.append(survival(scaled, snapshot, ruleset, paths, name=f"{leverage:g}×"))
+        made = survival(scaled, snapshot, ruleset, paths, name=f"{leverage:g}×", progress=progress)
+        found.append(made)
     return found

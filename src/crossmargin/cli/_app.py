@@ -492,5 +492,6 @@ from crossmargin.cli import _liquidate as _liquidate  # noqa: E402
 from crossmargin.cli import _plan_series as _plan_series  # noqa: E402
 from crossmargin.cli import _plans as _plans  # noqa: E402
 from crossmargin.cli import _stress as _stress  # noqa: E402
+from crossmargin.cli import _survival as _survival  # noqa: E402
 from crossmargin.cli import _venues as _venues  # noqa: E402
 from crossmargin.cli import _what_if as _what_if  # noqa: E402
