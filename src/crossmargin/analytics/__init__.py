@@ -135,8 +135,14 @@ from crossmargin.analytics.venues_plan import (
     VenueAccount,
     VenueLine,
     VenuesPlan,
-    unified_account,
     venues_plan,
+)
+from crossmargin.analytics.venues_pool import (
+    PooledVenues,
+    PoolSide,
+    VenuesPool,
+    pool_venues,
+    unified_account,
 )
 from crossmargin.analytics.watch_gauges import Distance, WatchGauges, daily_sigma, watch_gauges
 from crossmargin.analytics.what_if import Add, Remove, Roll, WhatIf, trades_of, what_if
@@ -188,6 +194,8 @@ __all__ = [
     "OwnCase",
     "ParametricRisk",
     "PathStep",
+    "PoolSide",
+    "PooledVenues",
     "PositionMargin",
     "PositionMove",
     "PriceMove",
@@ -216,6 +224,7 @@ __all__ = [
     "VenueAccount",
     "VenueLine",
     "VenuesPlan",
+    "VenuesPool",
     "Walk",
     "WatchGauges",
     "WhatIf",
@@ -245,6 +254,7 @@ __all__ = [
     "normal_var_es",
     "parametric_risk",
     "parse_factor",
+    "pool_venues",
     "position_margins",
     "price_profile",
     "profiles",

@@ -140,8 +140,8 @@ def expected_shortfall(loss: Floats, confidence: float) -> float:
     return total / tail
 
 
-def _moves(names: Sequence[str], vols: Sequence[float], model: TailModel) -> Floats:
-    """Joint relative moves ``[U, N]``: unit-variance Student-t with one common factor."""
+def joint_moves(names: Sequence[str], vols: Sequence[float], model: TailModel) -> Floats:
+    """Return joint relative moves ``[U, N]``: unit-variance Student-t with one common factor."""
     rng = np.random.default_rng(model.seed)
     common = rng.standard_normal(model.scenarios)
     own = rng.standard_normal((len(names), model.scenarios))
@@ -203,7 +203,7 @@ def tail_cost(done: Evaluation, snapshot: Snapshot, model: TailModel | None = No
         }
     )
     vols = [underlying_vol(snapshot, name) for name in names]
-    move = _moves(names, vols, model) if names else np.zeros((0, model.scenarios))
+    move = joint_moves(names, vols, model) if names else np.zeros((0, model.scenarios))
     position_loss, coin = scenario_losses(frame, names, move)
     settle = frame.terms.settlement[book.position_instrument]
     usd = frame.view.asset_usd

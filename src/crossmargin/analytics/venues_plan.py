@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from crossmargin.analytics.stress_scenarios import EVERY_ONE, StressScenario
-from crossmargin.book import AccountFile, BalanceEntry, PositionEntry
+from crossmargin.book import AccountFile
 from crossmargin.errors import InputError
 from crossmargin.margin import (
     CarriedAccount,
@@ -209,38 +209,6 @@ def venues_plan(
         prefund_usd=prefund,
         apparent_free_usd=free,
         true_free_usd=free - sum(line.top_up_usd for line in lines),
-    )
-
-
-def unified_account(venues: Sequence[VenueAccount], name: str = "unified") -> AccountFile:
-    """Return one account with the positions and balances of all, as if one venue held them.
-
-    Pools and fences are given up, transfers under way do not count.
-
-    Raises
-    ------
-    InputError
-        ``INP-112`` when two venues hold the same instrument: one pool has one entry of it.
-    """
-    positions: list[PositionEntry] = []
-    seen: set[tuple[str, str]] = set()
-    amounts: dict[str, float] = {}
-    for one in venues:
-        for row in one.account.positions:
-            key = (row.instrument, row.leg)
-            if key in seen:
-                raise _wrong(
-                    f"{row.instrument} is held at two venues and cannot be put into one account",
-                    "positions",
-                )
-            seen.add(key)
-            positions.append(msgspec.structs.replace(row, pool="cross", fenced_margin=None))
-        for b in one.account.balances:
-            if not b.pending:
-                amounts[b.asset] = amounts.get(b.asset, 0.0) + float(b.amount)
-    balances = [BalanceEntry(asset=asset, amount=amount) for asset, amount in amounts.items()]
-    return AccountFile(
-        format="crossmargin-account/1", account=name, balances=balances, positions=positions
     )
 
 

@@ -109,6 +109,50 @@ def place_(
     show(placement_report(made), html=html, quiet=json)
 
 
+@venues_app.command
+def pool(
+    *,
+    venue: VenueOpt,
+    ruleset: Annotated[
+        list[str] | None,
+        Parameter(help="Rule-set of the one account; default the venues' own. Repeatable."),
+    ] = None,
+    market: MarketOpt = io.DEFAULT_MARKET,
+    at: AtOpt = None,
+    html: HtmlOpt = None,
+    json: JsonOpt = False,
+) -> None:
+    """Say what one cross-margin account in place of several would free, and put at stake.
+
+    What other rules do and what pooling does are told apart: every venue's account is margined
+    under its own rules, then under those of the one account, then all of it in one. The saving
+    stands beside its price in the tail. US dollars.
+
+    Example: `crossmargin venues pool --venue A=basis-trader:deribit-sm
+    --venue B=directional:deribit-sm --ruleset deribit-sm --ruleset deribit-pm-cross`
+    """
+    from crossmargin.analytics import pool_venues
+    from crossmargin.reports.venues import pool_report
+
+    world, held = _market(market, at), _venues(venue)
+    rules = (
+        io.load_rules(list(dict.fromkeys(ruleset)), {}, None)
+        if ruleset
+        else list({one.ruleset.id: one.ruleset for one in held}.values())
+    )
+    made = pool_venues(held, world, rules)
+    if not made.pooled:
+        from crossmargin.errors import InputError
+
+        raise InputError(
+            f"no rule-set margins the one account; {next(iter(made.refused.values()))}",
+            code="INP-013", field="--ruleset", hint="name another with --ruleset",
+        )  # fmt: skip
+    if json:
+        _print_json(made)
+    show(pool_report(made), html=html, quiet=json)
+
+
 def _market(name: str, at: str | None) -> Snapshot:
     from crossmargin.cli._app import _moment
 

@@ -16,15 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.analytics import VenueAccount
-from crossmargin.book import AccountFile, book_from_accounts
+from crossmargin.analytics.venues_pool import entered
 from crossmargin.errors import CrossmarginError, PlanningError
 from crossmargin.instruments import Registry, parse_instrument
-from crossmargin.margin import Trade, TradedAccount, account_totals, frame_for
+from crossmargin.margin import Trade, TradedAccount, account_totals
 from crossmargin.market import MovedMarket, Snapshot
 from crossmargin.planning._checks import positive, within
 from crossmargin.planning._cuts import Found, Problem, cost_of, solve
@@ -104,7 +103,7 @@ class _Desk:
         self, venue: VenueAccount, markets: Sequence[Snapshot], instruments: Sequence[str]
     ) -> None:
         self.name = venue.venue
-        self._account = _entered(venue, markets[0])
+        self._account = entered(venue, markets[0])
         self.instruments: list[str] = []
         self.refused: list[str] = []
         for name in instruments:
@@ -153,19 +152,6 @@ class _Desk:
             half = len(sets) // 2
             parts = [self.totals(sets[:half], world), self.totals(sets[half:], world)]
             return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-
-
-def _entered(venue: VenueAccount, market: Snapshot) -> AccountFile:
-    """Return the account with entry prices written out, so that another market gives a profit."""
-    frame = frame_for(book_from_accounts([venue.account]), market, venue.ruleset)
-    assert frame.entry is not None
-    positions = [
-        msgspec.structs.replace(row, entry_price=float(entry))
-        if math.isfinite(entry) and not isinstance(row.entry_price, float | int)
-        else row
-        for row, entry in zip(venue.account.positions, frame.entry.tolist())
-    ]
-    return msgspec.structs.replace(venue.account, positions=positions)
 
 
 def place(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from crossmargin.analytics import VenuesPlan
+from crossmargin.analytics import PooledVenues, PoolSide, VenuesPlan, VenuesPool
 from crossmargin.planning import Placement
 from crossmargin.reports._bars import PairBar
 from crossmargin.reports.plans import Bars, PlanReport, Shown
-from crossmargin.reports.terminal import amount, usd
+from crossmargin.reports.terminal import amount, health, ratio, usd
 
 
 def plan_report(made: VenuesPlan) -> PlanReport:
@@ -130,4 +130,124 @@ def placement_report(made: Placement) -> PlanReport:
                 unit="USD",
             ),
         ),
+    )
+
+
+def pool_report(made: VenuesPool) -> PlanReport:
+    """Say what one account would free, and what it would put at stake."""
+    heads = (
+        "account", "rule-set", "equity, USD", "IM, USD", "MM, USD", "free, USD", "lacking, USD",
+        "health", "all coins fall to", "rise to",
+    )  # fmt: skip
+    apart = tuple(_pool_row(side.name, side) for side in made.venues)
+    together = tuple(_pool_row("one account", one.pooled) for one in made.pooled)
+    total = (
+        "together", "", usd(sum(s.equity_usd for s in made.venues)), usd(_im(made)),
+        usd(sum(s.mm_usd for s in made.venues)), usd(sum(s.free_usd for s in made.venues)),
+        usd(sum(s.lacking_usd for s in made.venues)), "", "", "",
+    )  # fmt: skip
+    steps = tuple(
+        (
+            one.pooled.ruleset,
+            usd(_im(made)),
+            usd(one.im_same_rules_usd),
+            usd(one.pooled.im_usd),
+            ratio(one.saving),
+            usd(one.freed_usd),
+            usd(one.cvar_separate_usd),
+            usd(one.cvar_usd),
+            usd(one.cvar_usd - one.cvar_separate_usd),
+        )
+        for one in made.pooled
+    )
+    tail = f"CVaR {made.confidence:.0%}"
+    return PlanReport(
+        title="One account in place of several",
+        facts=_pool_facts(made),
+        tables=(
+            Shown(title="As they are", heads=heads, rows=(*apart, total)),
+            Shown(title="In one account", heads=heads, rows=together),
+            Shown(
+                title="Initial margin and its price in the tail, USD",
+                heads=(
+                    "rule-set", "IM as it is", "same rules, apart", "one account",
+                    "pooling saves", "free margin gained", f"{tail} apart", f"{tail} in one",
+                    "more at stake",
+                ),
+                rows=steps,
+            ),
+        ),
+        charts=(
+            Bars(
+                title="Initial margin in one account, and apart under the same rules",
+                bars=tuple(
+                    PairBar(one.pooled.ruleset, one.pooled.im_usd, one.im_same_rules_usd)
+                    for one in made.pooled
+                ),
+                unit="USD",
+                beside="apart",
+            ),
+            Bars(
+                title=f"{tail} of a day in one account, and apart",
+                bars=tuple(
+                    PairBar(one.pooled.ruleset, one.cvar_usd, one.cvar_separate_usd)
+                    for one in made.pooled
+                ),
+                unit="USD",
+                beside="apart",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _im(made: VenuesPool) -> float:
+    return sum(side.im_usd for side in made.venues)
+
+
+def _pool_row(name: str, side: PoolSide) -> tuple[str, ...]:
+    return (
+        name,
+        side.ruleset,
+        usd(side.equity_usd),
+        usd(side.im_usd),
+        usd(side.mm_usd),
+        usd(side.free_usd),
+        usd(side.lacking_usd),
+        health(side.health),
+        _distance(side.withstands_fall),
+        _distance(side.withstands_rise),
+    )
+
+
+def _distance(move: float | None) -> str:
+    return "–" if move is None else f"{move:+.1%}"
+
+
+def _pool_facts(made: VenuesPool) -> tuple[str, ...]:
+    facts = [_pool_verdict(one) for one in made.pooled]
+    facts += [
+        f"{name} does not margin the one account: {why}" for name, why in made.refused.items()
+    ]
+    if made.netted:
+        facts.append(
+            f"Held at several venues, one position in one account: {', '.join(made.netted)}."
+        )
+    facts.append(
+        "Apart, every account loses at most its own equity; in one account the whole equity stands "
+        f"behind every position. {made.scenarios:,} common scenarios of {made.horizon_days:g} day, "
+        f"seed {made.seed}. Resting orders are left out on both sides."
+    )
+    return tuple(facts)
+
+
+def _pool_verdict(one: PooledVenues) -> str:
+    name, saved = one.pooled.ruleset, one.saving
+    more = one.freed_usd
+    what = f"{'frees' if more >= 0 else 'takes'} {usd(abs(more))} USD of margin"
+    if saved is None:
+        return f"{name}: one account {what}; these rules refuse one of the accounts alone."
+    does = "saves" if saved >= 0 else "costs"
+    return (
+        f"{name}: one account {what}; pooling itself {does} {ratio(abs(saved))} of the IM that "
+        "these rules ask of the accounts apart, the rest is owed to other rules and haircuts."
     )

@@ -435,8 +435,9 @@ class TestOthers:
             with pytest.raises(InputError) as caught:
                 venues_plan(venues, MARKET, scenario, **more)
             assert caught.value.code == "INP-112"
+        marked = account((PERP, 1, "mark"), balances={"USDC": 9_000})
         with pytest.raises(InputError, match="two venues"):
-            unified_account([one, VenueAccount(venue="b", account=who, ruleset=RATE)])
+            unified_account([one, VenueAccount(venue="b", account=marked, ruleset=RATE)])
 
     def test_transfers_choose_the_sooner_source_and_cover_most(self) -> None:
         """Three venues: brute force over a grid of amounts confirms what is covered."""
