@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -71,6 +72,8 @@ class VenueLine(msgspec.Struct, frozen=True, kw_only=True):
         coin; empty without volatilities.
     delta : dict of str to float
         Coins, by underlying.
+    reserve_usd, reserve_short_usd : float
+        Free margin that is to stay there, and what it lacks of it now.
     """
 
     venue: str
@@ -86,16 +89,19 @@ class VenueLine(msgspec.Struct, frozen=True, kw_only=True):
     up_usd: dict[str, float]
     p_before: dict[str, float]
     delta: dict[str, float]
+    reserve_usd: float
+    reserve_short_usd: float
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """Money to send when the scenario begins."""
+    """Money to send when the scenario begins: to keep a venue above its line, or its reserve."""
 
     source: str
     target: str
     usd: float
     lands_hours: float
     needed_by_hours: float
+    purpose: Literal["top-up", "reserve"] = "top-up"
 
 
 class VenuesPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +151,7 @@ def venues_plan(
     hours: float = 24.0,
     latency_hours: float | Mapping[tuple[str, str], float] = 1.0,
     annual_vol: Mapping[str, float] | None = None,
+    reserves: Mapping[str, float] | None = None,
 ) -> VenuesPlan:
     """Put several venues through one scenario and plan the transfers.
 
@@ -165,12 +172,16 @@ def venues_plan(
         By coin: for the probability that a venue is liquidated within the longest latency into
         it. A driftless lognormal price that reaches a level within T does so with probability
         2·Φ(−|ln(level/price)|/(σ√T)); both sides are added and cut off at 1.
+    reserves : mapping of str to float, optional
+        Free margin that is to stay at a venue, US dollars, by name. A venue sends only what it
+        has above its reserve, today and at the end of the scenario; one that lacks some of it
+        today is filled up from what top-ups leave, within `hours`.
 
     Raises
     ------
     InputError
-        ``INP-112`` for two venues of one name, a negative time, or a scenario that is no set of
-        moves.
+        ``INP-112`` for two venues of one name, a negative time or reserve, a reserve of a venue
+        that is not there, or a scenario that is no set of moves.
     """
     names = [one.venue for one in venues]
     if len(set(names)) < len(names) or not names:
@@ -179,7 +190,13 @@ def venues_plan(
         raise _wrong(f"a scenario over {hours:g} hours", "hours")
     if scenario.kind in ("correlation", "location"):
         raise _wrong(f"{scenario.name!r} is no set of moves", "scenario")
-    desks = [_Venue(one, snapshot, scenario, hours) for one in venues]
+    kept = dict(reserves or {})
+    for name, usd in kept.items():
+        if name not in names:
+            raise _wrong(f"there is no venue {name!r} to hold a reserve", "reserves")
+        if not (math.isfinite(usd) and usd >= 0):
+            raise _wrong(f"a reserve of {usd:g} USD at {name}", "reserves")
+    desks = [_Venue(one, snapshot, scenario, hours, kept.get(one.venue, 0.0)) for one in venues]
     late = {
         (a, b): _latency(latency_hours, a, b)
         for a in names
@@ -235,9 +252,14 @@ class _Venue:
     """One venue, carried along the scenario."""
 
     def __init__(
-        self, one: VenueAccount, snapshot: Snapshot, scenario: StressScenario, hours: float
+        self,
+        one: VenueAccount,
+        snapshot: Snapshot,
+        scenario: StressScenario,
+        hours: float,
+        reserve: float,
     ) -> None:
-        self.name, self.hours = one.venue, hours
+        self.name, self.hours, self.reserve = one.venue, hours, reserve
         self.carried = CarriedAccount(one.account, snapshot, one.ruleset)
         self.scenario = scenario
         self.now = self.carried.evaluation(self.carried.frame)
@@ -249,13 +271,16 @@ class _Venue:
             coin = held.registry[index].underlying
             self.delta[coin] = self.delta.get(coin, 0.0) + float(greeks.delta[row])
         usd = self.carried.frame.pot_usd
-        self.free = max(0.0, float(self.now.have.im @ usd) - self.now.im_usd)
+        over = float(self.now.have.im @ usd) - self.now.im_usd
+        self.free = max(0.0, over)
+        self.reserve_short = max(0.0, reserve - over) if reserve else 0.0
         there = self.after.frame.pot_usd
         self.equity_after, self.mm_after = self.after.have.mm * there, self.after.mm * there
         self.top_up = float(np.maximum(self.mm_after - self.equity_after, 0.0).sum())
         spare = float((self.after.have.im - self.after.need_orders.im) @ there)
         # What leaves must be missed neither today nor at the end of the scenario.
-        self.spare = max(0.0, min(self.free, spare)) if self.breach is None else 0.0
+        left = min(self.free, spare) - reserve
+        self.spare = max(0.0, left) if self.breach is None else 0.0
 
     def _at(self, share: float) -> Frame:
         s = self.scenario
@@ -314,6 +339,8 @@ class _Venue:
                 if line.underlying in vols
             },
             delta=self.delta,
+            reserve_usd=self.reserve,
+            reserve_short_usd=self.reserve_short,
         )
 
 
@@ -336,43 +363,51 @@ def _reached(line: LiquidationPrice, vol: float, hours: float) -> float:
     return 1.0 if line.breached else min(1.0, total)
 
 
+#: What a dollar is worth that tops up, and one that fills a reserve; an hour saved is worth less.
+_WORTH: dict[Literal["top-up", "reserve"], float] = {"top-up": 1.0, "reserve": 0.1}
+_HOURS_WORTH = 1e-3
+
+
 def _transfers(
     desks: Sequence[_Venue], late: Mapping[tuple[str, str], float | None], hours: float
 ) -> tuple[list[Transfer], dict[str, float]]:
-    """Cover as much as lands in time, by linear programming; of equals the soonest."""
+    """Cover as much as lands in time, by linear programming; of equals the soonest.
+
+    Top-ups go before reserves. What tops a venue up raises what is free there as well, so that a
+    reserve needs only what it lacks beyond.
+    """
     from scipy.optimize import linprog
 
     needs = {d.name: d.top_up for d in desks if d.top_up > 0}
     by = {d.name: (hours if d.breach is None else d.breach * hours) for d in desks}
     spare = {d.name: d.spare for d in desks}
-    pairs = [
-        (a, b)
-        for (a, b), t in late.items()
-        if b in needs and spare[a] > 0 and t is not None and t <= by[b]
-    ]
-    sent = dict.fromkeys(pairs, 0.0)
-    if pairs:
-        longest = max(float(late[p] or 0.0) for p in pairs) or 1.0
-        # A dollar that lands is worth more than any hour saved.
-        cost = [-1.0 + 1e-3 * float(late[p] or 0.0) / longest for p in pairs]
-        rows = [[float(a == n) for a, _ in pairs] for n in spare]
-        rows += [[float(b == n) for _, b in pairs] for n in needs]
-        limits = [*spare.values(), *needs.values()]
+    wanted = {(name, "top-up"): usd for name, usd in needs.items()}
+    for d in desks:
+        if d.reserve_short > d.top_up:
+            wanted[d.name, "reserve"] = d.reserve_short - d.top_up
+    ways: list[tuple[str, str, Literal["top-up", "reserve"], float, float]] = []
+    for (a, b), t in late.items():
+        for purpose in _WORTH:
+            due = by[b] if purpose == "top-up" else hours
+            if (b, purpose) in wanted and spare[a] > 0 and t is not None and t <= due:
+                ways.append((a, b, purpose, float(t), due))
+    sent = [0.0] * len(ways)
+    if ways:
+        longest = max(way[3] for way in ways) or 1.0
+        cost = [-_WORTH[way[2]] + _HOURS_WORTH * way[3] / longest for way in ways]
+        rows = [[float(way[0] == name) for way in ways] for name in spare]
+        rows += [[float(way[1:3] == key) for way in ways] for key in wanted]
+        limits = [*spare.values(), *wanted.values()]
         solved = linprog(cost, A_ub=rows, b_ub=limits, bounds=(0, None), method="highs")
-        sent = dict(zip(pairs, np.maximum(solved.x, 0.0).tolist()))
+        sent = np.maximum(solved.x, 0.0).tolist()
     transfers = [
-        Transfer(
-            source=a,
-            target=b,
-            usd=usd,
-            lands_hours=float(late[a, b] or 0.0),
-            needed_by_hours=by[b],
-        )
-        for (a, b), usd in sent.items()
+        Transfer(source=a, target=b, usd=usd, lands_hours=t, needed_by_hours=due, purpose=purpose)
+        for (a, b, purpose, t, due), usd in zip(ways, sent)
         if usd > 1e-9
     ]
     covered: dict[str, float] = {}
     for one in transfers:
-        covered[one.target] = covered.get(one.target, 0.0) + one.usd
+        if one.purpose == "top-up":
+            covered[one.target] = covered.get(one.target, 0.0) + one.usd
     left = {name: need - covered.get(name, 0.0) for name, need in needs.items()}
     return transfers, {name: usd for name, usd in left.items() if usd > 1e-9}

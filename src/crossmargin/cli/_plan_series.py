@@ -168,6 +168,18 @@ def allocate_(
     venue: Annotated[
         list[str] | None, Parameter(help="Margin a venue may hold: NAME=50000. Repeatable.")
     ] = None,
+    reserve: Annotated[
+        list[str] | None,
+        Parameter(help="Stays free at a venue while anything is held there: NAME=20000."),
+    ] = None,
+    balance: Annotated[
+        list[str] | None,
+        Parameter(help="Is at a venue and cannot be moved: NAME=100000. Repeatable."),
+    ] = None,
+    scan: Annotated[
+        str | None,
+        Parameter(help="Scenarios of the margin, in which hedges net: a table as PROFITS."),
+    ] = None,
     frontier: Annotated[int, Parameter(help="Points of a frontier; 0 for none.")] = 0,
     html: HtmlOpt = None,
     json: JsonOpt = False,
@@ -178,6 +190,9 @@ def allocate_(
 
     Example: `crossmargin allocate strategies.toml profits.csv --equity 1000000
     --shortfall 60000 --frontier 11 --html plan.html`
+
+    Example: `crossmargin allocate strategies.toml profits.csv --equity 1000000
+    --reserve deribit=50000 --reserve okx=50000 --balance okx=200000`
     """
     from crossmargin.planning import allocate, margin_frontier, read_profits
     from crossmargin.reports.plans import allocation_report
@@ -185,16 +200,23 @@ def allocate_(
     made_of = _strategies(strategies)
     table = read_profits(profits, [s.name for s in made_of])
     named = _with_means(made_of, table.mean(axis=0).tolist())
+    cells = None if scan is None else read_profits(scan, [s.name for s in made_of])
+    limits = assignments(venue, "--venue", "NAME=50000")
+    kept = assignments(reserve, "--reserve", "NAME=20000")
+    there = assignments(balance, "--balance", "NAME=100000")
     made = allocate(
         named, table, equity=equity, im_share=im_share, shortfall=shortfall, level=level,
-        liquidation=liquidation, mm_share=mm_share,
-        venue_im=assignments(venue, "--venue", "NAME=50000"),
+        liquidation=liquidation, mm_share=mm_share, scan=cells, venue_im=limits, reserves=kept,
+        balances=there,
     )  # fmt: skip
     points = (
-        margin_frontier(named, table, equity=equity, points=frontier, level=level)
+        margin_frontier(
+            named, table, equity=equity, points=frontier, level=level, im_share=im_share,
+            scan=cells, venue_im=limits, reserves=kept, balances=there,
+        )
         if frontier
         else []
-    )
+    )  # fmt: skip
     if json:
         _print_json({"plan": made, "frontier": points})
     show(allocation_report("Allocation", made, points), html=html, quiet=json)

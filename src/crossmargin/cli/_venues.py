@@ -46,6 +46,10 @@ def plan(
     vol: Annotated[
         list[str] | None, Parameter(help="Annual volatility of a coin: BTC=0.6. Repeatable.")
     ] = None,
+    reserve: Annotated[
+        list[str] | None,
+        Parameter(help="Free margin that stays at a venue, US dollars: A=20000. Repeatable."),
+    ] = None,
     market: MarketOpt = io.DEFAULT_MARKET,
     at: AtOpt = None,
     html: HtmlOpt = None,
@@ -55,6 +59,9 @@ def plan(
 
     Example: `crossmargin venues plan --venue A=covered-call:deribit-pm
     --venue B=basis-trader:deribit-sm --scenario fall-30 --latency 2`
+
+    Example: `crossmargin venues plan --venue A=directional:deribit-sm
+    --venue B=basis-trader:deribit-sm --shock BTC=-0.3 --reserve A=50000 --reserve B=200000`
     """
     from crossmargin.analytics import venues_plan
     from crossmargin.reports.venues import plan_report
@@ -63,6 +70,7 @@ def plan(
     made = venues_plan(
         _venues(venue), world, _scenario(scenario, shock), hours=hours, latency_hours=latency,
         annual_vol=assignments(vol, "--vol", "BTC=0.6"),
+        reserves=assignments(reserve, "--reserve", "A=20000"),
     )  # fmt: skip
     if json:
         _print_json(made)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from crossmargin.planning.allocation import (
+from crossmargin.planning.allocation import allocate, margin_frontier
+from crossmargin.planning.allocation_types import (
     Allocation,
     AllocationLine,
     Strategy,
-    allocate,
-    margin_frontier,
-    risk_budget_weights,
-    shortfall_contributions,
-    volatility_contributions,
-    worst_contributions,
+    VenueCapital,
 )
 from crossmargin.planning.candidates import (
     Candidate,
     market_candidates,
     trading_costs,
     unit_usd,
+)
+from crossmargin.planning.contributions import (
+    risk_budget_weights,
+    shortfall_contributions,
+    volatility_contributions,
+    worst_contributions,
 )
 from crossmargin.planning.drawdown import (
     Drawdown,
@@ -133,6 +135,7 @@ __all__ = [
     "Strategy",
     "StrategyEntry",
     "StrategyFile",
+    "VenueCapital",
     "VenueMargin",
     "align",
     "allocate",

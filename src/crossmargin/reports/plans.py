@@ -318,15 +318,31 @@ def allocation_report(
     )
     total = ("plan", "", "", usd(made.im), usd(made.profit), usd(made.shortfall), "")
     bound = ", ".join(made.binding) or "nothing"
-    facts = (
+    facts: tuple[str, ...] = (
         f"Bound by: {bound}. The account would be liquidated in {made.liquidation:.2%} of "
         "scenarios.",
         f"Expected shortfall at {made.level:.1%}; its parts are Euler's and sum to it. Margins of "
         "strategies are as if alone; the plan's is as its rules count it.",
     )
-    charts: tuple[Chart, ...] = ()
+    if made.venues:
+        facts = (
+            *facts,
+            f"{usd(made.unplaced)} USD need not be at any venue; venues do not net with each "
+            "other, and each sees only what is there.",
+        )
+    charts: tuple[Chart | Bars, ...] = ()
+    if made.venues:
+        charts = (
+            Bars(
+                title="Capital that must be at each venue, and the margin of it",
+                bars=tuple(PairBar(v.venue or "no venue", v.capital, v.im) for v in made.venues),
+                unit="USD",
+                beside="margin",
+            ),
+        )
     if len(frontier) > 1:
         charts = (
+            *charts,
             Chart(
                 title="Profit against expected shortfall",
                 axis=[usd(p.shortfall, 0) for p in frontier],
@@ -336,6 +352,18 @@ def allocation_report(
         )
     heads = ("strategy", "venue", "units", "IM, USD", "profit, USD", "ES share, USD", "on margin")
     tables = [Shown(title="", heads=heads, rows=(*rows, total))]
+    if made.venues:
+        tables.append(
+            Shown(
+                title="Capital by venue, USD",
+                heads=("venue", "margin", "kept free", "must be there", "is there"),
+                rows=tuple(
+                    (v.venue or "no venue", usd(v.im), usd(v.reserve), usd(v.capital),
+                     usd(v.balance))
+                    for v in made.venues
+                ),
+            )
+        )  # fmt: skip
     if len(frontier) > 1:
         tables.append(
             Shown(

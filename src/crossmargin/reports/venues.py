@@ -23,9 +23,11 @@ def plan_report(made: VenuesPlan) -> PlanReport:
         )
         for v in made.venues
     )
+    keeps = any(v.reserve_usd for v in made.venues)
     transfers = tuple(
         (
             f"{t.source} → {t.target}",
+            t.purpose,
             usd(t.usd),
             f"{t.lands_hours:.1f} h",
             f"{t.needed_by_hours:.1f} h",
@@ -42,7 +44,22 @@ def plan_report(made: VenuesPlan) -> PlanReport:
     tables = [Shown(title="Venues", heads=heads, rows=venues)]
     if transfers:
         tables.append(
-            Shown(title="Send", heads=("from → to", "USD", "lands", "needed by"), rows=transfers)
+            Shown(
+                title="Send",
+                heads=("from → to", "for", "USD", "lands", "needed by"),
+                rows=transfers,
+            )
+        )
+    if keeps:
+        tables.append(
+            Shown(
+                title="Free margin that is to stay, USD",
+                heads=("venue", "reserve", "free now", "lacking now"),
+                rows=tuple(
+                    (v.venue, usd(v.reserve_usd), usd(v.free_usd), usd(v.reserve_short_usd))
+                    for v in made.venues
+                ),
+            )
         )
     if made.prefund_usd:
         tables.append(
@@ -62,6 +79,12 @@ def plan_report(made: VenuesPlan) -> PlanReport:
     if made.naked:
         facts.append(
             f"Hedged over venues now and naked after the liquidations: {', '.join(made.naked)}."
+        )
+    if keeps:
+        kept = sum(v.reserve_usd for v in made.venues)
+        facts.append(
+            f"{usd(kept)} USD are to stay free at venues: nothing is sent out of a reserve, and "
+            "one that lacks something is filled after all top-ups."
         )
     facts.append("Each venue sees only its own account; a transfer counts once it has landed.")
     return PlanReport(

@@ -463,6 +463,56 @@ class TestOthers:
         )
         assert sum(sent.values()) == pytest.approx(best)
 
+    @pytest.mark.parametrize(
+        "kept",
+        [
+            {},
+            {"B": 1_000.0},
+            {"B": 2_500.0, "C": 8_500.0},
+            {"A": 9_000.0, "C": 1_000.0},
+            {"B": 5_000.0, "C": 2_000.0},
+            {"A": 5_000.0, "B": 4_000.0, "C": 6_000.0},
+        ],
+    )
+    def test_reserves_stay_and_are_filled_after_top_ups(self, kept: dict[str, float]) -> None:
+        """Whole thousands: every amount that B and C can send to A and to each other is tried."""
+        long = account((PERP, 1, 50_000), balances={"USDC": 8_000})
+        cash = {"B": 3_000.0, "C": 9_000.0}
+        held = [long, *(account(balances={"USDC": usd}) for usd in cash.values())]
+        venues = [VenueAccount(venue=n, account=w, ruleset=RATE) for n, w in zip("ABC", held)]
+        fall = StressScenario(name="f", moves={"*": -0.2})
+        made = venues_plan(venues, MARKET, fall, hours=24, latency_hours=1.0, reserves=kept)
+        free = {"A": 8_000.0 - 5_000.0, **cash}
+        need = 4_000.0
+        short = {v: max(0.0, kept.get(v, 0.0) - free[v]) for v in "ABC"}
+        assert [v.reserve_short_usd for v in made.venues] == [
+            pytest.approx(short[v], abs=1e-6) for v in "ABC"
+        ]
+        spare = {v: max(0.0, cash[v] - kept.get(v, 0.0)) for v in "BC"}
+        further = {v: max(0.0, short[v] - (need if v == "A" else 0.0)) for v in "ABC"}
+        best = (-1.0, -1.0)
+        steps = np.arange(0, 9_001, 500)
+        for ba, ca, ar, bc, cb in itertools.product(steps[:9], steps[:9], steps[:5], *[steps] * 2):
+            # To A from B and C, of that for its reserve, and between B and C.
+            if ba + bc > spare["B"] or ca + cb > spare["C"] or bc > further["C"]:
+                continue
+            if cb > further["B"] or ar > further["A"] or ba + ca - ar > need or ar > ba + ca:
+                continue
+            best = max(best, (float(ba + ca - ar), float(bc + cb + ar)))
+        sent = {"top-up": 0.0, "reserve": 0.0}
+        for t in made.transfers:
+            sent[t.purpose] += t.usd
+        assert (sent["top-up"], sent["reserve"]) == (pytest.approx(best[0]), pytest.approx(best[1]))
+        for v in "BC":
+            assert sum(t.usd for t in made.transfers if t.source == v) <= spare[v] + 1e-6
+
+    def test_reserves_that_cannot_be(self) -> None:
+        one = VenueAccount(venue="A", account=account(balances={"USDC": 1}), ruleset=RATE)
+        fall = StressScenario(name="f", moves={"*": -0.1})
+        for kept in ({"X": 1.0}, {"A": -1.0}, {"A": math.nan}):
+            with pytest.raises(InputError, match="reserve"):
+                venues_plan([one], MARKET, fall, reserves=kept)
+
 
 class TestCommandLine:
     def run(self, *words: str) -> int:

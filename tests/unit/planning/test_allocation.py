@@ -171,3 +171,135 @@ class TestAllocate:
             allocate([*free, *free], [[1.0, 1.0]], equity=1.0)
         with pytest.raises(PlanningError, match="needs a bound"):
             allocate(free, [[1.0], [-2.0]], equity=1.0, liquidation=0.1)
+
+
+class TestVenueReserves:
+    """Margin beside what must stay free at each venue, held to slow searches."""
+
+    @staticmethod
+    def greedy(
+        rows: list[Strategy], room: float, caps: dict[str, float]
+    ) -> float:  # fmt: skip
+        """Most profit with margin summed, the best return on margin first (nested caps)."""
+        left, earned = dict(caps), 0.0
+        for s in sorted(rows, key=lambda s: -s.profit / s.im):
+            if s.profit <= 0:
+                break
+            margin = min(s.most * s.im, room, left.get(s.venue, room))
+            room, earned = room - margin, earned + margin / s.im * s.profit
+            if s.venue in left:
+                left[s.venue] -= margin
+        return earned
+
+    @given(st.integers(0, 100_000))
+    @settings(max_examples=40, deadline=None)
+    def test_every_choice_of_venues_in_turn(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        venues = ["A", "B", "C"]
+        rows = [
+            Strategy(
+                name=f"s{k}", profit=float(rng.uniform(-1, 6)), im=float(rng.uniform(1, 9)),
+                most=float(rng.integers(1, 9)), venue=venues[k % 3],
+            )
+            for k in range(5)
+        ]  # fmt: skip
+        reserves = {v: float(rng.integers(0, 40)) for v in venues if rng.random() < 0.8}
+        balances = {"C": float(rng.integers(0, 50))} if rng.random() < 0.5 else {}
+        made = allocate(
+            rows, np.zeros((4, 5)), equity=100.0, im_share=0.9, reserves=reserves,
+            balances=balances,
+        )  # fmt: skip
+        best = 0.0
+        for used in itertools.product([False, True], repeat=3):
+            held = [v for v, yes in zip(venues, used) if yes]
+            kept = {v: reserves.get(v, 0.0) for v in held}
+            mine = [s for s in rows if s.venue in held]
+            pinned = {v: balances[v] - kept[v] for v in held if v in balances}
+            loose = 100.0 - sum(balances.values()) - sum(kept[v] for v in held if v not in balances)
+            if loose < 0 or any(x < 0 for x in pinned.values()):
+                continue
+            # Venues without a balance share one purse; what a pinned one takes is beside it.
+            free = [s for s in mine if s.venue not in balances]
+            there = [s for s in mine if s.venue in balances]
+            for split in np.linspace(0.0, 90.0, 181) if there else [0.0]:
+                b = self.greedy(there, split, pinned) if there else 0.0
+                a = self.greedy(free, min(loose, 90.0 - split), {})
+                best = max(best, a + b)
+        assert made.profit == pytest.approx(best, abs=0.05 * 6 if balances else 1e-6)
+        assert made.profit >= best - 1e-6
+        for v in made.venues:
+            held_here = any(x.units > 0 for x in made.lines if x.venue == v.venue)
+            assert v.reserve == (reserves.get(v.venue, 0.0) if held_here else 0.0)
+            assert v.capital == pytest.approx(v.im + v.reserve)
+            assert v.balance is None or v.capital <= v.balance + 1e-6
+        assert sum(v.capital for v in made.venues if v.balance is None) <= (
+            100.0 - sum(balances.values()) + 1e-6
+        )
+        assert made.im <= 90.0 + 1e-6
+
+    def test_hedges_net_within_a_venue_and_not_between(self) -> None:
+        """Long and short of one coin: in one venue nothing is needed, over two all of it."""
+        scan = [[-10.0, 10.0], [10.0, -10.0]]
+        for other, im in (("A", 0.0), ("B", 100.0)):
+            pair = [
+                Strategy(name="long", profit=1, im=10, most=5, venue="A"),
+                Strategy(name="short", profit=1, im=10, most=5, venue=other),
+            ]
+            plan = allocate(
+                pair, np.ones((3, 2)), equity=200.0, scan=scan, reserves={"A": 30.0, other: 30.0}
+            )
+            assert plan.im == 0.0 and plan.profit == pytest.approx(10)
+            assert sum(v.im for v in plan.venues) == pytest.approx(im)
+            assert sum(v.capital for v in plan.venues) == pytest.approx(
+                im + (30 if other == "A" else 60)
+            )
+        tight = allocate(
+            pair, np.ones((3, 2)), equity=70.0, scan=scan, reserves={"A": 30.0, "B": 30.0}
+        )
+        assert "capital" in tight.binding
+        grid = [
+            a + b
+            for a, b in itertools.product(np.linspace(0, 5, 51), repeat=2)
+            if 10 * a + 10 * b + 30 * (a > 0) + 30 * (b > 0) <= 70 + 1e-9
+        ]
+        assert tight.profit == pytest.approx(max(grid)) == 4.0
+
+    def test_with_a_shortfall_no_point_of_a_grid_is_better(self) -> None:
+        rng = np.random.default_rng(4)
+        rows = [
+            Strategy(name=f"s{k}", profit=p, im=m, most=6, venue=v)
+            for k, (p, m, v) in enumerate([(3.0, 8.0, "A"), (2.0, 4.0, "A"), (2.5, 5.0, "B")])
+        ]
+        profits = rng.normal([3, 2, 2.5], [9, 7, 8], (40, 3))
+        kept = {"A": 20.0, "B": 25.0}
+        plan = allocate(rows, profits, equity=90.0, shortfall=30.0, level=0.9, reserves=kept)
+        best = 0.0
+        for units in itertools.product(np.arange(0, 6.01, 0.5), repeat=3):
+            x = np.array(units)
+            need = x @ [8, 4, 5] + 20 * (x[0] + x[1] > 0) + 25 * (x[2] > 0)
+            if need <= 90 and expected_shortfall(-(profits @ x), 0.9) <= 30:
+                best = max(best, float(x @ [3, 2, 2.5]))
+        assert best > 0 and plan.profit >= best - 1e-7
+        assert plan.shortfall <= 30 + 1e-6 and sum(v.capital for v in plan.venues) <= 90 + 1e-6
+
+    def test_a_frontier_keeps_them_too(self) -> None:
+        rows = [Strategy(name="a", profit=1, im=10, most=9, venue="A")]
+        plans = margin_frontier(
+            rows, [[-5.0], [6.0]], equity=100, points=3, reserves={"A": 40.0}, level=0.5
+        )
+        assert [p.venues[0].reserve for p in plans] == [40.0, 40.0]
+        assert plans[-1].im == pytest.approx(60)
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            ({"reserves": {"X": 1.0}}, "no strategy is held at 'X'"),
+            ({"reserves": {"A": -1.0}}, "-1 USD"),
+            ({"balances": {"A": 200.0}}, "add up to 200.00"),
+            ({"reserves": {"A": 1.0}, "scan": [[-1.0]]}, "bound on every strategy"),
+        ],
+    )
+    def test_what_cannot_be(self, more: dict, said: str) -> None:
+        rows = [Strategy(name="a", profit=1, im=10, venue="A")]
+        with pytest.raises(PlanningError, match=said):
+            allocate(rows, [[1.0]], equity=100, **more)
