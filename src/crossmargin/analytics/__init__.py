@@ -40,7 +40,6 @@ from crossmargin.analytics.efficiency import (
     TailCost,
     TailModel,
     compare,
-    expected_shortfall,
     tail_cost,
 )
 from crossmargin.analytics.explain import Moment, explain_change, shapley
@@ -147,6 +146,7 @@ from crossmargin.analytics.venues_pool import (
 from crossmargin.analytics.watch_gauges import Distance, WatchGauges, daily_sigma, watch_gauges
 from crossmargin.analytics.what_if import Add, Remove, Roll, WhatIf, trades_of, what_if
 from crossmargin.analytics.what_if_types import ComponentChange, GroupChange, Side, WhatIfAnswer
+from crossmargin.stats import expected_shortfall
 
 __all__ = [
     "CAUSES",

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from crossmargin.analytics.efficiency import scenario_losses, underlying_vol
 from crossmargin.errors import CrossmarginError, MarginError
-from crossmargin.margin import CarriedAccount
+from crossmargin.margin import CarriedAccount, sum_by
 from crossmargin.market import Snapshot
 from crossmargin.stats import expected_shortfall, expected_shortfall_error, value_at_risk
 
@@ -40,6 +40,8 @@ Floats = NDArray[np.float64]
 
 _NORMAL = NormalDist()
 _STEP = 1e-4
+#: A pot that stays over its line in so many draws in a row, from its worst on, is let alone.
+_CALM = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +229,8 @@ class SimulatedRisk(msgspec.Struct, frozen=True, kw_only=True):
     p_breach, p_breach_error : float
         Share of draws with a pot below its line, everything revalued, and its standard error.
     revalued : int
-        Draws whose line was evaluated: from the largest loss on, until 500 in a row stayed over
-        it.
+        Draws whose line was evaluated: for each pot from its own largest loss on, until 500 in a
+        row left it over its line.
     refused : int
         Draws in which the rule-set has no figure; counted as breaches.
     """
@@ -279,17 +281,8 @@ def simulated_risk(
     move = np.maximum(root @ rng.standard_normal((len(coins), draws)), -0.99)
     position, coin = scenario_losses(account.frame, coins, move)
     loss = position.sum(axis=0) + coin.sum(axis=0)
-    breached = refused = calm = revalued = 0
-    for k in np.argsort(-loss, kind="stable").tolist():
-        if calm == 500:
-            break
-        revalued += 1
-        try:
-            low = float(account.excess(dict(zip(coins, np.log1p(move[:, k]).tolist()))).min())
-        except CrossmarginError:
-            low, refused = -1.0, refused + 1
-        calm = 0 if low < 0 else calm + 1
-        breached += low < 0
+    below, refused = _below_the_line(account, coins, move, position, coin)
+    revalued, breached = len(below), sum(map(bool, below.values()))
     p = breached / draws
     sigma = float(loss.std(ddof=1))
     fourth = float(((loss - loss.mean()) ** 4).mean())
@@ -308,6 +301,33 @@ def simulated_risk(
         revalued=revalued,
         refused=refused,
     )
+
+
+def _below_the_line(
+    account: CarriedAccount, coins: Sequence[str], move: Floats, position: Floats, coin: Floats
+) -> tuple[dict[int, frozenset[int]], int]:
+    """Return the pots below their line in each draw that was revalued, and how many were refused.
+
+    A pot that gains where the account loses dies in other draws than the account, so every pot is
+    followed from its own worst draw on.
+    """
+    a = account.frame.arrangement
+    by_pot = sum_by(position, a.position_pot, a.pots) + sum_by(coin, a.balance_pot, a.pots)
+    below: dict[int, frozenset[int]] = {}
+    refused = 0
+    for pot, losses in enumerate(by_pot):
+        calm = 0
+        for k in np.argsort(-losses, kind="stable").tolist():
+            if calm == _CALM:
+                break
+            if k not in below:
+                try:
+                    there = account.excess(dict(zip(coins, np.log1p(move[:, k]).tolist())))
+                    below[k] = frozenset(np.flatnonzero(there < 0).tolist())
+                except CrossmarginError:
+                    below[k], refused = frozenset(range(a.pots)), refused + 1
+            calm = 0 if pot in below[k] else calm + 1
+    return below, refused
 
 
 class CorrelationStress(msgspec.Struct, frozen=True, kw_only=True):

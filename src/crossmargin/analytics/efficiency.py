@@ -33,6 +33,7 @@ from crossmargin.margin import (
 )
 from crossmargin.market import Snapshot
 from crossmargin.scenarios import ScenarioSet, UnderlyingShocks, build_table, plan_table
+from crossmargin.stats import expected_shortfall
 
 Floats = NDArray[np.float64]
 
@@ -123,21 +124,6 @@ class TailModel:
                 code="MRG-002",
                 field="model",
             )
-
-
-def expected_shortfall(loss: Floats, confidence: float) -> float:
-    """Mean of the worst ``1 − confidence`` of equally likely losses, fractional tail included.
-
-    The estimator of Acerbi and Tasche (2002): exact for ties and for a tail that is not a whole
-    number of scenarios.
-    """
-    tail = (1.0 - confidence) * loss.size
-    ordered = np.sort(loss)[::-1]
-    whole = int(np.floor(tail + 1e-12))
-    total = float(ordered[:whole].sum())
-    if tail > whole:
-        total += (tail - whole) * float(ordered[whole])
-    return total / tail
 
 
 def joint_moves(names: Sequence[str], vols: Sequence[float], model: TailModel) -> Floats:

@@ -196,9 +196,16 @@ def model_haircut(
     ------
     MarginError
         ``MRG-010`` when sizes are given without a volume, ``MRG-011`` when the history is too
-        short for the horizon.
+        short for the horizon, ``MRG-012`` for a volatility or a size that is none.
     """
     sizes = np.atleast_1d(np.asarray(usd, dtype=np.float64))
+    if not (math.isfinite(sigma) and sigma >= 0 and bool((sizes >= 0).all())):
+        raise MarginError(
+            f"a volatility of {sigma:g}, or a size below 0",
+            code="MRG-012",
+            field="sigma",
+            hint="both are finite numbers of at least 0",
+        )
     if (sizes > 0).any() and not (adv_usd is not None and adv_usd > 0):
         raise MarginError(
             "the haircut of a size needs the average daily volume",

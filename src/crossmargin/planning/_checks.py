@@ -40,7 +40,7 @@ def square(values: ArrayLike, what: str, size: int | None = None) -> Floats:
         ``PLN-001``.
     """
     m = np.asarray(values, dtype=np.float64)
-    good = m.ndim == 2 and m.shape[0] == m.shape[1] and (size is None or m.shape[0] == size)
+    good = m.ndim == 2 and m.shape[0] == m.shape[1] > 0 and (size is None or m.shape[0] == size)
     if not good or not np.isfinite(m).all() or not np.allclose(m, m.T, rtol=1e-9, atol=1e-300):
         raise PlanningError(
             f"{what} is a finite symmetric matrix, one row for each name",
@@ -48,6 +48,21 @@ def square(values: ArrayLike, what: str, size: int | None = None) -> Floats:
             field=what,
         )
     return m
+
+
+def finite(**values: float | None) -> None:
+    """Refuse what is no finite number; None passes.
+
+    Raises
+    ------
+    PlanningError
+        ``PLN-003``, naming the field.
+    """
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            raise PlanningError(
+                f"{name} is {value:g}, and must be a number", code="PLN-003", field=name
+            )
 
 
 def positive(**values: float | None) -> None:

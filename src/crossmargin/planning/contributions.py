@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
-from crossmargin.planning._checks import series, square, within
+from crossmargin.planning._checks import series, square
 
 Floats = NDArray[np.float64]
 
@@ -43,8 +43,11 @@ def shortfall_contributions(weights: ArrayLike, profits: ArrayLike, level: float
     w = series(weights, "weights")
     p = profits_table(profits, w.size)
     losses = -(p @ w)
+    if not 0.0 <= level < 1.0:
+        raise PlanningError(
+            f"level is {level:g}, and a tail is left only below 1", code="PLN-003", field="level"
+        )
     m = losses.size * (1.0 - level)
-    within(0.0, 1.0, level=level)
     order = np.argsort(-losses, kind="stable")
     whole = min(math.floor(m + 1e-9), losses.size)
     counts = np.zeros(losses.size)

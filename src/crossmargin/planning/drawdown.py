@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
-from crossmargin.planning._checks import positive, series
+from crossmargin.planning._checks import finite, positive, series
 from crossmargin.stats import expected_shortfall
 
 Floats = NDArray[np.float64]
@@ -461,6 +461,9 @@ def simulate_drawdowns(
                 f"a fall of {limit:g} is none", code="PLN-003", field="limits",
                 hint="0.2 is a fall of 20 %",
             )  # fmt: skip
+    finite(drift=drift, vol=vol)
+    if not all(0.0 <= level <= 1.0 for level in levels):
+        raise PlanningError("quantiles lie between 0 and 1", code="PLN-003", field="levels")
     if steps < 1 or paths < 2 or block < 1 or not 0 <= start_fall < 1 or vol < 0:
         raise PlanningError(
             "a simulation needs a step, two paths and a fall below 1 to start from",
@@ -476,7 +479,7 @@ def simulate_drawdowns(
         logs = _drawn(returns, drift, vol, steps, some.stop - first, rng, block)
         value = np.concatenate([np.zeros((len(logs), 1)), np.cumsum(logs, axis=1)], axis=1)
         peak = np.maximum(np.maximum.accumulate(value, axis=1), -math.log1p(-start_fall))
-        fall = -np.expm1(value - peak)
+        fall = 0.0 - np.expm1(value - peak)
         deepest[some] = fall.max(axis=1)
         falls[some] = fall[:, shown]
     return DrawdownFan(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
-from crossmargin.planning._checks import within
+from crossmargin.planning._checks import finite, within
 from crossmargin.stats import (
     conditional_moves,
     ewma_correlation,
@@ -102,7 +102,13 @@ def macro_series(
         Leave a day out that repeats the value before it exactly: sources that fill holidays in do
         that, and a share index hardly ever closes twice on one value.
     """
-    d, v = np.asarray(days, dtype=np.int64), np.asarray(values, dtype=np.float64)
+    when = np.asarray(days, dtype=np.float64)
+    if not bool((when == np.floor(when)).all()):
+        raise PlanningError(
+            f"{name} has a day that is no whole number", code="PLN-001", field=name,
+            hint="days are counted since 1970",
+        )  # fmt: skip
+    d, v = when.astype(np.int64), np.asarray(values, dtype=np.float64)
     if d.shape != v.shape or d.ndim != 1:
         raise PlanningError(
             f"{name} has {d.size} days and {v.size} values", code="PLN-001", field=name
@@ -470,6 +476,7 @@ def macro_stress(
     within(0.5, 0.9999, decay=decay)
     if not moves:
         raise PlanningError("no move is given", code="PLN-001", field="moves")
+    finite(**moves)
     for name in moves:
         if name not in aligned.macro:
             raise PlanningError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
-from crossmargin.planning._checks import positive, series, within
+from crossmargin.planning._checks import finite, positive, series, within
 
 Floats = NDArray[np.float64]
 
@@ -117,6 +117,8 @@ def rebalance(
 def _edges(now: Floats, w: Floats, half: Floats) -> Floats:
     """Clip weights to their bands, and give what is left over to those that have room for it."""
     low, high = w - half, w + half
+    # A band that reaches below 0 sells nothing short where neither is: holding or target.
+    low = np.where((w >= 0) & (now >= 0), np.maximum(low, 0.0), low)
     goal = np.clip(now, low, high)
     extra = 1.0 - float(goal.sum())
     room = high - goal if extra > 0 else goal - low
@@ -144,12 +146,14 @@ def no_trade_half_width(weight: float, aversion: float, spread: float) -> float:
     """
     positive(aversion=aversion)
     within(0.0, 1.0, spread=spread)
+    finite(weight=weight)
     return math.cbrt(0.75 / aversion * (weight * (1.0 - weight)) ** 2 * spread)
 
 
 def merton_weight(drift: float, vol: float, aversion: float) -> float:
     """Return ``μ/(γσ²)``: the risky weight without costs; `drift` is the excess return."""
     positive(vol=vol, aversion=aversion)
+    finite(drift=drift)
     return drift / (aversion * vol * vol)
 
 
@@ -177,6 +181,7 @@ def hedge_band(
     """
     positive(price=price, aversion=aversion)
     within(0.0, 1.0, cost_rate=cost_rate)
+    finite(gamma=gamma, rate=rate, years=years)
     return math.cbrt(1.5 * math.exp(-rate * years) * cost_rate * price * gamma * gamma / aversion)
 
 
@@ -335,6 +340,7 @@ def risk_target(
     positive(vol=vol, target=target, cap=cap)
     within(0.0, 1.0, decay=decay)
     within(0.0, 10.0, band=band)
+    finite(move=move, held=held)
     new = math.sqrt(decay * vol * vol + (1.0 - decay) * move * move)
     weight = min(cap, target / new) if new > 0 else cap
     trade = held is None or abs(held - weight) > band * weight + ROUNDING

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,12 +53,28 @@ def stop_quantity(
 
 
 def average_true_range(
-    high: ArrayLike, low: ArrayLike, close: ArrayLike, periods: int = 14
+    high: ArrayLike,
+    low: ArrayLike,
+    close: ArrayLike,
+    periods: int = 14,
+    *,
+    first: Literal["range", "skip"] = "range",
 ) -> Floats:
     """Return Wilder's average true range after each period; NaN before the first full one.
 
     ``TR = max(high − low, |high − close₋₁|, |low − close₋₁|)``, then the mean of the first n and
     ``ATR = ((n−1)·ATR₋₁ + TR)/n``. Source: Wilder (1978) as given in clearing-practice §4.2.
+
+    Parameters
+    ----------
+    high, low, close : array_like
+        Of each bar, one currency.
+    periods : int
+        n.
+    first : {"range", "skip"}
+        The first bar has no close before it: it counts with high − low, as in StockCharts'
+        published worksheet, or not at all, as in TA-Lib (the first value then comes a bar later).
+        Who is meant by the source is not said there (house).
     """
     up, down = series(high, "high", 2), series(low, "low", 2)
     last = series(close, "close", 2)
@@ -67,16 +84,19 @@ def average_true_range(
             code="PLN-001",
             field="high",
         )
-    if not 1 <= periods < up.size:
+    if not 1 <= periods <= up.size - (first == "skip"):
         raise PlanningError(
             f"{periods} periods of {up.size} bars", code="PLN-001", field="periods",
-            hint="fewer periods than bars, at least 1",
+            hint="no more periods than bars, at least 1",
         )  # fmt: skip
-    true = np.maximum(up[1:], last[:-1]) - np.minimum(down[1:], last[:-1])
+    before = np.concatenate([last[:1], last[:-1]])
+    true = np.maximum(up, before) - np.minimum(down, before)
+    true[0] = up[0] - down[0]
+    start = int(first == "skip")
     out = np.full(up.size, np.nan)
-    out[periods] = true[:periods].mean()
-    for t in range(periods, true.size):
-        out[t + 1] = ((periods - 1) * out[t] + true[t]) / periods
+    out[start + periods - 1] = true[start : start + periods].mean()
+    for t in range(start + periods, up.size):
+        out[t] = ((periods - 1) * out[t - 1] + true[t]) / periods
     return out
 
 

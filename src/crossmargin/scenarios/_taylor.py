@@ -131,7 +131,9 @@ def taylor_check(full: ArrayLike, approximate: ArrayLike, *, tolerance: float) -
     gap = np.abs(a - f)
     error = np.divide(gap, np.abs(f), out=np.where(gap > 0, np.inf, 0.0), where=f != 0)
     worst = float(error.max(initial=0.0))
-    wrong = int((error > tolerance).sum())
+    # What is no number is no approximation.
+    off = ~(error <= tolerance)
+    wrong = int(off.sum())
     warning = ""
     if wrong:
         warning = (
@@ -142,7 +144,7 @@ def taylor_check(full: ArrayLike, approximate: ArrayLike, *, tolerance: float) -
     return TaylorCheck(
         full=f,
         approximate=a,
-        used=np.where(error > tolerance, f, a),
+        used=np.where(off, f, a),
         error=error,
         worst=worst,
         warning=warning,

@@ -206,7 +206,7 @@ def nearest_correlation(
         Steps at most.
     """
     y = np.asarray(matrix, dtype=np.float64)
-    invariant(y.ndim == 2 and y.shape[0] == y.shape[1], "a square matrix")
+    invariant(y.ndim == 2 and y.shape[0] == y.shape[1] > 0, "a square matrix")
     invariant(bool(np.isfinite(y).all() and np.allclose(y, y.T)), "a finite symmetric matrix")
     y = 0.5 * (y + y.T)
     correction = np.zeros_like(y)

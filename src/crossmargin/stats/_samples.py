@@ -17,6 +17,13 @@ from crossmargin.errors import invariant
 Floats = NDArray[np.float64]
 
 
+def _rows(pnl: ArrayLike) -> Floats:
+    x = np.asarray(pnl, dtype=np.float64)
+    # A sort puts NaN behind all gains: it would be no loss, and nobody would hear of it.
+    invariant(bool(np.isfinite(x).all()), "a profit is not a finite number")
+    return x
+
+
 def tail_mass(scenarios: int, level: float) -> tuple[float, int]:
     """Return m = n(1 − level), and how many scenarios the tail touches.
 
@@ -46,7 +53,7 @@ def tail_shortfalls(pnl: ArrayLike, level: float) -> Floats:
     float64[R]
         Acerbi and Tasche (2002), as given in clearing-practice §1.6 (published).
     """
-    x = np.asarray(pnl, dtype=np.float64)
+    x = _rows(pnl)
     mass, worst = tail_mass(x.shape[1], level)
     return -_tail_sums(x, worst, mass) / mass
 
@@ -56,7 +63,7 @@ def tail_shortfalls_at(pnl: ArrayLike, levels: Sequence[float]) -> Floats:
 
     The worst scenarios are looked for once.
     """
-    x = np.asarray(pnl, dtype=np.float64)
+    x = _rows(pnl)
     masses = [tail_mass(x.shape[1], level) for level in levels]
     tail = _sorted_tail(x, max(worst for _, worst in masses))
     return np.stack([-_tail_sum(tail, worst, mass) / mass for mass, worst in masses])
@@ -75,7 +82,7 @@ def tail_mean(pnl: ArrayLike, mass: float) -> Floats:
     mass : float
         Scenarios in the tail, > 0 and at most S; may be a fraction.
     """
-    x = np.asarray(pnl, dtype=np.float64)
+    x = _rows(pnl)
     invariant(0.0 < mass <= x.shape[1], "a tail holds some of the scenarios")
     return -_tail_sums(x, max(1, math.ceil(mass - 1e-12)), mass) / mass
 
@@ -102,7 +109,7 @@ def tail_quantiles(pnl: ArrayLike, level: float) -> Floats:
     The convention of :func:`crossmargin.stats.value_at_risk`: ``L_(⌊n(1−level)⌋+1)`` of the
     losses sorted down.
     """
-    x = np.asarray(pnl, dtype=np.float64)
+    x = _rows(pnl)
     beyond = min(math.floor(x.shape[1] * (1.0 - level) + 1e-9), x.shape[1] - 1)
     return np.asarray(-np.partition(x, beyond, axis=1)[:, beyond])
 
@@ -114,7 +121,7 @@ def tail_weights(pnl: ArrayLike, level: float) -> Floats:
     the whole: Euler's allocation for expected shortfall (Tasche 2000). Of scenarios that tie at
     the edge the earlier one counts.
     """
-    x = np.asarray(pnl, dtype=np.float64)
+    x = _rows(pnl)
     mass, worst = tail_mass(x.shape[1], level)
     order = np.argsort(x, axis=1, kind="stable")[:, :worst]
     share = np.full(worst, 1.0 / mass)
@@ -130,7 +137,7 @@ def shortfall_errors(pnl: ArrayLike, level: float) -> Floats:
     ``√[(Var(L | tail) + level·(ES − VaR)²) / (n(1−level))]`` (Manistre and Hancock 2005,
     secondary), as :func:`crossmargin.stats.expected_shortfall_error`.
     """
-    x = np.asarray(pnl, dtype=np.float64)
+    x = _rows(pnl)
     mass = x.shape[1] * (1.0 - level)
     whole = max(math.floor(mass + 1e-9), 1)
     if whole < 2:

@@ -86,6 +86,7 @@ def normal_quantile(level: float) -> float:
     """Return z with Φ(z) = level: 2.3263 at 0.99."""
     from scipy.special import ndtri
 
+    invariant(0.0 < level < 1.0, "a confidence level lies between 0 and 1")
     return float(ndtri(level))
 
 

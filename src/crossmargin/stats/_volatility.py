@@ -30,7 +30,9 @@ def ewma_volatility(returns: ArrayLike, decay: float, *, warm_up: int = 30) -> F
 
     r = np.asarray(returns, dtype=np.float64)
     invariant(r.ndim == 1 and r.size > 0, "volatility of no returns")
+    invariant(bool(np.isfinite(r).all()), "returns are finite numbers")
     invariant(0.0 < decay < 1.0, "a decay lies between 0 and 1")
+    invariant(warm_up >= 1, "at least one return sets the start")
     start = float(np.mean(r[:warm_up] ** 2))
     after, _ = lfilter([1.0 - decay], [1.0, -decay], r**2, zi=[decay * start])
     return np.asarray(np.sqrt(np.concatenate([[start], after])), dtype=np.float64)

@@ -53,7 +53,7 @@ def chi_square(name: str, statistic: float, dof: int, note: str = "") -> TestRes
     if not math.isfinite(statistic):
         return TestResult(name=name, statistic=math.nan, p_value=math.nan, dof=dof, note=note)
     # A ratio of likelihoods is at least 1; rounding may say a little less.
-    at_least_0 = max(statistic, 0.0)
+    at_least_0 = max(statistic, 0.0) + 0.0
     return TestResult(
         name=name,
         statistic=at_least_0,

@@ -81,6 +81,9 @@ class TrafficLight:
 def traffic_light(breaches: int, observations: int, level: float) -> TrafficLight:
     """Return the zone: green below 95 % of the binomial law, red from 99.99 %.
 
+    No breach at all is green however short the test (house): below six observations at 99 % the
+    law alone would call it yellow, because P(X ≤ 0) is 95 % and more there.
+
     Source: Basel Committee (1996), clearing-practice §2 (published): 0–4, 5–9 and 10 or more of
     250 at 99 %; F(5) = 95.88 %.
     """
@@ -89,8 +92,8 @@ def traffic_light(breaches: int, observations: int, level: float) -> TrafficLigh
     p = check_level(level)
     check_count(breaches, observations)
     laws = np.asarray(bdtr(np.arange(observations + 1, dtype=np.float64), observations, p))
-    yellow = int(np.argmax(laws >= 0.95))
-    red = int(np.argmax(laws >= 0.9999))
+    yellow = max(int(np.argmax(laws >= 0.95)), 1)
+    red = max(int(np.argmax(laws >= 0.9999)), 1)
     zone = "green" if breaches < yellow else "yellow" if breaches < red else "red"
     return TrafficLight(
         zone=zone, cumulative=float(laws[breaches]), yellow_from=yellow, red_from=red

@@ -89,4 +89,7 @@ def duration_test(hits: ArrayLike) -> DurationTest:
         b, best = float(found.x), -float(found.fun)
     if best < one:
         b, best = 1.0, one
-    return DurationTest(shape=b, test=chi_square("duration (Weibull)", 2.0 * (best - one), 1))
+    # Durations that are all alike have a likelihood without a top.
+    edge = b >= 0.999 * _HIGHEST or b <= 1.001 * _LOWEST
+    note = "the shape lies at the end of the range looked at" if edge else ""
+    return DurationTest(shape=b, test=chi_square("duration (Weibull)", 2.0 * (best - one), 1, note))

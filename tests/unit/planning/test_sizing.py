@@ -40,7 +40,7 @@ class TestRules:
         rng = np.random.default_rng(1)
         close = 100 + np.cumsum(rng.normal(0, 1, 40))
         high, low = close + rng.uniform(0, 2, 40), close - rng.uniform(0, 2, 40)
-        found = average_true_range(high, low, close, 14)
+        found = average_true_range(high, low, close, 14, first="skip")
         true = [
             max(high[t] - low[t], abs(high[t] - close[t - 1]), abs(low[t] - close[t - 1]))
             for t in range(1, 40)
@@ -73,8 +73,8 @@ class TestRules:
             stop_quantity(100, 50_000, 50_000)
         with pytest.raises(PlanningError, match="not positive definite"):
             kelly_weights([0.1, 0.1], [[0.2, 0.2], [0.2, 0.2]])
-        with pytest.raises(PlanningError, match="5 periods of 5 bars"):
-            average_true_range([2] * 5, [1] * 5, [1.5] * 5, 5)
+        with pytest.raises(PlanningError, match="6 periods of 5 bars"):
+            average_true_range([2] * 5, [1] * 5, [1.5] * 5, 6)
 
 
 class TestPlan:
