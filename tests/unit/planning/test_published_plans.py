@@ -181,9 +181,7 @@ class TestWaysBack:
 
     def test_a_wide_band_sells_nothing_short(self) -> None:
         """The first may be 0 to 15 %, holds nothing, and must not be sold to balance the rest."""
-        made = rebalance(
-            [0.0, 30, 70], [0.05, 0.475, 0.475], band=[0.1, 0.02, 0.3], to="edge"
-        )
+        made = rebalance([0.0, 30, 70], [0.05, 0.475, 0.475], band=[0.1, 0.02, 0.3], to="edge")
         assert made.after == pytest.approx([0.0, 0.455, 0.545], rel=1e-12)
         short = rebalance([150.0, -50.0], [1.3, -0.3], to="edge", band=0.05)
         assert short.after == pytest.approx([1.35, -0.35], rel=1e-12)
