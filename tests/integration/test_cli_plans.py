@@ -175,6 +175,8 @@ class TestSeries:
         code, out, _ = run(capsys, "correlate", str(a), str(b), "--given", "SPY=-0.05")
         assert code == 0 and "BTC / SPY" in out and "expected move" in out
         assert "no series 'QQQ'" in run(capsys, "correlate", str(a), str(b), "--series", "QQQ")[2]
+        code, _, err = run(capsys, "correlate", str(a), str(b), "--regimes")
+        assert code == 2 and "need 250 returns, not 169" in err
         assert "cannot be read" in run(capsys, "correlate", str(a), str(b), "--from", "May")[2]
 
 

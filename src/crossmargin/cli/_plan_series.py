@@ -13,7 +13,7 @@ from crossmargin.cli._plans import HtmlOpt, show
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
-    from crossmargin.planning import Rung, Strategy
+    from crossmargin.planning import Aligned, DynamicCorrelation, Regimes, Rung, Strategy
 
 
 @app.command
@@ -279,6 +279,9 @@ def correlate_(
     ] = 0.0,
     close: Annotated[str, Parameter(help="Close of the macro market, HH:MM.")] = "16:00",
     zone: Annotated[str, Parameter(help="Its time zone.")] = "America/New_York",
+    regimes: Annotated[
+        bool, Parameter(help="Also fit DCC and two regimes: some seconds a pair.")
+    ] = False,
     html: HtmlOpt = None,
     json: JsonOpt = False,
 ) -> None:
@@ -291,6 +294,7 @@ def correlate_(
     """
     from crossmargin.planning import align, correlation_line, macro_stress, read_coin, read_macro
     from crossmargin.reports.plans import correlation_report
+    from crossmargin.reports.regimes import with_regimes
     from crossmargin.stats import ewma_correlation
     from crossmargin.units import format_time
 
@@ -302,10 +306,12 @@ def correlate_(
     lines = [correlation_line(made, c, s, decay=decay) for c in made.coins for s in made.macro]
     moves = assignments(given, "--given", "SPY=-0.05")
     stress = macro_stress(made, moves, decay=decay, push=push) if moves else None
+    fitted = _fitted(made, decay) if regimes else []
     if json:
         _print_json(
             {
                 "pairs": lines,
+                "fitted": [{"dcc": moves_, "regimes": states} for moves_, states in fitted],
                 "stress": None
                 if stress is None
                 else {"given": stress.given, "moves": stress.moves, "residual": stress.residual},
@@ -320,7 +326,22 @@ def correlate_(
     }
     days = [format_time(d * 86_400 * 10**9)[:10] for d in made.days[::step].tolist()]
     title = f"{', '.join(made.coins)} against {', '.join(made.macro)}"
-    show(correlation_report(title, lines, stress, days, moving), html=html, quiet=json)
+    report = correlation_report(title, lines, stress, days, moving)
+    show(with_regimes(report, fitted, days, step), html=html, quiet=json)
+
+
+def _fitted(made: Aligned, decay: float) -> list[tuple[DynamicCorrelation, Regimes]]:
+    """Fit both models to every pair, with a line of progress each."""
+    from crossmargin.cli._progress import Meter
+    from crossmargin.planning import dynamic_correlation, regimes
+
+    pairs = [(c, s) for c in made.coins for s in made.macro]
+    found = []
+    with Meter("pairs") as meter:
+        for k, (c, s) in enumerate(pairs):
+            found.append((dynamic_correlation(made, c, s, decay=decay), regimes(made, c, s)))
+            meter.step(k + 1, len(pairs))
+    return found
 
 
 def _day(text: str | None, option: str) -> int | None:

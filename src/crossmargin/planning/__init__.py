@@ -89,6 +89,12 @@ from crossmargin.planning.rebalancing import (
     rebalance,
     risk_target,
 )
+from crossmargin.planning.regimes import (
+    DynamicCorrelation,
+    Regimes,
+    dynamic_correlation,
+    regimes,
+)
 from crossmargin.planning.sizing import (
     RuleSize,
     SizePlan,
@@ -116,6 +122,7 @@ __all__ = [
     "Drawdown",
     "DrawdownFan",
     "DrawdownReport",
+    "DynamicCorrelation",
     "FloorExposure",
     "HedgeDesk",
     "HedgeError",
@@ -128,6 +135,7 @@ __all__ = [
     "Optimiser",
     "Placement",
     "Rebalance",
+    "Regimes",
     "RiskTarget",
     "RuleSize",
     "Rung",
@@ -147,6 +155,7 @@ __all__ = [
     "correlation_line",
     "drawdown_report",
     "drawdowns",
+    "dynamic_correlation",
     "fit_within_margin",
     "floor_exposure",
     "growth_multiple",
@@ -169,6 +178,7 @@ __all__ = [
     "read_macro",
     "read_profits",
     "rebalance",
+    "regimes",
     "risk_budget_weights",
     "risk_target",
     "sample",
