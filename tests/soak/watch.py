@@ -281,7 +281,6 @@ class Watched:
             f"{self.rules.id}/{s.name}": s.interval_s * NS_PER_SECOND for s in self.rules.steps
         }
         for name in tick.breached:
-            self.acted = {key: at for key, at in self.acted.items() if key[0] != name}
             self.looks.pop(name, None)
         for name, step in tick.trail:
             assert step.time_ns == self.now
@@ -292,6 +291,9 @@ class Watched:
                 if last is not None and last != self.now:
                     assert self.now - last >= every[step.rule], f"{name}: {step.rule} too soon"
                 self.acted[name, step.rule] = self.now
+        # Timers outlast a recovery; they end with what they were for.
+        gone = {name for name, step in tick.trail if step.action in ("takeover", "stuck")}
+        self.acted = {key: at for key, at in self.acted.items() if key[0] not in gone}
 
     def _must_report(self, tick: Tick, before: dict[str, int]) -> None:
         """Time in breach is that since the first mark below the line."""

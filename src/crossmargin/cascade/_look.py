@@ -367,9 +367,8 @@ def look(
         said[m] = LEFT
         e = equity[m]
         if _lacks(e, mm[m], target if state[a] == LIQUIDATING else line) <= 0.0:
+            # Timers run on: who falls again within a cooldown is still in it.
             state[a] = HEALTHY
-            for i in range(timer.shape[1]):
-                timer[a, i] = -1
             continue
         state[a] = LIQUIDATING
         if mm[m] == 0.0:
@@ -440,5 +439,3 @@ def look(
         if said[m] == ORDERS and _lacks(e, total, target) <= 0.0:
             # At the marks it is well: what fills make of it is another matter, and a new one.
             state[a] = RESTORED
-            for i in range(timer.shape[1]):
-                timer[a, i] = -1

@@ -94,7 +94,7 @@ class Progress:
     breached_ns : int or None
         First look below the line; None while healthy.
     last_ns : dict of str to int
-        By step, and by step and leg: when it acted last.
+        By step, and by step and part: when it acted last. Kept when the account is well again.
     freed : float
         Shortage freed since the breach, US dollars.
     """

@@ -202,7 +202,11 @@ class VenueDay:
             events=desk.count - before,
             losses=tuple(seen.losses),
             trail=tuple(seen.trail),
-            in_breach_ns={p: x.in_breach_ns(time_ns) for p, x in sorted(self._progress.items())},
+            in_breach_ns={
+                pot: x.in_breach_ns(time_ns)
+                for pot, x in sorted(self._progress.items())
+                if x.breached_ns is not None
+            },
         )
 
     def _marks(self, snapshot: Snapshot | None) -> dict[str, str]:
@@ -264,7 +268,7 @@ class VenueDay:
         done = look.progress.state in ("taken-over", "closed")
         if done:
             self._own_debts(pot, seen)
-        if done or look.progress.state == "healthy":
+        if done or not look.progress.last_ns:
             self._progress.pop(pot.name, None)
         else:
             self._progress[pot.name] = look.progress

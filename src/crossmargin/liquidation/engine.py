@@ -81,7 +81,8 @@ def _finish(here: Round) -> None:
     last = here.rules.steps[-1]
     if here.well:
         here.say(last, "restored", "the account is at its target again")
-        here.progress = begin()
+        # Timers run on: an account that falls again within a cooldown is still in it.
+        here.progress = replace(begin(), last_ns=here.progress.last_ns)
     elif not here.quantity.any():
         here.progress = replace(here.progress, state="closed")
         here.say(last, "stuck", "nothing is held any more and equity does not cover what is owed")

@@ -401,3 +401,31 @@ def test_overrides_do_not_stick() -> None:
     assert changed != liquidation_rules("house")
     (own,) = [step for step in liquidation_rules("house").steps if step.name == "reduce"]
     assert np.isclose(own.fee_rate, 0.005)  # type: ignore[union-attr]
+
+
+def test_a_cooldown_outlasts_a_recovery() -> None:
+    """Venues.md §5: a part restores the account; orders in the 30 s after it are for the whole."""
+    rules = liquidation_rules("hyperliquid")
+    big = linear_account(
+        quantity=[10], mark=[50_000], rate=0.0125, equity=6_000, names=["BTC"]
+    )  # MM 6,250
+    first = advance(big, rules, begin(), 0)
+    assert first.trail[0].units == pytest.approx(2.0) and first.progress.state == "healthy"
+    # 8 coins at 49,850: equity 4,800 against 4,985.
+    again = big.after(first.quantity, first.cost, orders=False).at([49_850])
+    for seconds, units in ((5, 8.0), (29, 8.0), (30, 1.6)):
+        look = advance(again, rules, first.progress, seconds * SECOND)
+        assert look.trail[0].units == pytest.approx(units)
+
+
+def test_a_round_a_second_also_after_a_recovery() -> None:
+    """Venues.md §1: Deribit acts about once a second, whatever happened in between."""
+    rules = liquidation_rules("deribit")
+    first = advance(perpetual(), rules, begin(), 0)
+    assert first.progress.state == "healthy"
+    worse = perpetual().after(first.quantity, first.cost, orders=False).at([46_000])
+    waits = advance(worse, rules, first.progress, SECOND // 2)
+    assert [step.action for step in waits.trail] == ["wait"] and waits.trail[0].due_ns == SECOND
+    assert waits.progress.breached_ns == SECOND // 2
+    acts = advance(worse, rules, waits.progress, SECOND)
+    assert acts.trail[0].action == "close"
