@@ -42,6 +42,7 @@ class Borne:
     """
 
     by_fund: dict[str, int] = field(default_factory=dict)
+    by_other: dict[str, int] = field(default_factory=dict)
     by_holders: int = 0
 
     def may_pay(self, group: str, quanta: int) -> None:

@@ -92,7 +92,7 @@ class HandingOver:
             contract, signed = position.contract, position.held.balance
             if not signed:
                 continue
-            fair = leg.price is None or found.price == "with-margin"
+            fair = leg.price is None or found.at_mark
             at = desk.leg_price(contract) if fair or leg.price is None else leg.price
             price = desk.price(contract, at, signed > 0)
             desk.do(

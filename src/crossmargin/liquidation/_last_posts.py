@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from crossmargin.accounts import events as ev
@@ -21,7 +22,7 @@ from crossmargin.liquidation.adl_scores import Candidates
 from crossmargin.liquidation.costs import ClosingCost, price_at_cost
 from crossmargin.liquidation.engine import TrailStep
 from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss
-from crossmargin.liquidation.rules import LiquidationRules
+from crossmargin.liquidation.rules import LayerRule, LiquidationRules
 from crossmargin.liquidation.standings import Margining
 from crossmargin.liquidation.takeover import Takeover
 from crossmargin.liquidation.waterfall import Fund
@@ -38,19 +39,29 @@ class LastResorts:
         costs: ClosingCost,
         spread: float,
     ) -> None:
-        self._desk, self._margin, self._rules, self._costs = desk, margin, rules, costs
+        self._desk, self._margin, self._costs = desk, margin, costs
+        self._rules = _with_purse(rules)
         self.hand = HandingOver(desk, spread)
         self._open: list[Taken] = []
         self._borne: dict[str, Borne] = {}
         self._uncovered: dict[tuple[str, str], int] = {}
-        self._has_fund = any(x.name == "fund" for x in rules.layers)
         self._fund_limit = next((x.limit_usd for x in rules.layers if x.name == "fund"), None)
+        # Any other layer is a fund of its own, whose group has its name.
+        self._others = {
+            x.name: x.limit_usd
+            for x in rules.layers
+            if x.name != "fund" and x.adl is None and x.share is None
+        }
 
     def take_over(self, pot: Pot, found: Takeover, held: Sequence[Position], seen: Seen) -> None:
         """Hand positions to the liquidator, and let it be rid of them."""
-        borne = dict[str, Borne]()
         taken = self.hand.positions(pot, found, held)
         seen.taken_over += len(taken)
+        self._be_rid_of(taken, pot.name, seen)
+
+    def _be_rid_of(self, taken: Sequence[Taken], whose: str, seen: Seen) -> None:
+        """Close what the liquidator holds, and lay what that loses on the layers."""
+        borne = dict[str, Borne]()
         for one in taken:
             borne.setdefault(one.contract.settlement, Borne()).may_pay(one.contract.group, 0)
         self._borne = borne
@@ -63,12 +74,13 @@ class LastResorts:
             resolved = self._unwind(one, seen)
             if resolved is not None:
                 mine.may_pay(one.contract.group, resolved.waterfall.used("fund"))
+                for name in self._others:
+                    mine.by_other[name] = mine.by_other.get(name, 0) + resolved.waterfall.used(name)
                 mine.by_holders += self._borne_by_holders(one, resolved)
             self._open.pop(0)
         for asset, mine in borne.items():
-            # A rule-set that names no fund lets the taker pay, whose purse the fund is.
-            caps = mine.caps(len(taken)) if self._has_fund else dict.fromkeys(mine.by_fund)
-            self.bear(self._desk.liquidator, asset, caps, seen, pot.name, mine.by_holders)
+            caps = mine.caps(len(taken))
+            self.bear(self._desk.liquidator, asset, caps, seen, whose, mine.by_holders)
             self._surplus_to_fund(asset, next(reversed(mine.by_fund)))
 
     def _lay_what_lacks(self, taken: Sequence[Taken]) -> None:
@@ -114,33 +126,27 @@ class LastResorts:
     def close_with_fund(
         self, position: Position, quantity: str, step: TrailStep, seen: Seen
     ) -> None:
-        """Close a part at the price that its owner bears; the fund pays what the market lacks.
+        """Close a part at the price that its owner bears; the layers pay what the market lacks.
 
-        The liquidator stands between: it takes the part over at the owner's price and closes it at
-        the market's.
+        The liquidator stands between: it takes the part over at the owner's price and closes it in
+        the market as far as the fund pays for that, and against holders where it does not.
         """
         desk, contract = self._desk, position.contract
-        long = position.held.balance > 0
-        leg = self.leg(contract, position.held.balance)
-        terms = {"instrument": contract.id, "quantity": quantity}
-        owner = desk.price(contract, price_at_cost(leg, step.cost / step.units), long)
+        before = position.held.balance
+        leg = self.leg(contract, before)
+        owner = desk.price(contract, price_at_cost(leg, step.cost / step.units), before > 0)
         place = place_of(position.pot)
         desk.do(
             ev.Takeover,
-            **terms,
+            instrument=contract.id,
+            quantity=quantity,
             price=owner,
             account=place.account,
             pot=place.pot,
             leg=position.leg,
         )
-        assert step.price is not None
-        market = desk.price(contract, step.price, long)
-        desk.do(ev.LiquidationStep, **terms, price=market, account=SYSTEM, pot=LIQUIDATOR_POT)
-        seen.closed += step.units * leg.unit_usd
-        most = math.ceil(step.from_fund * desk.quanta_per_unit(contract.settlement)) + 2
-        self.bear(
-            desk.liquidator, contract.settlement, {contract.group: most}, seen, position.pot.name
-        )
+        part = Taken(contract, before - position.held.balance, owner)
+        self._be_rid_of([part], position.pot.name, seen)
 
     def _borne_by_holders(self, one: Taken, found: Resolution) -> int:
         """Return what holders lost against the market: whole contracts, so a little more."""
@@ -291,10 +297,11 @@ class LastResorts:
         lack = max(0, -pot.wallet(asset).balance)
         if not lack and not by_holders:
             return
-        rest = lack
-        for group, cap in funds.items():
-            if cap is None and self._fund_limit is not None:
-                cap = int(self._fund_limit * desk.quanta_per_unit(asset))
+        rest, limits = lack, {**dict.fromkeys(funds, self._fund_limit), **self._others}
+        for group, limit in limits.items():
+            cap = funds.get(group)
+            if cap is None and limit is not None:
+                cap = int(limit * desk.quanta_per_unit(asset))
             paid = min(rest, desk.fund(asset, group), rest if cap is None else cap)
             if paid:
                 desk.do(
@@ -321,7 +328,7 @@ class LastResorts:
                 adl=by_holders,
                 shared=shared,
                 uncovered=left,
-                fund_left={group: desk.fund(asset, group) for group in funds},
+                fund_left={group: desk.fund(asset, group) for group in limits},
             )
         )
 
@@ -380,19 +387,33 @@ class LastResorts:
             equity = self._margin.stand(desk, pot).equity if wallet > 0 else 0
             worth = math.floor(equity / desk.unit * desk.quanta_per_unit(asset))
             able.append(max(0, min(worth, wallet)))
-        fund = 0
+        fund, others = 0, dict.fromkeys(self._others, 0)
         if group is not None:
-            # What was laid on the fund before cannot be paid with twice.
-            laid = self._borne[asset].by_fund.get(group, 0)
-            fund = max(0, desk.fund(asset, group) - laid)
+            # What was laid on a fund before cannot be paid with twice.
+            borne = self._borne[asset]
+            fund = max(0, desk.fund(asset, group) - borne.by_fund.get(group, 0))
+            for name in others:
+                others[name] = max(0, desk.fund(asset, name) - borne.by_other.get(name, 0))
         return Bearers(
             fund=Fund(balance=fund, peak=fund),
             candidates=candidates,
             equity=able,
             contracts=contracts,
             profit=profit,
+            others=others,
             start=desk.count,
         )
+
+
+def _with_purse(rules: LiquidationRules) -> LiquidationRules:
+    """Put the taker's purse, which is the fund, before the layers of rules that name no fund.
+
+    Source: cascades.md (a) step 9 for the order, backstop before deleveraging (house).
+    """
+    if any(layer.name == "fund" for layer in rules.layers):
+        return rules
+    purse = LayerRule(name="fund", source=rules.trigger.source, confidence="house")
+    return msgspec.structs.replace(rules, layers=[purse, *rules.layers])
 
 
 def _entry(position: Position) -> float:

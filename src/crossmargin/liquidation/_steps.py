@@ -298,7 +298,7 @@ def _take_over(step: TakeOver, here: Round) -> None:
             f"{why[step.when]}: to the {step.taker}",
             leg=leg.name,
             units=abs(leg.quantity),
-            price=leg.price if step.price == "bankruptcy" else mark,
+            price=mark if taken.at_mark else leg.price,
             cost=leg.allocated_usd,
         )
     here.progress = replace(here.progress, state="taken-over")

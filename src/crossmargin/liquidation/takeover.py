@@ -26,7 +26,8 @@ class Takeover:
     ----------
     price : TakeoverPrice
         ``bankruptcy``: each leg at its bankruptcy price. ``with-margin``: legs at the mark, with
-        all margin behind them. Either way the owner keeps nothing, and the taker is as well off.
+        all margin behind them; where there is none, at the bankruptcy price too. Either way the
+        owner keeps nothing and owes nothing, and the taker is as well off.
     legs : tuple of BankruptLeg
         What was taken, and at which price.
     equity : float
@@ -37,6 +38,11 @@ class Takeover:
     price: TakeoverPrice
     legs: tuple[BankruptLeg, ...]
     equity: float
+
+    @property
+    def at_mark(self) -> bool:
+        """Whether legs change hands at their marks."""
+        return self.price == "with-margin" and self.equity >= 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -292,3 +292,39 @@ def test_deribits_rounds_are_a_second_apart() -> None:
     waits = [step for _, step in ticks[1].trail if step.action == "wait"]
     assert [step.due_ns for step in waits] == [START + NS_PER_SECOND]
     assert ticks[3].in_breach_ns == {"long/cross": 3 * NS_PER_SECOND // 2}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    ["binance", "bitmex", "bybit-isolated", "bybit-uta", "dydx-v4", "house", "hyperliquid", "okx"],
+)
+@pytest.mark.parametrize("fund", ["0", "3500"])
+def test_no_loss_stays_uncovered_while_holders_can_bear_it(rules: str, fund: str) -> None:
+    """Rows B08, B09: a gap to 40,000 costs 10,000, of which 3,000 is there; holders are last."""
+    venue = two(fund=fund)
+    tick = venue.day(rules).mark(START, {BTC: "40000"})
+    assert (tick.uncovered, tick.shared) == (0, 0)
+    assert [loss.uncovered for loss in tick.losses] == [0] * len(tick.losses)
+    assert sum(loss.deficit for loss in tick.losses) == 7_000 * 10**6
+    # A pool that may only fall by 30 % from its peak pays no more than that.
+    pays = {"okx": 0.3, "bybit-uta": 0.3, "bybit-isolated": 0.3}.get(rules, 1.0) * float(fund)
+    assert tick.fund_paid == pytest.approx(pays * 10**6, abs=2 * 10**6)
+    assert venue.money("long") == 0
+    # What the fund does not pay is the loss of who was short from 50,000.
+    short = venue.day(rules).stand(venue.state.pot("short")).equity
+    assert short - tick.fund_paid == pytest.approx(103_000 * 10**6, abs=2 * 10**6)
+
+
+@pytest.mark.parametrize(("amm", "shared"), [("0", 7_000), ("1000", 6_000), ("9000", 0)])
+def test_another_layer_is_a_fund_of_its_own_name(amm: str, shared: int) -> None:
+    """Drift: insurance fund, then the AMM's profit, then everybody (venues.md §7)."""
+    venue = two()
+    if amm != "0":
+        venue.do(ev.FundPayIn, group="amm-profit", asset="USDC", amount=amm)
+    supplied = {"steps.ramp.initial_share": 1.0, "steps.ramp.duration_s": 10.0}
+    rules = liquidation_rules("drift-v2", overrides=supplied)
+    day = VenueDay(venue.state, venue.post, RATES, rules)
+    (loss,) = day.mark(START, {BTC: "40000"}).losses
+    assert (loss.deficit, loss.uncovered) == (7_000 * 10**6, 0)
+    assert loss.shared == shared * 10**6 and loss.fund == loss.deficit - loss.shared
+    assert loss.fund_left["amm-profit"] == max(0, int(amm) - 7_000) * 10**6
