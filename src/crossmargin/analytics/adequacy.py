@@ -114,7 +114,7 @@ def adequacy(
         )
 
     def at(move: float, vol: float = 0.0) -> StressRow:
-        name = f"{move:+.1%}"
+        name = f"{100.0 * move:+.4g} %"
         vols = {EVERY_ONE: vol}
         return desk.row(StressScenario(name=name, moves={coin: move}, vols=vols))
 

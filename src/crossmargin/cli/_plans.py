@@ -98,7 +98,7 @@ def hedge(
     asked += [f"cost at most {budget:,.2f} USD"] if budget is not None else []
     asked += [f"{b.underlying} {b.greek} in {b.low:g} to {b.high:g}" for b in bands]
     title = f"{who.account} under {rules.id}: cheapest hedge"
-    show(hedge_report(title, made, ", ".join(asked)), html=html, quiet=json)
+    show(hedge_report(title, made, ", ".join(asked), rounded=bool(lots)), html=html, quiet=json)
     return 0 if made.met else 1
 
 
@@ -232,4 +232,4 @@ def size(
     if json:
         _print_json({"account": who.account, "ruleset": rules.id, "size": made})
     title = f"{who.account} under {rules.id}: size of {made.instrument}"
-    show(size_report(title, made), html=html, quiet=json)
+    show(size_report(title, made, rounded=lot is not None), html=html, quiet=json)

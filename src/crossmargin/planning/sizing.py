@@ -278,7 +278,7 @@ def size_position(
         RuleSize(
             rule="stop",
             quantity=found.by_budget,
-            why=f"{budget_usd:,.2f} USD are lost at {beyond:g}, costs included",
+            why=f"{budget_usd:,.2f} USD are lost at {beyond:,.10g}, costs included",
         ),
         RuleSize(
             rule="initial margin", quantity=found.by_margin,
@@ -287,7 +287,7 @@ def size_position(
         ),
         RuleSize(
             rule="liquidation", quantity=found.by_liquidation,
-            why=f"the account stands above maintenance margin all the way to {beyond:g}",
+            why=f"the account stands above maintenance margin all the way to {beyond:,.10g}",
             at_least=found.by_liquidation >= found.by_budget,
         ),
     ]  # fmt: skip

@@ -231,7 +231,7 @@ def _standing(plane: Plane, edges: Floats, standing: Floats, gain: Floats | None
             start, top + 0.5, (1.0 - start) * value / most, max(base - top - 1, 0.5), cls="tint"
         )
         plane.svg.raw("</g>")
-    plane.svg.text(start, 12, "in wait at the start", cls="lbl")
+    plane.svg.text(1.0, 12, "in wait at the start", anchor="end", cls="lbl")
 
 
 def stack_chart(minutes: Sequence[float], interest: Mapping[str, Floats], what: str) -> Safe:

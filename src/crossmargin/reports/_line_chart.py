@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from crossmargin.reports._svg import Svg, pc, px, tidy_ticks, tip
-from crossmargin.reports._text import Safe, amount, esc, join
+from crossmargin.reports._text import Safe, amount, esc, join, short
 
 _PLOT, _TOP, _FOOT, _LEFT = 200.0, 18.0, 26.0, 0.09
 
@@ -45,12 +45,14 @@ def line_chart(
     svg = Svg("curve day", _TOP + _PLOT + _FOOT, f"{said or 'nothing'} {unit}.")
     for tick in tidy_ticks(low, high, 5):
         svg.line(_LEFT, y(tick), 1.0, y(tick), cls="grid")
-        svg.text(_LEFT - 0.008, y(tick) + 4, amount(tick).removesuffix(".00"), anchor="end",
-                 cls="tick")  # fmt: skip
+        svg.text(_LEFT - 0.008, y(tick) + 4, short(tick), anchor="end", cls="tick")
     shown = _labels(times)
-    for k in range(0, len(times), max(1, len(times) // 8)):
-        side = "end" if x(k) > 0.96 and len(shown[k]) > 5 else "middle"
-        svg.text(x(k), _TOP + _PLOT + 18, shown[k], anchor=side, cls="tick")
+    step = max(1, -(-len(times) // 9))
+    for place, k in enumerate(range(0, len(times), step)):
+        side = "end" if x(k) > 0.96 and len(shown[k]) > 3 else "middle"
+        # A phone has room for every third; the words decide how much each needs.
+        kind = "tick thin" if len(shown[k]) > 3 and place % 3 else "tick"
+        svg.text(x(k), _TOP + _PLOT + 18, shown[k], anchor=side, cls=kind)
     for number, (_, line) in enumerate(series.items()):
         for k in range(len(line) - 1):
             svg.raw(

@@ -20,6 +20,7 @@ from crossmargin.reports._text import (
     moment,
     percent,
     scenario,
+    signed,
     usd,
 )
 from crossmargin.reports._waterfall import gauge_chart, waterfall_chart
@@ -50,7 +51,7 @@ def badge(state: str, venue: str = "") -> Safe:
 
 
 def heading(kicker: str, title: str, facts: Sequence[str], warnings: Sequence[str] = ()) -> Safe:
-    said = join([Safe(f"<p>{esc(fact)}</p>") for fact in facts])
+    said = join([Safe(f"<p>{esc(signed(fact))}</p>") for fact in facts])
     warned = join([Safe(f"<p><strong>{esc(warning)}</strong></p>") for warning in warnings])
     return Safe(
         f'<header><p class="kicker">{esc(kicker)}</p><h1>{esc(title)}</h1>{said}{warned}</header>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossmargin.reports._text import Safe, esc, join
+from crossmargin.reports._text import Safe, esc, join, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,16 @@ class Column:
 
 def _row(columns: Sequence[Column], cells: Sequence[str]) -> str:
     first, *rest = cells
-    out = [f'<th scope="row"{columns[0].css}>{esc(first)}</th>']
-    out += [f"<td{c.css}>{esc(cell)}</td>" for c, cell in zip(columns[1:], rest, strict=True)]
+    out = [f'<th scope="row"{columns[0].css}>{esc(signed(first))}</th>']
+    out += [
+        f"<td{c.css}>{esc(signed(cell))}</td>" for c, cell in zip(columns[1:], rest, strict=True)
+    ]
     return f"<tr>{''.join(out)}</tr>"
+
+
+def _kind(rows: Sequence[Sequence[str]]) -> str:
+    """Mark tables whose row heads are long: on a phone these are folded, not the figures hidden."""
+    return ' class="long"' if any(len(row[0]) > 14 for row in rows) else ""
 
 
 def table(
@@ -67,7 +74,7 @@ def table(
     body = "".join(_row(columns, row) for row in rows)
     foot = f"<tfoot>{_row(columns, total)}</tfoot>" if total is not None else ""
     whole = (
-        f"<table><caption>{esc(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table{_kind(rows)}><caption>{esc(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody>{foot}</table>"
     )
     if hidden:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import html
 import math
+import re
 
 NBSP = "\u00a0"
 MINUS = "\u2212"
 DASH = "\u2013"
+_HYPHEN = re.compile(r"(?<![\w.:/\-])-(?=\.?\d)")
 
 
 class Safe(str):
@@ -23,6 +25,15 @@ class Safe(str):
 def esc(text: str) -> Safe:
     """Escape text for HTML, content and quoted attributes alike; `Safe` text passes."""
     return text if isinstance(text, Safe) else Safe(html.escape(text, quote=True))
+
+
+def signed(text: str) -> str:
+    """Give numbers in words a true minus sign; names and dates keep their hyphens.
+
+    >>> signed("-16% price of BTC-27MAR26 on 2026-03-27")
+    '−16% price of BTC-27MAR26 on 2026-03-27'
+    """
+    return text if isinstance(text, Safe) else _HYPHEN.sub(MINUS, text)
 
 
 def join(parts: list[str]) -> Safe:

@@ -422,7 +422,8 @@ def _contagion_section(found: CrowdContagion) -> Safe:
                contagion_chart(found.shocked, found.closed, found.matrix)),
         figure("Contagion between assets", most,
                network_chart(found.shocked, found.closed, found.matrix)),
-        figure("Who is closed", "Through prices it reaches further: `cascade sweep` compares.",
+        figure("Who is closed",
+               "Through prices it reaches further: cascade contagion --prices says how far.",
                shown, wide=True),
     ]  # fmt: skip
     return section("contagion", "Contagion inside accounts", cards)

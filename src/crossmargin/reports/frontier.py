@@ -13,7 +13,7 @@ from crossmargin.analytics import Axis, Frontier, FrontierPoint, Ray
 from crossmargin.reports._sections import heading
 from crossmargin.reports._svg import Svg, pc, px, tip
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import DASH, Safe, esc, join, usd
+from crossmargin.reports._text import DASH, Safe, amount, esc, join, signed, usd
 from crossmargin.reports.html import page
 from crossmargin.reports.terminal import ratio, table_of
 from crossmargin.reports.terminal import usd as usd_text
@@ -112,7 +112,9 @@ def render_frontier(title: str, facts: Sequence[str], made: Frontier, *, version
     version : str
         Of this package, for the footer.
     """
-    words = "".join(f"<p>{esc(text)}</p>" for text in (nearest_words(made), runway_words(made)))
+    words = "".join(
+        f"<p>{esc(signed(text))}</p>" for text in (nearest_words(made), runway_words(made))
+    )
     body = [
         heading("Liquidation frontier", title, facts),
         '<section id="answer"><h2>Distance to liquidation</h2>'
@@ -177,11 +179,15 @@ def frontier_chart(made: Frontier) -> Safe:
         for i, value in enumerate(row):
             _map_cell(svg, (x, i), (y, j), value, largest)
     svg.raw(_outline(made, x, y))
+    # On a phone only those stay that are far enough apart for their figures.
+    roomy = {at for at, _ in x.ticks(0.26)}
     for axis, across in ((x, True), (y, False)):
         for at, text in axis.ticks(0.11 if across else 0.07):
             if across:
                 svg.line(_share(at), _TOP, _share(at), _TOP + _PLOT, cls="grid")
-                svg.text(_share(at), _TOP + _PLOT + 16, text, anchor="middle", cls="tick")
+                side = "end" if _share(at) > 0.95 else "middle"
+                kind = "tick" if at in roomy else "tick thin"
+                svg.text(_share(at), _TOP + _PLOT + 16, text, anchor=side, cls=kind)
             else:
                 svg.line(_LEFT, _down(at), 1.0, _down(at), cls="grid")
                 svg.text(_LEFT - 0.008, _down(at) + 4, text, anchor="end", cls="tick")
@@ -231,10 +237,14 @@ class _Axis:
             here = self.at(mark)
             if -1e-9 <= here <= 1 + 1e-9 and all(abs(here - self.at(m)) >= apart for m in found):
                 found.append(mark)
-        return [(self.at(m), self.text(m)) for m in sorted(found)]
+        return [(self.at(m), self.label(m)) for m in sorted(found)]
 
     def text(self, ratio_: float) -> str:
         return f"{ratio_:g}×" if self.today is None else usd(self.today * ratio_)
+
+    def label(self, ratio_: float) -> str:
+        """Return what stands at a tick; the unit is in the axis's title."""
+        return f"{ratio_:g}×" if self.today is None else amount(self.today * ratio_)
 
 
 def _share(at: float) -> float:

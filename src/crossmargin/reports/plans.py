@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+from crossmargin.instruments import parse_instrument
 from crossmargin.planning import (
     Allocation,
     CorrelationLine,
@@ -36,13 +37,15 @@ class Shown:
     ----------
     title : str
     heads : tuple of str
-        The first column is text.
     rows : tuple of tuples of str
+    words : tuple of int
+        Columns that hold words, set to the left; the others hold figures.
     """
 
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,11 @@ def print_plan(console: Console, made: PlanReport) -> None:
     """Print title, tables, and the sentences below them."""
     console.print(Text(made.title, "bold"))
     for shown in made.tables:
-        out = table_of(*shown.heads, title=shown.title or None)
+        if shown.title:
+            console.print(Text(shown.title, "bold"), end="")
+        out = table_of(*shown.heads)
+        for k, column in enumerate(out.columns):
+            column.justify = "left" if k in shown.words else "right"
         for row in shown.rows:
             out.add_row(*row)
         console.print(out)
@@ -103,7 +110,10 @@ def render_plan(made: PlanReport, *, version: str) -> str:
             )
         )
     for number, shown in enumerate(made.tables):
-        columns = [Column(head, text=k == 0) for k, head in enumerate(shown.heads)]
+        columns = [
+            Column(head, text=k in shown.words, wrap=k > 0 and k in shown.words)
+            for k, head in enumerate(shown.heads)
+        ]
         caption = shown.title or made.title
         grid = table(caption, columns, shown.rows)
         body.append(
@@ -124,10 +134,21 @@ _GREEK_UNITS = {
 }
 
 
-def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
-    """Say what to trade and what it does."""
+def _units(quantity: float, instrument: str) -> str:
+    """Write a signed quantity with its unit; eight digits after the point at most."""
+    sign = "" if quantity < 0 else "+"
+    return f"{sign}{amount(quantity)} {parse_instrument(instrument).quantity_unit}"
+
+
+def _greek(name: str, value: float) -> str:
+    """Write coins to four digits and US dollars to two, so that points stand below points."""
+    return usd(value, 4 if name.endswith(("delta", "gamma")) else 2)
+
+
+def hedge_report(title: str, made: HedgePlan, asked: str, *, rounded: bool) -> PlanReport:
+    """Say what to trade and what it does; `rounded` to lots or not."""
     trades = tuple(
-        (t.instrument, f"{t.quantity:+,.10g}", usd(t.cost_usd)) for t in made.trades
+        (t.instrument, _units(t.quantity, t.instrument), usd(t.cost_usd)) for t in made.trades
     ) or (("nothing", "", ""),)
     sides = tuple(
         (name, usd(a), usd(b), usd(b - a))
@@ -140,8 +161,8 @@ def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
     greeks = tuple(
         (
             f"{name}, {_GREEK_UNITS[name.rpartition(' ')[2]]}",
-            amount(round(x, 6)),
-            amount(round(made.greeks_after[name], 6)),
+            _greek(name, x),
+            _greek(name, made.greeks_after[name]),
         )
         for name, x in made.greeks_before.items()
     )
@@ -156,9 +177,14 @@ def hedge_report(title: str, made: HedgePlan, asked: str) -> PlanReport:
     elif len(made.trades) > 1:
         facts.append("No single trade among the candidates does as much.")
     facts.append(
-        f"{made.evaluations:,} accounts evaluated by the rule-set, {made.rounds} programs solved. "
-        "Costs are half-spreads and fees as given or assumed; available margin is before them."
+        f"{made.evaluations:,} accounts evaluated by the rule-set, {made.rounds} "
+        f"program{'' if made.rounds == 1 else 's'} solved. Costs are half-spreads and fees as "
+        "given or assumed; available margin is before them."
     )
+    if made.trades and not rounded:
+        facts.append(
+            "Quantities are not rounded to lots; with --lot NAME=0.1 the search keeps to them."
+        )
     tables = [
         Shown(title="Trades", heads=("trade", "quantity", "cost, USD"), rows=trades),
         Shown(title="Margin, USD", heads=("", "before", "after", "change"), rows=sides),
@@ -195,30 +221,38 @@ def _hedge_verdict(made: HedgePlan, asked: str) -> str:
     return f"Asked: {asked}. It costs {usd(made.cost_usd)} USD. {proof}"
 
 
-def size_report(title: str, made: SizePlan) -> PlanReport:
-    """Say how big, and what every rule allows."""
+def size_report(title: str, made: SizePlan, *, rounded: bool) -> PlanReport:
+    """Say how big, and what every rule allows; `rounded` to a lot or not."""
     rows = tuple(
-        (limit.rule, ("≥ " if limit.at_least else "") + amount(limit.quantity), limit.why)
+        (
+            limit.rule,
+            ("≥ " if limit.at_least else "") + amount(limit.quantity),
+            limit.why + (": the budget asks for no more" if limit.at_least else ""),
+        )
         for limit in made.limits
     )
+    unit = parse_instrument(made.instrument).quantity_unit
     facts = [
-        f"{made.side} {amount(made.quantity)} {made.instrument}, {usd(made.notional_usd)} USD of "
-        f"notional; the stop loses {usd(made.loss_at_stop_usd)} USD. Bound by: {made.binding}.",
+        f"{made.side.capitalize()} {amount(made.quantity)} {unit} of {made.instrument}, "
+        f"{usd(made.notional_usd)} USD of notional; the stop loses "
+        f"{usd(made.loss_at_stop_usd)} USD. Bound by: {made.binding}.",
     ]
     if made.liquidated_first:
         facts.append(
             "At the size of the budget the account would be liquidated before the stop: the size "
             "was cut."
         )
+    if not rounded:
+        facts.append("It is not rounded to the venue's lot: --lot does.")
     return PlanReport(
         title=title,
         facts=tuple(facts),
-        tables=(Shown(title="", heads=("rule", "units", "why"), rows=rows),),
+        tables=(Shown(title="", heads=("rule", f"size, {unit}", "why"), rows=rows, words=(0, 2)),),
         charts=(
             Bars(
                 title="What each rule allows",
                 bars=tuple(PairBar(limit.rule, limit.quantity) for limit in made.limits),
-                unit=f"units of {made.instrument}",
+                unit=f"{unit} of {made.instrument}",
             ),
         ),
     )
@@ -242,7 +276,7 @@ def drawdown_plan(
         ("return a year", ratio(made.annual_return, 2)),
         ("Calmar", "–" if made.calmar is None else f"{made.calmar:.2f}"),
         ("ulcer index", ratio(made.ulcer, 2)),
-        (f"mean of the worst {1 - made.level:.0%} of falls", ratio(made.at_risk, 2)),
+        (f"mean of the worst {ratio(1 - made.level, 0)} of falls", ratio(made.at_risk, 2)),
     ]
     if exposure is not None:
         figures.append(("exposure the ladder allows now", ratio(exposure[-1], 0)))
@@ -257,7 +291,12 @@ def drawdown_plan(
     )
     tables = [
         Shown(title="", heads=("figure", "value"), rows=tuple(figures)),
-        Shown(title="Deepest falls", heads=("depth", "peak", "trough", "recovered"), rows=falls),
+        Shown(
+            title="Deepest falls",
+            heads=("depth", "peak", "trough", "recovered"),
+            rows=falls,
+            words=(),
+        ),
     ]
     charts = [
         Chart(title="Value of a unit", axis=days, series={"unit": list(units)}, unit=""),
@@ -271,10 +310,13 @@ def drawdown_plan(
     facts = ["Falls are measured on the value of a unit: deposits are no gains."]
     if fan is not None:
         rows = [
-            (f"{level:.0%} quantile", ratio(float(d), 2)) for level, d in zip(fan.levels, fan.depth)
+            (f"{ratio(level, 0)} quantile", ratio(float(d), 2))
+            for level, d in zip(fan.levels, fan.depth)
         ]
         rows += [("mean", ratio(fan.mean, 2)), ("mean of the worst 5 %", ratio(fan.at_risk, 2))]
-        rows += [(f"chance of {limit:.0%} or more", ratio(p, 1)) for limit, p in fan.breach.items()]
+        rows += [
+            (f"chance of {ratio(limit, 0)} or more", ratio(p, 1)) for limit, p in fan.breach.items()
+        ]
         tables.append(
             Shown(
                 title=f"Deepest fall over the next {int(fan.steps[-1])} periods, simulated",
@@ -287,7 +329,7 @@ def drawdown_plan(
                 title="Falls ahead, quantiles",
                 axis=[str(k) for k in fan.steps.tolist()],
                 series={
-                    f"{level:.0%}": [-100.0 * x for x in line]
+                    ratio(level, 0): [-100.0 * x for x in line]
                     for level, line in zip(fan.levels, fan.fan.tolist())
                 },
                 unit="% from the peak",
@@ -319,10 +361,10 @@ def allocation_report(
     total = ("plan", "", "", usd(made.im), usd(made.profit), usd(made.shortfall), "")
     bound = ", ".join(made.binding) or "nothing"
     facts: tuple[str, ...] = (
-        f"Bound by: {bound}. The account would be liquidated in {made.liquidation:.2%} of "
-        "scenarios.",
-        f"Expected shortfall at {made.level:.1%}; its parts are Euler's and sum to it. Margins of "
-        "strategies are as if alone; the plan's is as its rules count it.",
+        f"Bound by: {bound}. The account would be liquidated in {ratio(made.liquidation, 2)} "
+        "of scenarios.",
+        f"Expected shortfall at {ratio(made.level, 1)}; its parts are Euler's and sum to it. "
+        "Margins of strategies are as if alone; the plan's is as its rules count it.",
     )
     if made.venues:
         facts = (
@@ -350,7 +392,7 @@ def allocation_report(
                 unit="USD a period, by USD of shortfall",
             ),
         )
-    heads = ("strategy", "venue", "units", "IM, USD", "profit, USD", "ES share, USD", "on margin")
+    heads = ("strategy", "venue", "units", "IM, USD", "profit, USD", "ES share, USD", "profit / IM")
     tables = [Shown(title="", heads=heads, rows=(*rows, total))]
     if made.venues:
         tables.append(
@@ -370,6 +412,7 @@ def allocation_report(
                 title="Frontier",
                 heads=("ES, USD", "profit, USD", "IM, USD"),
                 rows=tuple((usd(p.shortfall), usd(p.profit), usd(p.im)) for p in frontier),
+                words=(),
             )
         )
     return PlanReport(title=title, facts=facts, tables=tuple(tables), charts=charts)
@@ -445,10 +488,10 @@ def correlation_report(
         given = ", ".join(f"{name} {move:+g}" for name, move in stress.given.items())
         tables.append(
             Shown(
-                title=f"If {given}",
+                title=f"If {given}, over one period",
                 heads=("coin", "expected move", "σ that is left"),
                 rows=tuple(
-                    (coin, f"{move:+.2%}", ratio(stress.residual[coin], 2))
+                    (coin, f"{100.0 * move:+.2f} %", ratio(stress.residual[coin], 2))
                     for coin, move in stress.moves.items()
                 ),
             )

@@ -70,15 +70,17 @@
   theme.hidden = false;
 
   var save = document.getElementById("save");
-  save.addEventListener("click", function () {
-    var text = document.getElementById("statement").textContent;
-    var link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-    link.download = "statement.json";
-    link.click();
-    setTimeout(function () { URL.revokeObjectURL(link.href); }, 1000);
-  });
-  save.hidden = false;
+  if (save) {
+    save.addEventListener("click", function () {
+      var text = document.getElementById("statement").textContent;
+      var link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+      link.download = "statement.json";
+      link.click();
+      setTimeout(function () { URL.revokeObjectURL(link.href); }, 1000);
+    });
+    save.hidden = false;
+  }
 
   var opened = [];
   window.addEventListener("beforeprint", function () {

@@ -12,7 +12,19 @@ from crossmargin.analytics import Adequacy, LocationLine, ReverseStress, StressR
 from crossmargin.reports._sections import heading
 from crossmargin.reports._svg import Svg, px, span, tip
 from crossmargin.reports._table import Column, figure, table
-from crossmargin.reports._text import DASH, Safe, among, amount, esc, join, move, percent, usd
+from crossmargin.reports._text import (
+    DASH,
+    NBSP,
+    Safe,
+    among,
+    amount,
+    esc,
+    join,
+    move,
+    percent,
+    signed,
+    usd,
+)
 from crossmargin.reports._text import health as health_text
 from crossmargin.reports.html import page
 from crossmargin.reports.terminal import STATE_STYLE, health, ratio, table_of
@@ -178,7 +190,7 @@ def render_stress(
     said = ""
     if nearest is not None:
         found = reverse_words(nearest)
-        said = f'<p class="section-note">{esc(found[:1].upper() + found[1:])}.</p>'
+        said = f'<p class="section-note">{esc(signed(found[:1].upper() + found[1:]))}.</p>'
     body = [
         heading("Stress", title, [*facts, model_words(made)]),
         f'<section id="answer"><h2>{esc(words[:1].upper() + words[1:])}</h2>{said}'
@@ -219,7 +231,6 @@ def loss_chart(made: StressReport) -> Safe:
 
     said = ", ".join(f"{row.scenario} {usd(row.loss_after_cost_usd)}" for row in rows)
     svg = Svg("bars", _ROW * len(rows) + 22, f"Loss by scenario: {said}.")
-    svg.line(at(equity), 2, at(equity), _ROW * len(rows), cls="need")
     for k, row in enumerate(rows):
         top = k * _ROW
         kind = "rise" if row.loss_after_cost_usd > 0 else "fall"
@@ -236,6 +247,8 @@ def loss_chart(made: StressReport) -> Safe:
             start, stop = at(row.loss_usd), at(row.loss_after_cost_usd)
             svg.rect(start, top + 19, stop - start, 11, cls="alone")
         svg.line(at(0.0), top + 18, at(0.0), top + 31, cls="zero")
+        # Only beside the bars: drawn through, it would cross the figures on a narrow page.
+        svg.line(at(equity), top + 17, at(equity), top + 32, cls="need")
         svg.raw("</g>")
     bottom = _ROW * len(rows)
     anchor = "start" if at(equity) < 0.3 else "end" if at(equity) > 0.7 else "middle"
@@ -252,11 +265,11 @@ def health_map(rungs: Adequacy) -> Safe:
     ordered = sorted(range(len(moves)), key=lambda k: -moves[k])
     svg = Svg("heat", 26 + _CELL * len(moves), "Health over price moves and volatility.")
     for c, vol in enumerate(vols):
-        name = "volatility same" if vol == 0 else f"volatility {move(vol)}"
+        name = "vol same" if vol == 0 else f"vol {move(vol)}"
         svg.text(_LEFT + (c + 0.5) * width, 16, name, anchor="middle", cls="lbl")
     for r, m in enumerate(ordered):
         top = 26 + r * _CELL
-        label = "price same" if moves[m] == 0 else move(moves[m])
+        label = move(moves[m]) if moves[m] else "0" + NBSP + "%"
         svg.text(_LEFT - 0.012, top + 19, label, anchor="end", cls="lbl")
         for c in range(len(vols)):
             _health_cell(svg, _LEFT + c * width, top, width, rungs.map_health[c][m])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossmargin.analytics import PooledVenues, PoolSide, VenuesPlan, VenuesPool
+from crossmargin.instruments import parse_instrument
 from crossmargin.planning import Placement
 from crossmargin.reports._bars import PairBar
 from crossmargin.reports.plans import Bars, PlanReport, Shown
@@ -39,7 +40,8 @@ def plan_report(made: VenuesPlan) -> PlanReport:
         for coin, now in made.net_delta.items()
     )
     heads = (
-        "venue", "equity, USD", "free, USD", "equity after", "MM after", "top-up", "liquidated",
+        "venue", "equity, USD", "free, USD", "equity after", "MM after", "top-up",
+        "liquidated after",
     )  # fmt: skip
     tables = [Shown(title="Venues", heads=heads, rows=venues)]
     if transfers:
@@ -106,7 +108,15 @@ def plan_report(made: VenuesPlan) -> PlanReport:
 
 def placement_report(made: Placement) -> PlanReport:
     """Say what to move."""
-    moves = tuple((m.instrument, m.venue, f"{m.quantity:+,.8g}") for m in made.moves)
+    moves = tuple(
+        (
+            m.instrument,
+            m.venue,
+            f"{'' if m.quantity < 0 else '+'}{amount(m.quantity)} "
+            + parse_instrument(m.instrument).quantity_unit,
+        )
+        for m in made.moves
+    )
     venues = [
         (
             v.venue,
@@ -137,12 +147,12 @@ def placement_report(made: Placement) -> PlanReport:
         tables=(
             Shown(
                 title="Moves",
-                heads=("instrument", "venue", "change, units"),
+                heads=("instrument", "venue", "change"),
                 rows=moves or (("nothing", "", ""),),
             ),
             Shown(
                 title="Margin, USD",
-                heads=("venue", "IM before", "IM after", "available before", "after"),
+                heads=("venue", "IM before", "IM after", "available before", "available after"),
                 rows=tuple(venues),
             ),
         ),

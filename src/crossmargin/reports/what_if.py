@@ -13,7 +13,7 @@ from crossmargin.margin.statement_types import Step
 from crossmargin.reports._sections import heading
 from crossmargin.reports._svg import Svg, pc, px, tidy_ticks, tip
 from crossmargin.reports._table import Column, figure, table
-from crossmargin.reports._text import DASH, Safe, amount, count, esc, join, quantity, usd
+from crossmargin.reports._text import DASH, Safe, amount, count, esc, join, quantity, short, usd
 from crossmargin.reports._text import health as health_text
 from crossmargin.reports._waterfall import waterfall_chart
 from crossmargin.reports.html import page
@@ -311,8 +311,7 @@ def path_chart(made: MarginPath) -> Safe:
     svg = Svg("curve day", _TOP + _PLOT + _FOOT, f"Margin path: {path_words(made)}.")
     for tick in tidy_ticks(0.0, high, 5):
         svg.line(_LEFT, y(tick), 1.0, y(tick), cls="grid")
-        svg.text(_LEFT - 0.008, y(tick) + 4, amount(tick).removesuffix(".00"), anchor="end",
-                 cls="tick")  # fmt: skip
+        svg.text(_LEFT - 0.008, y(tick) + 4, short(tick), anchor="end", cls="tick")
     for k in range(last + 1):
         text = "now" if k == 0 else str(k)
         svg.text(x(k + 0.5), _TOP + _PLOT + 18, text, anchor="middle", cls="tick")
