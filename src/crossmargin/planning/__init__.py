@@ -23,21 +23,22 @@ from crossmargin.planning.contributions import (
 )
 from crossmargin.planning.drawdown import (
     Drawdown,
-    DrawdownFan,
     DrawdownReport,
-    FloorExposure,
-    Rung,
-    check_ladder,
     drawdown_report,
     drawdowns,
-    floor_exposure,
-    growth_multiple,
-    ladder_exposure,
     max_drawdown,
-    simulate_drawdowns,
     underwater,
     unit_values,
 )
+from crossmargin.planning.drawdown_limits import (
+    FloorExposure,
+    Rung,
+    check_ladder,
+    floor_exposure,
+    growth_multiple,
+    ladder_exposure,
+)
+from crossmargin.planning.drawdown_paths import DrawdownFan, simulate_drawdowns
 from crossmargin.planning.files import (
     read_coin,
     read_equity,
@@ -54,16 +55,18 @@ from crossmargin.planning.hedging import (
 from crossmargin.planning.macro import (
     Aligned,
     CoinSeries,
-    CorrelationLine,
     MacroSeries,
-    MacroStress,
     align,
     closing_times_ns,
     coin_series,
-    correlation_line,
     macro_series,
-    macro_stress,
     sample,
+)
+from crossmargin.planning.macro_links import (
+    CorrelationLine,
+    MacroStress,
+    correlation_line,
+    macro_stress,
 )
 from crossmargin.planning.placement import (
     Move,
