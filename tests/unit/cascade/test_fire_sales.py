@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from crossmargin.cascade import networks
+from crossmargin.cascade import fire_sales, networks
 from crossmargin.cascade.scalar import leverage_gain
 from crossmargin.errors import CascadeError
 
@@ -27,7 +27,7 @@ def test_vulnerability_is_the_product_of_the_paper() -> None:
     a = held.sum(axis=1)
     m, b = held / a[:, None], rng.uniform(1.0, 20.0, a.size)
     f = np.array([-0.1, 0.0, -0.02, 0.01])
-    made = networks.aggregate_vulnerability(m, a, b, f, 1.0 / depth)
+    made = fire_sales.aggregate_vulnerability(m, a, b, f, 1.0 / depth)
     big = np.diag
     r2 = m @ big(1 / depth) @ m.T @ big(b) @ big(a) @ m @ f
     equity = (a / (1 + b)).sum()
@@ -37,21 +37,21 @@ def test_vulnerability_is_the_product_of_the_paper() -> None:
     # One by one: only holder i sells.
     for i in range(a.size):
         only = np.where(np.arange(a.size) == i, b, 0.0)
-        part = networks.aggregate_vulnerability(m, a, only, f, 1.0 / depth)
+        part = fire_sales.aggregate_vulnerability(m, a, only, f, 1.0 / depth)
         share = part.aggregate * (a / (1 + only)).sum() / equity
         assert made.systemicness[i] == pytest.approx(share, rel=1e-9)
 
 
 def test_vulnerability_of_one_asset_is_the_scalar_gain() -> None:
-    made = networks.aggregate_vulnerability([[1.0]], [1e6], [4.0], [-0.01], [1 / 2e7])
+    made = fire_sales.aggregate_vulnerability([[1.0]], [1e6], [4.0], [-0.01], [1 / 2e7])
     assert made.returns[0] == pytest.approx(-0.01 * leverage_gain(5.0, 1e6, 2e7))
     # The paper's 10 basis points for 10 bn.
-    default = networks.aggregate_vulnerability([[1.0]], [1e10], [1.0], [-1.0])
+    default = fire_sales.aggregate_vulnerability([[1.0]], [1e10], [1.0], [-1.0])
     assert default.returns[0] == pytest.approx(-0.001)
 
 
 def test_sold_share() -> None:
-    made = networks.sold_share(
+    made = fire_sales.sold_share(
         [100.0, 100.0, 100.0, 100.0], [10.0, 4.0, 1.0, -1.0], [80.0] * 4, most=20.0, buffer=15.0
     )
     assert made.share.tolist() == [0.0, (100 - 60) / 80, 1.0, 1.0]
@@ -62,13 +62,13 @@ def test_sold_share() -> None:
 
 def test_impact_with_a_floor() -> None:
     depth, start, floor = 1e7, 100.0, 50.0
-    small = float(networks.floor_impact(1.0, 100.0, start, floor, depth))
+    small = float(fire_sales.floor_impact(1.0, 100.0, start, floor, depth))
     assert small == pytest.approx(1 / depth, rel=1e-6)
-    assert float(networks.floor_impact(1e12, 100.0, start, floor, depth)) == pytest.approx(0.5)
-    assert float(networks.floor_impact(1e12, 60.0, start, floor, depth)) == pytest.approx(1 / 6)
-    assert float(networks.floor_impact(0.0, 60.0, start, floor, depth)) == 0.0
-    assert float(networks.market_depth(1e9, 0.02, 4.0, 0.25)) == pytest.approx(0.25 * 5e10 * 2)
-    assert float(networks.market_depth(1e9, 0.02)) == pytest.approx(0.325 * 5e10)
+    assert float(fire_sales.floor_impact(1e12, 100.0, start, floor, depth)) == pytest.approx(0.5)
+    assert float(fire_sales.floor_impact(1e12, 60.0, start, floor, depth)) == pytest.approx(1 / 6)
+    assert float(fire_sales.floor_impact(0.0, 60.0, start, floor, depth)) == 0.0
+    assert float(fire_sales.market_depth(1e9, 0.02, 4.0, 0.25)) == pytest.approx(0.25 * 5e10 * 2)
+    assert float(fire_sales.market_depth(1e9, 0.02)) == pytest.approx(0.325 * 5e10)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -78,7 +78,7 @@ def test_rounds_of_selling_by_hand(seed: int) -> None:
     rest = rng.uniform(0.0, 2e6, 6)
     capital = (held.sum(axis=1) + rest) / rng.uniform(10.0, 25.0, 6)
     shock = np.array([0.05, 0.0, 0.02])
-    made = networks.threshold_fire_sale(
+    made = fire_sales.threshold_fire_sale(
         held, rest, capital, depth, shock, most=20.0, buffer=18.0, paid=0.5
     )
     h = [[float(held[i, k]) * (1 - float(shock[k])) for k in range(3)] for i in range(6)]
@@ -164,14 +164,14 @@ def test_distress_is_proportional_below_a_radius_of_one() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        lambda: networks.aggregate_vulnerability([[0.5, 0.4]], [1.0], [1.0], [0.0, 0.0]),
-        lambda: networks.floor_impact(1.0, 100.0, 100.0, 100.0, 1.0),
-        lambda: networks.threshold_fire_sale(
+        lambda: fire_sales.aggregate_vulnerability([[0.5, 0.4]], [1.0], [1.0], [0.0, 0.0]),
+        lambda: fire_sales.floor_impact(1.0, 100.0, 100.0, 100.0, 1.0),
+        lambda: fire_sales.threshold_fire_sale(
             [[1.0]], [1.0], [1.0], [1.0, 2.0], [0.1], most=2, buffer=1
         ),
         lambda: networks.endogenous_risk_index([[1.0]], [1.0, 2.0]),
         lambda: networks.debt_rank([[1.0]], [1.0, 1.0], [1.0], [0.1, 0.1]),
-        lambda: networks.sold_share([1.0], [1.0], [1.0], most=2.0, buffer=3.0),
+        lambda: fire_sales.sold_share([1.0], [1.0], [1.0], most=2.0, buffer=3.0),
     ],
 )
 def test_what_is_refused(bad: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.unit.cascade.slow_cascade import at_prices, random_people
 
+from crossmargin.cascade import fire_sales as sales
 from crossmargin.cascade import leverage as lev
 from crossmargin.cascade import loop_gain, population, shock_response
 from crossmargin.cascade import networks as net
@@ -331,17 +332,17 @@ def test_fire_sales_by_plain_loops():
     fell = [law[j] * sum(m[i][j] * sold[i] for i in three) for j in three]
     lost = [a[i] * sum(m[i][j] * fell[j] for j in three) for i in three]
     own = [a[i] / (1 + b[i]) for i in three]
-    found = net.aggregate_vulnerability(m, a, b, shock, law)
+    found = sales.aggregate_vulnerability(m, a, b, shock, law)
     close(found.aggregate, sum(lost) / sum(own))
     close(found.returns, fell)
     close(found.indirect, [lost[i] / own[i] for i in three])
     close(found.systemicness.sum(), found.aggregate)
 
-    cut = net.sold_share([100.0] * 4, [2, 5, -1, 3.0], [60, 80, 50, 50], most=25, buffer=20)
+    cut = sales.sold_share([100.0] * 4, [2, 5, -1, 3.0], [60, 80, 50, 50], most=25, buffer=20)
     close(cut.share, [1.0, 0.0, 1.0, 0.8])
     assert cut.insolvent.tolist() == [False, False, True, False]
     close(
-        net.floor_impact([30.0, 0.0, 1e9], 80.0, 100.0, 50.0, 200.0),
+        sales.floor_impact([30.0, 0.0, 1e9], 80.0, 100.0, 50.0, 200.0),
         [0.375 * (1 - math.exp(-0.3)), 0.0, 0.375],
     )
 
