@@ -1,10 +1,13 @@
-"""Reading files and JSON: the one place where faults of bytes become sentences."""
+"""Reading and writing files, and JSON: the one place where faults of bytes become sentences."""
 
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -78,6 +81,60 @@ def read_bytes(path: str | Path, *, what: str) -> bytes:
     if not raw.strip():
         raise InputError(f"{what} {str(path)!r} is empty", code="INP-002")
     return raw
+
+
+@contextmanager
+def draft_of(target: Path) -> Iterator[Path]:
+    """Give a draft beside a file, which takes the file's place when the block has filled it.
+
+    A reader sees the file that was there before or the new one, never half of one: the disk has the
+    draft before it gets the name. Whatever stops the block leaves no draft, unless the process is
+    killed; what is left then is hidden and ends in ``.part``. Permissions of the old file are kept.
+
+    Parameters
+    ----------
+    target : Path
+        A file, or where one shall be.
+
+    Raises
+    ------
+    OSError
+        As the system gives it: callers say what was being written.
+    """
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part"
+    )
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        to_disk(draft)
+        draft.chmod(mode)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    # The file is there; a folder that may be written and not read cannot be told to keep its names.
+    with suppress(PermissionError):
+        to_disk(target.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Have the disk keep a file, or the names in a folder."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    """Permissions that the user withholds from new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def parse_toml(text: str, what: str, wrong: Wrong) -> dict[str, Any]:

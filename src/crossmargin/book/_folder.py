@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crossmargin.codec import to_disk
 from crossmargin.errors import InputError
 
 
@@ -43,10 +43,10 @@ def whole_folder(folder: str | Path, *, overwrite: bool, what: str) -> Iterator[
         draft.mkdir()
         yield draft
         for path in sorted(draft.rglob("*")):
-            _flush(path)
-        _flush(draft)
+            to_disk(path)
+        to_disk(draft)
         _put(draft, target)
-        _flush(target.parent)
+        to_disk(target.parent)
     except OSError as error:
         raise InputError(
             f"cannot write {what} {target.name!r}: {(error.strerror or 'unknown').lower()}",
@@ -55,17 +55,6 @@ def whole_folder(folder: str | Path, *, overwrite: bool, what: str) -> Iterator[
         ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """See a file or the entries of a folder onto the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _put(draft: Path, target: Path) -> None:

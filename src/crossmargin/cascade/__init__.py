@@ -122,6 +122,7 @@ from crossmargin.cascade.population import (
 from crossmargin.cascade.procyclical import (
     Procyclical,
 )
+from crossmargin.cascade.ranking import ranked
 from crossmargin.cascade.result import (
     CascadeResult,
 )
@@ -152,15 +153,7 @@ from crossmargin.cascade.shock import (
 from crossmargin.cascade.simulate import (
     simulate,
 )
-from crossmargin.cascade.studies import (
-    Plan,
-    Study,
-    Variant,
-    grid,
-    ranked,
-    run_study,
-    seeds_of,
-)
+from crossmargin.cascade.studies import Plan, Study, Variant, grid, run_study, seeds_of
 from crossmargin.cascade.triggers import (
     common_triggers,
     position_triggers,

@@ -9,12 +9,8 @@ same bytes as one that was not.
 from __future__ import annotations
 
 import itertools
-import math
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,9 +18,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from crossmargin.cascade._study_pool import answers
 from crossmargin.cascade.outcome import Outcome, Spread, burdens, lorenz, outcome, spread
 from crossmargin.cascade.scenario_file import with_changes
 from crossmargin.cascade.scenario_types import Scenario
+from crossmargin.codec import draft_of
 from crossmargin.errors import CascadeError
 from crossmargin.figures import Data
 
@@ -273,10 +271,11 @@ def run_study(
     if progress is not None:
         progress(len(found), len(jobs))
     raw = msgspec.msgpack.encode(plan)
-    for job, answer in _answers(raw, open_jobs, workers, executor, run):
+    for job, answer in answers(raw, open_jobs, workers, executor, run):
         found[job] = msgspec.json.decode(answer, type=Record)
         if place is not None:
-            write_whole(place / _name(job), answer)
+            with draft_of(place / _name(job)) as draft:
+                draft.write_bytes(answer)
         if progress is not None:
             progress(len(found), len(jobs))
     return Study(
@@ -286,56 +285,6 @@ def run_study(
         seeds=plan.seeds,
         records=[found[job] for job in jobs],
     )
-
-
-def _answers(
-    raw: bytes,
-    jobs: Sequence[tuple[int, int]],
-    workers: int,
-    executor: Executor | None,
-    run: Callable[[bytes, int, int], bytes],
-) -> Iterable[tuple[tuple[int, int], bytes]]:
-    """Yield what is done as it is done."""
-    if executor is None and (workers <= 1 or len(jobs) <= 1):
-        for job in jobs:
-            yield job, run(raw, *job)
-        return
-    pool = nullcontext(executor) if executor is not None else _processes(min(workers, len(jobs)))
-    with pool as at:
-        assert at is not None
-        waiting = {at.submit(run, raw, *job): job for job in jobs}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _processes(workers: int) -> ProcessPoolExecutor:
-    import multiprocessing
-
-    # A forked process would inherit the threads of numba and polars in an unknown state.
-    return ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
-    )
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that started it is killed: it would wait for ever."""
-    import multiprocessing
-    import threading
-
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _name(job: tuple[int, int]) -> str:
@@ -349,7 +298,8 @@ def _claimed(folder: Path, plan: Plan) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            write_whole(target, mine)
+            with draft_of(target) as draft:
+                draft.write_bytes(mine)
         held = target.read_bytes()
     except OSError as error:
         raise CascadeError(
@@ -377,81 +327,3 @@ def _kept(folder: Path, job: tuple[int, int], plan: Plan) -> Record | None:
         return None
     same = record.variant == plan.variants[job[0]].label and record.seed == job[1]
     return record if same else None
-
-
-def write_whole(path: Path, raw: bytes) -> None:
-    """Write a file so that one of its name is never half written."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(raw)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
-class Ranking(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant against the first, seed by seed.
-
-    Attributes
-    ----------
-    label : str
-        Which.
-    mean : float
-        Of the figure.
-    difference : float
-        Mean of (this − first) over seeds that have both.
-    error : float
-        Standard error of that difference: paths are common, so it is that of pairs.
-    better : float
-        Share of seeds on which the figure is smaller than the first's.
-    """
-
-    label: str
-    mean: float
-    difference: float
-    error: float
-    better: float
-
-
-def ranked(study: Study, figure: str) -> list[Ranking]:
-    """Compare variants in one figure on common paths, in the plan's order.
-
-    Parameters
-    ----------
-    study : Study
-        With two variants or more.
-    figure : str
-        A field of :class:`Outcome`.
-
-    Raises
-    ------
-    CascadeError
-        ``CAS-003`` for a figure that outcomes do not have.
-    """
-    if figure not in Outcome.__struct_fields__:
-        from crossmargin.cascade.figures import unknown
-
-        raise unknown("figure of an outcome", figure, Outcome.__struct_fields__)
-    base = [getattr(o, figure) for o in study.outcomes(study.variants[0].label)]
-    rows = []
-    for variant in study.variants:
-        mine = [getattr(o, figure) for o in study.outcomes(variant.label)]
-        known = [float(x) for x in mine if x is not None]
-        pairs = [float(x) - float(y) for x, y in zip(mine, base) if x is not None and y is not None]
-        n = len(pairs)
-        mean = math.fsum(pairs) / n if n else math.nan
-        spread_ = math.sqrt(math.fsum((d - mean) ** 2 for d in pairs) / (n - 1)) if n > 1 else 0.0
-        rows.append(
-            Ranking(
-                label=variant.label,
-                mean=math.fsum(known) / len(known) if known else math.nan,
-                difference=mean,
-                error=spread_ / math.sqrt(n) if n else math.nan,
-                better=sum(d < 0 for d in pairs) / n if n else math.nan,
-            )
-        )
-    return rows

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossmargin.codec import draft_of
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
@@ -152,27 +152,17 @@ def write_whole(path: str | Path, data: bytes) -> None:
     InputError
         ``INP-014`` when the place cannot be written.
     """
-    target = Path(path)
-    temporary: str | None = None
     try:
-        target = target.resolve()
+        target = Path(path).resolve()
         if target.exists() and not target.is_file():
             raise InputError(
                 f"cannot write {str(path)!r}: it is not a regular file",
                 code="INP-014",
                 hint="name a file",
             )
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
+        with draft_of(target) as draft:
+            draft.write_bytes(data)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise InputError(
             f"cannot write {str(path)!r}: {(error.strerror or 'unknown reason').lower()}",
             code="INP-014",
@@ -230,10 +220,3 @@ def statements_in(raw: bytes) -> list[bytes]:
         fields = decode_json(bytes(row), dict[str, msgspec.Raw], what="statement")
         out.append(bytes(fields.get("statement", row)))
     return out
-
-
-def _umask() -> int:
-    """Permissions that the user withholds from new files."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossmargin.cli._io import _umask
+from crossmargin.codec import draft_of
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,21 +73,10 @@ def write_parquet(frame: pl.DataFrame, path: str, *, overwrite: bool) -> None:
 def _put(path: str, write: Callable[[str], Any], *, overwrite: bool) -> None:
     check_place(path, overwrite=overwrite)
     target = Path(path).resolve()
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-    draft: str | None = None
     try:
-        handle, draft = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name[:40]}.", suffix=".part"
-        )
-        os.close(handle)
-        write(draft)
-        with open(draft, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(draft, mode)
-        check_place(path, overwrite=overwrite)
-        os.replace(draft, target)
-        draft = None
-        _sync_folder(target.parent)
+        with draft_of(target) as draft:
+            write(str(draft))
+            check_place(path, overwrite=overwrite)
     except OSError as error:
         raise InputError(
             f"cannot write {path!r}: {(error.strerror or 'unknown reason').lower()}",
@@ -96,20 +84,6 @@ def _put(path: str, write: Callable[[str], Any], *, overwrite: bool) -> None:
             field="--out",
             hint="check the folder and the space left",
         ) from None
-    finally:
-        if draft is not None and os.path.exists(draft):
-            os.unlink(draft)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk, where a folder can be opened."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def account_results(

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from crossmargin.cascade.outcome import Spread
 from crossmargin.cascade.policies import FundAnswer
-from crossmargin.cascade.studies import Study, ranked
+from crossmargin.cascade.ranking import ranked
+from crossmargin.cascade.studies import Study
 from crossmargin.reports._cascade_charts import fan_chart
 from crossmargin.reports._cascade_maps import bars_chart, lorenz_chart, phase_chart
 from crossmargin.reports._sections import heading

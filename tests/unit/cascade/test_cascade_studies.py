@@ -14,6 +14,7 @@ import pytest
 from crossmargin.cascade.outcome import Outcome, lorenz, spread, two_largest
 from crossmargin.cascade.policies import policy_families, policy_variants, size_fund
 from crossmargin.cascade.population import population
+from crossmargin.cascade.ranking import ranked
 from crossmargin.cascade.scenario_file import load_scenario, with_changes
 from crossmargin.cascade.studies import (
     Plan,
@@ -21,7 +22,6 @@ from crossmargin.cascade.studies import (
     Study,
     Variant,
     grid,
-    ranked,
     run_one,
     run_study,
     seeds_of,

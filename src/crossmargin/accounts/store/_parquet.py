@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossmargin.codec import to_disk
 from crossmargin.errors import StoreError
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ def _write(store: Store, folder: Path) -> tuple[int, int]:
         for kind, frame in (("entries", _entries_frame(piece)), ("transfers", lines)):
             path = folder / kind / name
             frame.write_parquet(path)
-            with open(path, "rb+") as file:
-                os.fsync(file.fileno())
+            to_disk(path)
         entries, transfers = entries + len(piece), transfers + lines.height
     return entries, transfers
 

@@ -24,12 +24,12 @@ from crossmargin.accounts.store._sqlite_file import (
     remove,
     schema_made,
     schema_of,
-    sync,
     translated,
 )
 from crossmargin.accounts.store._witness import Witness, read_witness
 from crossmargin.accounts.store.entries import GENESIS, Head
 from crossmargin.accounts.store.schema import compiled
+from crossmargin.codec import to_disk
 from crossmargin.errors import StoreError
 
 #: Ids asked for in one statement: below the least limit of parameters of any build.
@@ -155,9 +155,9 @@ class SqliteBackend(Reads):
                 connection = connect(made, "rw")
                 durable(connection)
                 connection.close()  # which moves the write-ahead log into the file
-            sync(made)
+            to_disk(made)
             os.replace(made, self._path)
-            sync(self._path.parent)
+            to_disk(self._path.parent)
         except OSError as error:
             raise cannot_write(self._path, error) from None
         finally:

@@ -58,15 +58,6 @@ def remove(path: Path) -> None:
             os.unlink(f"{path}{end}")
 
 
-def sync(path: Path) -> None:
-    """Have the disk keep a file or a folder's names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def schema_of(connection: sqlite3.Connection) -> dict[str, tuple[str, str | None]]:
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     return {
