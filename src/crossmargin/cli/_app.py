@@ -81,7 +81,10 @@ SetOpt = Annotated[
 ParamsOpt = Annotated[str | None, Parameter(help="TOML file of supplied parameters.")]
 HistoryOpt = Annotated[
     list[str] | None,
-    Parameter(help="Daily closes (Parquet, CSV) for rule-sets that look back; repeatable."),
+    Parameter(
+        help="Daily closes (Parquet, CSV) for rule-sets that look back, or made-up, the demo's "
+        "own, which were drawn and not recorded; repeatable."
+    ),
 ]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
 HtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML report here.")]
@@ -139,6 +142,8 @@ def margin(
 
     Example: `crossmargin margin my.json --market now.json --ruleset deribit-pm
     --ruleset paradex-pm`
+
+    Example: `crossmargin margin short-vol-desk --ruleset house --history made-up`
 
     Example: `crossmargin margin my.json --market now.json --ruleset house --history closes.parquet`
 

@@ -58,7 +58,7 @@ def load_market(name: str) -> Snapshot:
 def with_history(snapshot: Snapshot, paths: list[str]) -> Snapshot:
     """Return the market with daily closes from tables, as far as they were known by its time.
 
-    A day's close is known when the day is over.
+    A day's close is known when the day is over. A path that is no file may be a shipped history.
 
     Raises
     ------
@@ -67,14 +67,24 @@ def with_history(snapshot: Snapshot, paths: list[str]) -> Snapshot:
     """
     if not paths:
         return snapshot
+    from contextlib import ExitStack
     from dataclasses import replace
 
     from crossmargin.errors import MarketDataError
     from crossmargin.market import read_factor_history
     from crossmargin.units import NS_PER_SECOND, format_time
+    from crossmargin.venues import history_names, shipped_history
 
     last = format_time(snapshot.as_of_ns - 86_400 * NS_PER_SECOND)[:10]
-    history = read_factor_history(*paths).until(last)
+    shipped = history_names()
+    with ExitStack() as stack:
+        places = [
+            stack.enter_context(shipped_history(path))
+            if path in shipped and not Path(path).exists()
+            else path
+            for path in paths
+        ]
+        history = read_factor_history(*places).until(last)
     if not history.days:
         raise MarketDataError(
             f"the history has no day that was over by {format_time(snapshot.as_of_ns)}",

@@ -101,6 +101,9 @@ def _rule_notes(
             else "nothing without a source touches this account"
         )
         out.append(f"Rule-set {data.id} is incomplete; {touched}.")
+    if data.tail is not None and (past := frame.view.history) is not None and past.days:
+        named = f"in {past.source} " if past.source else ""
+        out.append(f"Scenarios come from {len(past.days):,} daily closes {named}to {past.days[-1]}.")
     if data.net_margin:
         out.append(
             f"The venue reports margin net of the account's value: initial {excess[0]:,.2f} USD, "

@@ -16,10 +16,12 @@ from crossmargin.venues.deribit import snapshot_from_book_summary
 from crossmargin.venues.hyperliquid_recorded import PositionRecords, read_hyperliquid_positions
 from crossmargin.venues.shipped import (
     account_names,
+    history_names,
     load_account,
     load_market,
     market_names,
     shipped_files,
+    shipped_history,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ __all__ = [
     "decode_risk_array_csv",
     "decode_risk_arrays",
     "decode_span_xml",
+    "history_names",
     "load_account",
     "load_market",
     "load_risk_arrays",
@@ -65,6 +68,7 @@ __all__ = [
     "read_brackets",
     "read_hyperliquid_positions",
     "shipped_files",
+    "shipped_history",
     "snapshot_from_book_summary",
     "snapshot_from_recorded_chain",
     "snapshot_moments",

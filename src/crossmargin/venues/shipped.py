@@ -1,8 +1,11 @@
-"""The demo markets and accounts inside the package."""
+"""The demo markets, accounts and price history inside the package."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Literal
 
 from crossmargin.book import AccountFile, parse_account
@@ -72,3 +75,34 @@ def load_account(name: str) -> AccountFile:
         ``INP-030`` when there is none of that name.
     """
     return parse_account(_pick("accounts", name), name)
+
+
+def history_names() -> list[str]:
+    """Return the names of the price histories that the package ships, sorted."""
+    folder = files("crossmargin._data").joinpath("histories")
+    return sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir())
+
+
+@contextmanager
+def shipped_history(name: str) -> Iterator[Path]:
+    """Give the file of a shipped price history, for as long as it is read.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`history_names`. ``made-up`` was drawn and not recorded.
+
+    Raises
+    ------
+    InputError
+        ``INP-030`` when there is none of that name.
+    """
+    if name not in history_names():
+        raise InputError(
+            f"there is no history called {name!r} in the package",
+            code="INP-030",
+            field="history",
+            hint="choose one of " + ", ".join(history_names()),
+        )
+    with as_file(files("crossmargin._data").joinpath("histories", f"{name}.csv")) as path:
+        yield path
