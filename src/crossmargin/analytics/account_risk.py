@@ -107,7 +107,7 @@ class RiskModel:
                     i, j = coins.index(a), coins.index(b)
                     rho[i, j] = rho[j, i] = value
         np.fill_diagonal(rho, 1.0)
-        if np.linalg.eigvalsh(rho).min() < -1e-9:
+        if coins and np.linalg.eigvalsh(rho).min() < -1e-9:
             raise MarginError(
                 "these correlations cannot all be: the matrix has a negative eigenvalue",
                 code="MRG-025",

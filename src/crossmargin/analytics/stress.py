@@ -35,6 +35,7 @@ from crossmargin.margin import (
     worst_state,
 )
 from crossmargin.market import Snapshot
+from crossmargin.stats import nearest_correlation, worst_correlation
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -335,7 +336,9 @@ class StressDesk:
         """Take the joint move of a size that loses most, over both ends of the correlation.
 
         Candidates are, at either end, the move along Σ·delta both ways (the worst of a linear
-        book) and along each principal axis both ways (for books without delta).
+        book) and along each principal axis both ways (for books without delta). Of more than two
+        coins some may hedge each other and others not: then each pair at the end that hurts is
+        tried as well.
         """
         coins = [coin for coin in self._coins if coin in self.model.sigma]
         if not coins or scenario.sigmas == 0:
@@ -343,15 +346,20 @@ class StressDesk:
             return self._described(scenario, self.carried, there, moves, "nothing to move")
         delta = self.delta_usd(coins)
         best: tuple[float, Frame, dict[str, float], str] | None = None
-        ends = dict.fromkeys((scenario.correlation_low, scenario.correlation_high))
-        for rho in ends:
-            cov = self.model.covariance(coins, rho)
-            for direction in _directions(cov, delta):
+        low, high = scenario.correlation_low, scenario.correlation_high
+        ends = {f"correlation {rho:g}": self.model.covariance(coins, rho) for rho in (low, high)}
+        if len(coins) > 2:
+            scale = np.array([self.model.sigma[coin] for coin in coins])
+            base = self.model.covariance(coins) / np.outer(scale, scale)
+            pairs = hurtful_correlation(delta, base, low=low, high=high)
+            ends["correlation pair by pair"] = scale[:, None] * pairs * scale
+        for words, cov in ends.items():
+            for direction in joint_directions(cov, delta):
                 step = np.maximum(scenario.sigmas * direction, -0.95)
                 there, moves = self._moved(dict(zip(coins, step.tolist())))
                 loss = self._value - market_value(self.carried.evaluation(there))
                 if best is None or loss > best[0]:
-                    best = loss, there, moves, f"correlation {rho:g}"
+                    best = loss, there, moves, words
         assert best is not None
         return self._described(scenario, self.carried, best[1], best[2], best[3])
 
@@ -391,7 +399,19 @@ def market_value(done: Evaluation) -> float:
     return float((have.balances + have.unrealised + have.option_value) @ done.frame.pot_usd)
 
 
-def _directions(cov: Floats, delta: Floats) -> list[Floats]:
+def hurtful_correlation(delta: Floats, base: Floats, *, low: float, high: float) -> Floats:
+    """Return the correlation with each pair at the end that hurts a book, as a matrix that can be.
+
+    What one side holds is pushed together, what hedges is pulled apart, read off the deltas
+    (:func:`~crossmargin.stats.worst_correlation`); if such a matrix cannot be, the nearest one is.
+    """
+    wanted = worst_correlation(delta, base, low=low, high=high)
+    if float(np.linalg.eigvalsh(wanted)[0]) >= -1e-12:
+        return wanted
+    return nearest_correlation(wanted)
+
+
+def joint_directions(cov: Floats, delta: Floats) -> list[Floats]:
     """Return joint moves of one standard deviation: along Σ·delta and the principal axes."""
     found = []
     spread = math.sqrt(max(float(delta @ cov @ delta), 0.0))

@@ -486,6 +486,7 @@ def snapshot(
 from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _cascade_gain as _cascade_gain  # noqa: E402
 from crossmargin.cli import _cascade_run as _cascade_run  # noqa: E402
+from crossmargin.cli import _correlation_stress as _correlation_stress  # noqa: E402
 from crossmargin.cli import _diff as _diff  # noqa: E402
 from crossmargin.cli import _efficiency as _efficiency  # noqa: E402
 from crossmargin.cli import _explain as _explain  # noqa: E402

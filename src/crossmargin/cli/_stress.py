@@ -83,7 +83,7 @@ def stress(
     own = [] if file is None else read_scenarios(file)
     chosen = choose_scenarios(scenario or [], [*own, *stress_library()])
     costs = CloseCosts(rate=close_cost, vol_points=close_vol_points)
-    given, pairs = _given(sigma, corr)
+    given, pairs = given_moves(sigma, corr)
     who, world, rules = _world(account, market, ruleset, set_, params, at)
     carried = CarriedAccount(who, world, rules)
     model = _model(world, carried, given, pairs)
@@ -119,9 +119,10 @@ def stress(
         console.print(f"page written to {html}")
 
 
-def _given(
+def given_moves(
     sigma: list[str] | None, corr: list[str] | None
 ) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+    """Read daily standard deviations by coin and correlations by pair."""
     pairs = {}
     for text, value in assignments(corr, "--corr", "BTC,ETH=0.8").items():
         a, comma, b = text.partition(",")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec import UNSET
 
 from crossmargin.book import AccountFile
 from crossmargin.instruments import KIND_CODE, deribit_name
@@ -101,9 +102,12 @@ def _rule_notes(
             else "nothing without a source touches this account"
         )
         out.append(f"Rule-set {data.id} is incomplete; {touched}.")
-    if data.tail is not None and (past := frame.view.history) is not None and past.days:
+    past = frame.view.history
+    if data.tail is not UNSET and past is not None and past.days:
         named = f"in {past.source} " if past.source else ""
-        out.append(f"Scenarios come from {len(past.days):,} daily closes {named}to {past.days[-1]}.")
+        out.append(
+            f"Scenarios come from {len(past.days):,} daily closes {named}to {past.days[-1]}."
+        )
     if data.net_margin:
         out.append(
             f"The venue reports margin net of the account's value: initial {excess[0]:,.2f} USD, "

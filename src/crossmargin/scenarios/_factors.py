@@ -21,6 +21,7 @@ from crossmargin.stats import (
     garch_volatilities,
     jump_sums,
     long_volatilities,
+    repaired,
     rescaled,
     shuffles,
     stream,
@@ -268,7 +269,7 @@ def _residuals(
     z = np.where(np.isfinite(z), z, z[:, lead][:, None])
     some = np.flatnonzero(known)
     z[:, ~known] = 0.0
-    now = weighted_correlation(z[:, some], spec.correlation_decay)
+    now = _wanted(z[:, some], spec)
     z[:, some] = rescaled(z[:, some], now, spec.rescale)
     today, then = past.sigma[end], past.sigma[:end][days]
     then = np.where(np.isfinite(then), then, today)
@@ -279,6 +280,19 @@ def _residuals(
     else:
         scale = then
     return z, _or_zero(scale), days
+
+
+def _wanted(z: Floats, spec: TailSpec) -> Floats:
+    """Return the correlation that scenarios are brought to: today's, or one that is asked for.
+
+    Of more than two coins not all can be far below 0 to each other (not below −1/(A − 1)); such a
+    wish becomes the nearest that can be.
+    """
+    if spec.correlation is None:
+        return weighted_correlation(z, spec.correlation_decay)
+    wanted = np.full((z.shape[1], z.shape[1]), spec.correlation)
+    np.fill_diagonal(wanted, 1.0)
+    return repaired(wanted)
 
 
 def _over_horizon(z: Floats, scale: Floats, sigma: Floats, spec: TailSpec) -> Floats:
@@ -318,7 +332,7 @@ def _simulated(z: Floats, sigma: Floats, long: Floats, spec: TailSpec) -> Floats
     law = spec.monte_carlo
     assert law is not None
     some = np.flatnonzero(np.isfinite(sigma))
-    c = weighted_correlation(z[:, some], spec.correlation_decay)
+    c = _wanted(z[:, some], spec)
     degrees = math.inf if law.degrees is None else law.degrees
     out = np.zeros((law.paths, z.shape[1]))
     h = spec.horizon_days

@@ -126,6 +126,9 @@ class TailSpec(_Section, frozen=True, kw_only=True):
         ``r/σ_t·σ_now``, ``r/σ_t·(σ_now+σ_t)/2``, or the return as it was.
     rescale : {"cholesky", "symmetric", "none"}
         Bring the dependence of the sample to today's.
+    correlation : float or None
+        Correlation of any two coins to bring it to instead of today's: a stress of dependence
+        (requirements B16).
     long_days : int
         Window of the long volatility.
     floor : float
@@ -167,6 +170,7 @@ class TailSpec(_Section, frozen=True, kw_only=True):
     warm_up: Annotated[int, Meta(ge=2)] = 30
     filter: Literal["full", "half", "none"] = "full"
     rescale: Rescaling = "cholesky"
+    correlation: Annotated[float, Meta(ge=-1, le=1)] | None = None
     long_days: Count = 3650
     floor: Annotated[float, Meta(ge=0, le=10)] = 0.0
     stress_days: Annotated[int, Meta(ge=30)] = 250
@@ -186,6 +190,8 @@ class TailSpec(_Section, frozen=True, kw_only=True):
         """Refuse what cannot be done together."""
         if self.fewest <= self.warm_up:
             raise ValueError("fewest must be more than warm_up")
+        if self.correlation is not None and self.rescale == "none":
+            raise ValueError("a correlation to be brought to needs a rescale other than none")
         if self.stress_days < self.horizon_days:
             raise ValueError("the stressed period is shorter than the horizon")
 
