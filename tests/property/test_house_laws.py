@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import msgspec
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.house_worlds import FUTURE, OPTION, PRICES, PUT, account, history, market, rules
+from tests.house_worlds import (
+    FUTURE,
+    NO_BASIS,
+    OPTION,
+    PRICES,
+    PUT,
+    account,
+    history,
+    market,
+    rules,
+)
 
 from crossmargin.book import OrderEntry, OrderLeg, book_from_accounts
 from crossmargin.errors import CrossmarginError
@@ -21,6 +32,7 @@ UNIT = (1.0, 15.0, 400.0, 1.0, 1.0)
 SIZE = st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3)
 BOOK = st.dictionaries(st.integers(0, len(NAMES) - 1), SIZE, min_size=1, max_size=4)
 COINS = st.dictionaries(st.sampled_from(["BTC", "ETH", "USDT"]), st.floats(0.01, 2.0), max_size=2)
+PEGS = [{"name": "USDC falls", "moves": {"USDC": -0.05, "USDT": -0.05}}]
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -105,20 +117,47 @@ def test_bought_options_need_no_more_than_they_are_worth(q, name, other) -> None
 @FEW
 @given(st.sampled_from([0, 1, 2]), st.floats(0.1, 50))
 def test_a_hedged_pair_costs_its_spread_alone(coin, q) -> None:
-    """A perpetual against the dated future, and against the coin itself."""
+    """A perpetual against the dated future, and against the coin itself, where basis is still."""
     name = tuple(PRICES)[coin]
     pair = account(("BTC_USDC-PERPETUAL", q), (FUTURE, -q))
     carry = account((f"{name}_USDC-PERPETUAL", -q), balances={name: q, "USD": 1.0})
-    calm = rules(tail__hypothetical=[])
+    calm = rules(**NO_BASIS)
     for who in (pair, carry):
         found = evaluate(book_from_accounts([who]), world(), calm)
         assert tail(found) == pytest.approx(0.0, abs=1e-6 * q * 50_000)
     # A coin against a contract in USDC is no hedge of USDC: its hypothetical fall is charged.
-    found = evaluate(book_from_accounts([carry]), world(), rule())
+    still = {**NO_BASIS, "tail__hypothetical": PEGS}
+    found = evaluate(book_from_accounts([carry]), world(), rules(**still))
     usd = q * PRICES[name]
     assert tail(found) == pytest.approx(0.25 * 0.05 * usd, rel=1e-9)
     # Impact and days are charged on the net, which is nothing.
-    assert evaluate(book_from_accounts([pair]), world(), rule()).im_usd < 1e-6 * q * 50_000
+    assert evaluate(book_from_accounts([pair]), world(), calm).im_usd < 1e-6 * q * 50_000
+
+
+@FEW
+@given(st.floats(0.1, 50), st.sampled_from([-1, 1]))
+def test_what_a_hedged_pair_costs_is_its_basis(q, side) -> None:
+    """Something, far less than either leg, and nothing where both load on the same factor."""
+    usd = q * 50_000
+    perpetual, other = "BTC_USDC-PERPETUAL", "BTC_USDT-PERPETUAL"
+    alone = tail(evaluate(book_from_accounts([account((perpetual, q))]), world(), rule()))
+    for leg in (FUTURE, other):
+        pair = evaluate(book_from_accounts([account((perpetual, side * q), (leg, -side * q))]),
+                        world(), rules(tail__hypothetical=[]))  # fmt: skip
+        if leg == FUTURE:
+            # 25 days of a rate that moves 0.2 % a year a day, 2.7 deviations of a normal.
+            spread = 0.002 * 25 / 365 * usd
+            assert 2.0 * spread < tail(pair) < 4.0 * spread < 0.01 * alone
+        else:
+            assert tail(pair) == pytest.approx(0.0, abs=1e-5 * usd)
+    # A future against a call sold and a put bought at one strike: the same forward.
+    put = "BTC_USDC-24APR26-50000-P"
+    quotes = {**world().quotes, put: world().quotes[OPTION]}
+    legs = account((FUTURE, side * q), (OPTION, -side * q), (put, side * q))
+    made = evaluate(
+        book_from_accounts([legs]), replace(world(), quotes=quotes), rules(tail__hypothetical=[])
+    )
+    assert tail(made) == pytest.approx(0.0, abs=1e-6 * usd)
 
 
 @FEW

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._tail import measured
 from crossmargin.margin._tail_rows import (
+    basis_of,
     group_vectors,
     moves_of,
     require_known,
@@ -117,8 +118,9 @@ def approximate_tail(frame: Frame, pot: int = 0, *, tolerance: float = 0.05) -> 
     require_known(frame, units, spec, groups)
     book = frame.book
     move, level = moves_of(frame, units.sets, spec, units.coin)
+    basis = basis_of(frame, units.sets, spec, units.coin)
     quick = factor_table(
-        book.registry, frame.used, frame.view, move, level, spec.vol, approximate=True
+        book.registry, frame.used, frame.view, move, level, spec.vol, basis=basis, approximate=True
     )
     other = units.rows.copy()
     other[: quick.shape[0]] = quick

@@ -16,6 +16,7 @@ from msgspec import UnsetType
 from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError, RulesetError
+from crossmargin.instruments import KIND_CODE
 from crossmargin.margin._arrange import unique_rows
 from crossmargin.margin._frame import Frame, sum_by
 from crossmargin.margin._scan import _stress_bounds
@@ -186,6 +187,29 @@ def _judged(
                 rows[asset, first + k] = one.moves.get(name, one.moves.get("default", 0.0))
 
 
+def basis_of(frame: Frame, sets: TailSets, spec: TailSpec, coin: Ints) -> Floats | None:
+    """Return the log-change of price over coin of the instruments in use, all columns.
+
+    Which factor an instrument loads on is said by the rule-set: its kind and its days to expiry.
+    """
+    rule = spec.basis
+    if rule is None:
+        return None
+    terms, used = frame.terms, frame.used
+    kinds = {code: kind for kind, code in KIND_CODE.items()}
+    years = np.nan_to_num(frame.view.years[used], nan=0.0, posinf=0.0)
+    entry = np.array(
+        [
+            rule.place(kinds[code], 365.0 * t)
+            for code, t in zip(terms.kind[used].tolist(), years.tolist())
+        ],
+        dtype=np.int64,
+    )
+    of = coin[terms.underlying[used]]
+    parts = (sets.filtered, sets.long, sets.stress)
+    return np.concatenate([part.basis.of(of, entry, years) for part in parts], axis=1)
+
+
 def tail_units(frame: Frame, spec: TailSpec) -> TailUnits:
     def make() -> TailUnits:
         sets = tail_sets(_history(frame, spec), spec)
@@ -194,7 +218,14 @@ def tail_units(frame: Frame, spec: TailSpec) -> TailUnits:
         coin = np.array([place.get(names[leader], -1) for leader in frame.follow], dtype=np.int64)
         move, level = moves_of(frame, sets, spec, coin)
         table = factor_table(
-            frame.book.registry, frame.used, frame.view, move, level, spec.vol, kernel=frame.kernel
+            frame.book.registry,
+            frame.used,
+            frame.view,
+            move,
+            level,
+            spec.vol,
+            basis=basis_of(frame, sets, spec, coin),
+            kernel=frame.kernel,
         )
         low, high = _stress_bounds(frame, np.arange(len(names)))
         clipped = np.clip(move, low[:, None], high[:, None])

@@ -20,7 +20,7 @@ from crossmargin.errors import InputError, MarketDataError, RulesetError
 from crossmargin.margin._sums import sum_by
 from crossmargin.margin._tail_law import legs_of, shortfalls_of
 from crossmargin.margin.ruleset import load_ruleset
-from crossmargin.market import FactorHistory
+from crossmargin.market import FactorHistory, contract_coin
 from crossmargin.pricing import black76, price_grid
 from crossmargin.scenarios import (
     FactorScenarios,
@@ -56,6 +56,9 @@ class HouseOption:
         Strike over price.
     is_call : bool
         Call or put. Paid in US dollars.
+    forward : {"index", "own"}
+        Whether it moves with its coin, or with the coin and the basis of its tenor as listed
+        options do.
     """
 
     underlying: str
@@ -63,6 +66,7 @@ class HouseOption:
     days: float
     moneyness: float = 1.0
     is_call: bool = True
+    forward: Literal["index", "own"] = "index"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +78,18 @@ class HousePortfolio:
     name : str
         For people.
     coins : dict of str to float
-        Units of each coin whose price the portfolio follows one to one: perpetuals and futures
-        settled in dollars, spot, collateral.
+        Units of each coin whose price the portfolio follows one to one: spot, collateral, and
+        contracts where their basis is left aside.
+    contracts : dict of str to float
+        Units of contracts that are settled in dollars and follow prices of their own, by the name
+        of their series in the history (``BTC-PERP``).
     options : tuple of HouseOption
         Rolled options.
     """
 
     name: str
     coins: dict[str, float] = field(default_factory=dict)
+    contracts: dict[str, float] = field(default_factory=dict)
     options: tuple[HouseOption, ...] = ()
 
 
@@ -140,15 +148,27 @@ def house_tail(**changes: Any) -> TailSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class _Holdings:
-    """Portfolios as rows: coins held, options, and the groups (portfolio, coin) they net in."""
+class _Linear:
+    """Coins or contracts held: column of the price, coin, entry of the basis's rule, tenor."""
 
-    coin_row: Ints
-    coin_size: Floats
-    coin_group: Ints
+    column: Ints
+    coin: Ints
+    size: Floats
+    group: Ints
+    entry: Ints
+    years: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Holdings:
+    """Portfolios as rows: coins, contracts, options; groups (portfolio, coin) they net in."""
+
+    coins: _Linear
+    contracts: _Linear
     option_row: Ints
     option_size: Floats
     option_group: Ints
+    option_entry: Ints
     tenor: Floats
     moneyness: Floats
     is_call: NDArray[np.bool_]
@@ -156,45 +176,64 @@ class _Holdings:
     pot: Ints
     coin: Ints
 
-    def at(self, price: Floats, sizes: str) -> _Holdings:
+    def at(self, price: Floats, contract: Floats, sizes: str) -> _Holdings:
         """Return the holdings in units of each coin at these prices."""
         if sizes == "coins":
             return self
+        coins, own = self.coins, self.contracts
         return replace(
             self,
-            coin_size=self.coin_size / price[self.coin_row],
+            coins=replace(coins, size=coins.size / price[coins.column]),
+            contracts=replace(own, size=own.size / contract[own.column]),
             option_size=self.option_size / price[self.option_row],
         )
 
+    @property
+    def on_basis(self) -> bool:
+        """Whether anything moves with a basis."""
+        return bool((self.contracts.entry >= 0).any() or (self.option_entry >= 0).any())
 
-def _holdings(portfolios: Sequence[HousePortfolio], history: FactorHistory) -> _Holdings:
+
+def _holdings(
+    portfolios: Sequence[HousePortfolio], history: FactorHistory, spec: TailSpec
+) -> _Holdings:
     place = {name: k for k, name in enumerate(history.coins)}
+    own = {name: k for k, name in enumerate(history.contracts)}
     vols = {name: k for k, name in enumerate(history.vol_coins)}
-    rows: list[tuple[int, int, float]] = []
+    # Portfolio, column, coin and size of each row.
+    rows: list[tuple[int, int, int, float]] = []
+    contracts: list[tuple[int, int, int, float]] = []
     options: list[tuple[int, HouseOption]] = []
     for p, one in enumerate(portfolios):
         for name, size in sorted(one.coins.items()):
             if name not in place:
                 raise _unknown(one, name, "prices")
             if size:
-                rows.append((p, place[name], float(size)))
+                rows.append((p, place[name], place[name], float(size)))
+        for name, size in sorted(one.contracts.items()):
+            if name not in own:
+                raise _unknown(one, name, "prices")
+            if size:
+                contracts.append((p, own[name], place[contract_coin(name)], float(size)))
         for option in one.options:
             if option.underlying not in place or option.underlying not in vols:
                 where = "vols" if option.underlying in place else "prices"
                 raise _unknown(one, option.underlying, where)
             options.append((p, option))
-    keys = [(p, c) for p, c, _ in rows] + [(p, place[o.underlying]) for p, o in options]
+    of_options = [(p, place[o.underlying]) for p, o in options]
+    keys = [*((p, c) for p, _, c, _ in rows), *((p, c) for p, _, c, _ in contracts), *of_options]
     numbered = {key: k for k, key in enumerate(sorted(set(keys)))}
     group = np.array([numbered[key] for key in keys], dtype=np.int64)
     whole = np.array(sorted(numbered), dtype=np.int64).reshape(-1, 2)
-    n = len(rows)
+    n, m = len(rows), len(rows) + len(contracts)
+    entry = [_entry_of_series(spec, history.contracts[k]) for _, k, _, _ in contracts]
     return _Holdings(
-        np.array([c for _, c, _ in rows], dtype=np.int64),
-        np.array([s for _, _, s in rows]),
-        group[:n],
+        _linear(rows, group[:n], [-1] * n, spec),
+        _linear(contracts, group[n:m], entry, spec),
         np.array([place[o.underlying] for _, o in options], dtype=np.int64),
         np.array([o.quantity for _, o in options]),
-        group[n:],
+        group[m:],
+        np.array([_entry_of_option(spec, o) for _, o in options], dtype=np.int64),
         np.array([o.days / 365.0 for _, o in options]),
         np.array([o.moneyness for _, o in options]),
         np.array([o.is_call for _, o in options], dtype=np.bool_),
@@ -202,6 +241,33 @@ def _holdings(portfolios: Sequence[HousePortfolio], history: FactorHistory) -> _
         whole[:, 0],
         whole[:, 1],
     )
+
+
+def _linear(
+    rows: Sequence[tuple[int, int, int, float]], group: Ints, entry: Sequence[int], spec: TailSpec
+) -> _Linear:
+    days = [one.days for one in spec.basis.contracts] if spec.basis is not None else []
+    return _Linear(
+        np.array([k for _, k, _, _ in rows], dtype=np.int64),
+        np.array([c for _, _, c, _ in rows], dtype=np.int64),
+        np.array([s for _, _, _, s in rows]),
+        group,
+        np.array(entry, dtype=np.int64),
+        np.array([days[e] / 365.0 if e >= 0 else 0.0 for e in entry]),
+    )
+
+
+def _entry_of_series(spec: TailSpec, name: str) -> int:
+    """Return the entry of the rule for the basis that a series is of, or -1."""
+    endings = [one.ending for one in spec.basis.contracts] if spec.basis is not None else []
+    ending = name.removeprefix(f"{contract_coin(name)}-")
+    return endings.index(ending) if ending in endings else -1
+
+
+def _entry_of_option(spec: TailSpec, option: HouseOption) -> int:
+    if spec.basis is None or option.forward == "index":
+        return -1
+    return spec.basis.place("option", option.days)
 
 
 def _unknown(portfolio: HousePortfolio, coin: str, where: str) -> MarketDataError:
@@ -261,7 +327,7 @@ def house_margin_path(
     if not portfolios:
         raise InputError("there is no portfolio", code="INP-004", field="portfolios")
     past = prepare(history, rules)
-    held = _holdings(portfolios, history)
+    held = _holdings(portfolios, history, rules)
     begun = np.flatnonzero((past.residuals >= rules.fewest).any(axis=1))
     days = [
         int(d)
@@ -278,7 +344,9 @@ def house_margin_path(
     size = (len(portfolios), len(days))
     out = {name: np.full(size, np.nan) for name in ("im", "mm", "var", "error", *PATH_LEGS)}
     for column, day in enumerate(days):
-        _one_day(past, held.at(history.price[day], sizes), day, rules, out, column)
+        own = history.contract[day] if history.contracts else np.empty(0)
+        now = held.at(history.price[day], own, sizes)
+        _one_day(past, now, own, day, rules, out, column)
         if progress is not None:
             progress(column + 1, len(days))
     return HousePath(
@@ -294,17 +362,24 @@ def house_margin_path(
 
 
 def _one_day(
-    past: Prepared, held: _Holdings, day: int, spec: TailSpec, out: dict[str, Floats], column: int
+    past: Prepared,
+    held: _Holdings,
+    own: Floats,
+    day: int,
+    spec: TailSpec,
+    out: dict[str, Floats],
+    column: int,
 ) -> None:
-    sets = sets_at(past, day, spec, levels=bool(held.option_row.size))
+    sets = sets_at(past, day, spec, levels=bool(held.option_row.size), contracts=held.on_basis)
     price = past.history.price[day]
     pots = out["im"].shape[0]
     vol = past.history.vol[day][held.vol_column] if held.vol_column.size else np.empty(0)
     every = (sets.filtered, sets.stress, sets.long)
-    parts = [_vectors(held, price, vol, s, spec) for s in every]
+    parts = [_vectors(held, price, own, vol, s, spec) for s in every]
     fine = sets.known & np.isfinite(price)
     bad = ~fine[held.coin]
     bad[held.option_group[~np.isfinite(vol)]] = True
+    bad[held.contracts.group[~np.isfinite(own[held.contracts.column])]] = True
     lost = np.zeros(pots, dtype=np.bool_)
     lost[held.pot[bad]] = True
     a, b, c = (np.nan_to_num(part) for part in parts)
@@ -321,22 +396,32 @@ def _one_day(
 
 
 def _vectors(
-    held: _Holdings, price: Floats, vol: Floats, s: FactorScenarios, spec: TailSpec
+    held: _Holdings, price: Floats, own: Floats, vol: Floats, s: FactorScenarios, spec: TailSpec
 ) -> Floats:
     """Return profit and loss by group and scenario, ``[G, S]``."""
-    usd = held.coin_size * price[held.coin_row]
-    v = sum_by(usd[:, None] * s.move[held.coin_row], held.coin_group, held.pot.size)
+    coins, groups = held.coins, held.pot.size
+    usd = coins.size * price[coins.column]
+    v = sum_by(usd[:, None] * s.move[coins.column], coins.group, groups)
+    if held.contracts.size.size:
+        c = held.contracts
+        usd = c.size * own[c.column]
+        over = np.exp(s.basis.of(c.coin, c.entry, c.years))
+        v = v + sum_by(usd[:, None] * ((1.0 + s.move[c.coin]) * over - 1.0), c.group, groups)
     if not held.option_row.size:
         return v
     spot = price[held.option_row]
     usable = np.isfinite(spot) & np.isfinite(vol)
     f, sigma = np.where(usable, spot, 1.0), np.where(usable, vol, 1.0)
-    strike, move = f * held.moneyness, s.move[held.option_row]
+    strike, up = f * held.moneyness, s.move[held.option_row]
+    move = up
+    if (held.option_entry >= 0).any():
+        over = s.basis.of(held.option_row, held.option_entry, held.tenor)
+        move = (1.0 + up) * np.exp(over) - 1.0
     vols = shocked_vols(
         spec.vol,
         sigma,
         s.level[held.option_row],
-        np.log1p(move),
+        np.log1p(up),
         distances(strike, f, sigma, held.tenor),
         held.tenor,
     )
@@ -355,14 +440,17 @@ def _realised(
     out = np.full((pots, days.size), np.nan)
     inside = days + horizon < len(history.days)
     now, then = days[inside], days[inside] + horizon
-    change = history.price[then] - history.price[now]
-    scale = np.ones_like(change) if sizes == "coins" else 1.0 / history.price[now]
-    total = np.zeros((pots, now.size))
-    total += sum_by(
-        held.coin_size[:, None] * (change * scale)[:, held.coin_row].T,
-        held.pot[held.coin_group],
-        pots,
+    scale = (
+        np.ones((now.size, len(history.coins))) if sizes == "coins" else 1.0 / history.price[now]
     )
+    total = np.zeros((pots, now.size))
+    for rows, price in ((held.coins, history.price), (held.contracts, history.contract)):
+        if rows.size.size:
+            change = price[then] - price[now]
+            moved = change if sizes == "coins" else change / price[now]
+            total += sum_by(
+                rows.size[:, None] * moved[:, rows.column].T, held.pot[rows.group], pots
+            )
     if held.option_row.size:
         value = []
         for at in (now, then):

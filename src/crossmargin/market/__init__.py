@@ -14,9 +14,11 @@ from crossmargin.market.attack import AttackCost, attack_cost
 from crossmargin.market.depth import OrderBook, Walk, contract_coins, walk_book
 from crossmargin.market.factor_history import (
     FactorHistory,
+    contract_coin,
     factor_history,
     join_histories,
     read_factor_history,
+    without_funding,
 )
 from crossmargin.market.files import (
     MARKET_FORMAT,
@@ -176,6 +178,7 @@ __all__ = [
     "butterfly_violations",
     "calendar_violations",
     "coin_of",
+    "contract_coin",
     "contract_coins",
     "decode_market",
     "default_policy",
@@ -222,5 +225,6 @@ __all__ = [
     "update_stable",
     "walk_book",
     "within_confidence",
+    "without_funding",
     "write_market",
 ]

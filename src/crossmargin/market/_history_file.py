@@ -14,7 +14,10 @@ from crossmargin.units import format_time
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Daily closes by coin, US dollars, and thirty-day volatilities; null where there is none."""
+    """Daily closes by coin and contract (``BTC-PERP``), US dollars; thirty-day volatilities.
+
+    null where there is none.
+    """
 
     days: list[str]
     prices: dict[str, list[float | None]]
@@ -58,7 +61,7 @@ def write_history(history: FactorHistory) -> HistoryEntry:
 
     return HistoryEntry(
         days=list(history.days),
-        prices=rows(history.coins, history.price),
+        prices=rows(history.coins, history.price) | rows(history.contracts, history.contract),
         vols=rows(history.vol_coins, history.vol),
         source=history.source,
     )

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 #: A column of this ending is a volatility of the coin before it.
 VOL_ENDING = ".vol"
+#: Between a coin and what its contract is: ``BTC-PERP``, ``BTC-90D``.
+OF = "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,11 @@ class FactorHistory:
         At-the-money volatility of thirty days, per year, as a decimal; NaN where there is none.
     source : str
         Where it came from, for people.
+    contracts : tuple of str
+        Names of the columns of `contract`, sorted: a coin, ``-`` and what the contract is.
+    contract : float64[T, K]
+        Prices of contracts on these coins, US dollars, taken at the same moments as those of the
+        coins; freed from what funding paid, where that is known. NaN where there is none.
     """
 
     days: tuple[str, ...]
@@ -51,6 +58,8 @@ class FactorHistory:
     vol_coins: tuple[str, ...] = ()
     vol: Floats = field(default_factory=lambda: np.empty((0, 0)))
     source: str = ""
+    contracts: tuple[str, ...] = ()
+    contract: Floats = field(default_factory=lambda: np.empty((0, 0)))
     kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -74,6 +83,20 @@ class FactorHistory:
         with np.errstate(invalid="ignore"):
             return np.diff(np.log(self.vol), axis=0)
 
+    @cached_property
+    def basis_returns(self) -> Floats:
+        """What contracts gain over their coins, ``[T − 1, K]``: ``Δ ln(contract / coin)``.
+
+        Source: a difference of log-prices of one moment (house); clearing-practice names no
+        treatment of basis.
+        """
+        if not self.contracts:
+            return np.empty((max(len(self.days) - 1, 0), 0))
+        place = {name: k for k, name in enumerate(self.coins)}
+        of = [place[contract_coin(name)] for name in self.contracts]
+        with np.errstate(invalid="ignore"):
+            return np.diff(np.log(self.contract / self.price[:, of]), axis=0)
+
     def until(self, day: str) -> FactorHistory:
         """Return the days up to and including `day`."""
         end = int(np.searchsorted(np.array(self.days), day, side="right"))
@@ -84,6 +107,8 @@ class FactorHistory:
             self.vol_coins,
             self.vol[:end] if self.vol_coins else self.vol,
             self.source,
+            self.contracts,
+            self.contract[:end] if self.contracts else self.contract,
         )
 
     @cached_property
@@ -93,7 +118,15 @@ class FactorHistory:
         digest.update(repr((self.days, self.coins, self.vol_coins)).encode())
         digest.update(np.ascontiguousarray(self.price).tobytes())
         digest.update(np.ascontiguousarray(self.vol).tobytes())
+        if self.contracts:
+            digest.update(repr(self.contracts).encode())
+            digest.update(np.ascontiguousarray(self.contract).tobytes())
         return digest.hexdigest()
+
+
+def contract_coin(name: str) -> str:
+    """Return the coin that a contract's series is on: ``BTC`` of ``BTC-PERP``."""
+    return name.partition(OF)[0]
 
 
 def factor_history(
@@ -110,7 +143,8 @@ def factor_history(
     days : sequence of str
         ISO dates, rising.
     prices : mapping of str to array_like [T]
-        Daily closes in US dollars by coin, > 0; NaN (or None) where there is none.
+        Daily closes in US dollars by coin, > 0; NaN (or None) where there is none. A name such as
+        ``BTC-PERP`` beside ``BTC`` is the price of a contract at the same moments.
     vols : mapping of str to array_like [T], optional
         Thirty-day at-the-money volatilities by coin, decimals per year.
     source : str
@@ -129,7 +163,9 @@ def factor_history(
             date.fromisoformat(day)
         except ValueError:
             raise _wrong(f"{day!r} is not an ISO date", "days") from None
-    coins, names = sorted(prices), sorted(vols or {})
+    contracts = sorted(c for c in prices if OF in c and contract_coin(c) in prices)
+    coins, names = sorted(set(prices) - set(contracts)), sorted(vols or {})
+    others = [_column(days, prices[c], f"prices.{c}") for c in contracts]
     columns = [_column(days, prices[c], f"prices.{c}") for c in coins]
     found = [_column(days, (vols or {})[c], f"vols.{c}") for c in names]
     size = len(days)
@@ -140,6 +176,8 @@ def factor_history(
         tuple(names),
         np.column_stack(found) if found else np.empty((size, 0)),
         source,
+        tuple(contracts),
+        np.column_stack(others) if others else np.empty((size, 0)),
     )
 
 
@@ -184,6 +222,7 @@ def join_histories(parts: Sequence[FactorHistory]) -> FactorHistory:
         rows = [place[day] for day in part.days]
         for names, table, target in (
             (part.coins, part.price, prices),
+            (part.contracts, part.contract, prices),
             (part.vol_coins, part.vol, vols),
         ):
             for column, name in enumerate(names):
@@ -199,7 +238,9 @@ def read_factor_history(*paths: str | Path) -> FactorHistory:
 
     Long: columns ``date``, ``symbol``, ``close`` (bars shorter than a day become the day's last
     close; a symbol in dollars stands for its coin). Wide: ``date`` and one column a coin; a column
-    ``BTC.vol`` holds a volatility. A long table without ``symbol`` is named by its file.
+    ``BTC.vol`` holds a volatility. A long table without ``symbol`` is named by its file. In both
+    ``BTC-PERP`` is the price of a contract on BTC; a column ``funding`` of a long table is what its
+    longs paid in the bar, as a share, and is taken off its gains.
 
     Parameters
     ----------
@@ -238,7 +279,20 @@ def _read_one(path: str | Path) -> FactorHistory:
             if "symbol" in table.columns
             else pl.Series("symbol", [Path(path).stem] * table.height)
         )
-        rows = pl.DataFrame({"day": day, "t": moment, "symbol": symbol, "close": table["close"]})
+        paid = table["funding"] if "funding" in table.columns else pl.Series([0.0] * table.height)
+        if not paid.dtype.is_numeric():
+            raise InputError(
+                "the column 'funding' is not of numbers", code="INP-003", field="funding"
+            )
+        rows = pl.DataFrame(
+            {
+                "day": day,
+                "t": moment,
+                "symbol": symbol,
+                "close": table["close"],
+                "paid": paid.cast(pl.Float64).fill_null(0.0).fill_nan(0.0),
+            }
+        )
         return _long(rows.sort("t", maintain_order=True), name)
     found = table.drop("date").with_columns(day.alias("day"), moment.alias("t")).sort("t")
     return _wide(found, name)
@@ -247,7 +301,9 @@ def _read_one(path: str | Path) -> FactorHistory:
 def _long(rows: pl.DataFrame, name: str) -> FactorHistory:
     import polars as pl
 
-    last = rows.group_by(["symbol", "day"], maintain_order=True).agg(pl.col("close").last())
+    last = rows.group_by(["symbol", "day"], maintain_order=True).agg(
+        pl.col("close").last(), pl.col("paid").sum()
+    )
     days = sorted(set(last["day"].to_list()))
     place = {day: k for k, day in enumerate(days)}
     prices: dict[str, Floats] = {}
@@ -258,8 +314,24 @@ def _long(rows: pl.DataFrame, name: str) -> FactorHistory:
         column = np.full(len(days), np.nan)
         at = [place[day] for day in part["day"].to_list()]
         column[at] = part["close"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if OF in coin:
+            column[at] = without_funding(column[at], part["paid"].to_numpy())
         prices[coin] = column
     return factor_history(days, prices, source=name)
+
+
+def without_funding(price: ArrayLike, paid: ArrayLike) -> Floats:
+    """Return prices of a perpetual as if funding were paid out of them.
+
+    ``P_t·exp(−Σ_{u ≤ t} f_u)``: what remains moves by what a long gains in all. Source: house.
+
+    Parameters
+    ----------
+    price, paid : array_like [T]
+        Price at the end of each day, and what longs paid over the day as a share of it.
+    """
+    so_far = np.cumsum(np.asarray(paid, dtype=np.float64))
+    return np.asarray(np.asarray(price, dtype=np.float64) * np.exp(-so_far))
 
 
 def _coin(symbol: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crossmargin.scenarios._basis import BasisMoves, no_moves
 from crossmargin.scenarios._factor_table import distances, factor_table, shocked_vols
 from crossmargin.scenarios._factors import (
     FactorScenarios,
@@ -29,6 +30,8 @@ from crossmargin.scenarios._table import (
     vol_multiplier,
 )
 from crossmargin.scenarios._tail_spec import (
+    BasisContracts,
+    BasisRule,
     Hypothetical,
     Jumps,
     MonteCarlo,
@@ -40,6 +43,9 @@ from crossmargin.scenarios._taylor import TaylorCheck, full_pnl, taylor_check, t
 __all__ = [
     "LANES",
     "VOL_STATES",
+    "BasisContracts",
+    "BasisMoves",
+    "BasisRule",
     "Block",
     "FactorScenarios",
     "Hypothetical",
@@ -61,6 +67,7 @@ __all__ = [
     "distances",
     "factor_table",
     "full_pnl",
+    "no_moves",
     "plan_table",
     "prepare",
     "sets_at",

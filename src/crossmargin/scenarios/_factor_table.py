@@ -51,6 +51,7 @@ def factor_table(
     level: Floats,
     rule: VolShocks,
     *,
+    basis: Floats | None = None,
     kernel: Kernel = "numpy",
     approximate: bool = False,
 ) -> Floats:
@@ -68,6 +69,8 @@ def factor_table(
         Relative move in US dollars, and log-change of volatility, of each asset of the registry.
     rule : VolShocks
         How surfaces move.
+    basis : float64[m, S], optional
+        Log-change of each row's price against its coin; default none.
     kernel : {"numpy", "numba"}
         Pricing kernel.
     approximate : bool
@@ -75,8 +78,8 @@ def factor_table(
 
     Notes
     -----
-    All factors move together: a price in USDT moves by ``(1+m)/(1+m_USDT) − 1``, a coin-settled
-    contract is valued at its own shocked price, and what is paid is worth
+    All factors move together: a price in USDT moves by ``(1+m)·exp(Δb)/(1+m_USDT) − 1``, a
+    coin-settled contract is valued at its own shocked price, and what is paid is worth
     ``1 + m`` of its settlement asset: the result is ``pnl·(1 + m_settle)``, in settlement units
     at today's price. What is held already (profit, option value) moves with the settlement asset
     and is added by who knows how much it is. Source: house (one joint revaluation,
@@ -84,14 +87,18 @@ def factor_table(
     """
     terms = registry.terms
     out = np.zeros((len(registry), move.shape[1]))
-    live = rows[~view.settled[rows]]
+    alive = ~view.settled[rows]
+    live = rows[alive]
     option = terms.kind[live] == KIND_CODE["option"]
     up = move[terms.underlying]
-    for mine, is_option in ((live[~option], False), (live[option], True)):
+    over = None if basis is None else np.exp(basis[alive])
+    for at, is_option in ((~option, False), (option, True)):
+        mine = live[at]
         if not mine.size:
             continue
         paid = 1.0 + move[terms.settlement[mine]]
-        relative = (1.0 + up[mine]) / (1.0 + move[terms.quote[mine]]) - 1.0
+        price = 1.0 + up[mine] if over is None else (1.0 + up[mine]) * over[at]
+        relative = price / (1.0 + move[terms.quote[mine]]) - 1.0
         if is_option:
             pnl = _options(
                 registry,

@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import MarketDataError, RulesetError
 from crossmargin.market import FactorHistory
+from crossmargin.scenarios._basis import (
+    BasisMoves,
+    BasisPast,
+    basis_past,
+    filtered_basis,
+    no_moves,
+    stressed_basis,
+)
+from crossmargin.scenarios._horizon import over_horizon
 from crossmargin.scenarios._tail_spec import TailSpec
 from crossmargin.stats import (
     copula_uniforms,
@@ -34,8 +43,8 @@ Ints = NDArray[np.int64]
 #: Largest log-return of a scenario.
 LARGEST = 5.0
 
-#: Places of the streams that a seed is split into.
-_MULTI_DAY, _RESIDUAL, _STRESS_RESIDUAL, _COPULA, _JUMPS = (k << 20 for k in range(1, 6))
+#: Places of the streams that a seed is split into; 1 is that of days drawn, from 6 on the basis's.
+_RESIDUAL, _STRESS_RESIDUAL, _COPULA, _JUMPS = (k << 20 for k in range(2, 6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +59,14 @@ class FactorScenarios:
         Log-change of each coin's thirty-day volatility.
     labels : tuple of str
         Days they were taken from, or names.
+    basis : BasisMoves
+        Log-changes of contracts against their coins.
     """
 
     move: Floats
     level: Floats
     labels: tuple[str, ...]
+    basis: BasisMoves
 
     @property
     def size(self) -> int:
@@ -114,6 +126,8 @@ class Prepared:
         The same of volatilities.
     vol_column : int64[A]
         Column of each coin's volatility, or -1.
+    basis : BasisPast or None
+        Volatilities of contracts against their coins, where the rules move them.
     """
 
     history: FactorHistory
@@ -125,6 +139,7 @@ class Prepared:
     vol_returns: Floats
     vol_sigma: Floats
     vol_column: Ints
+    basis: BasisPast | None
 
 
 def prepare(history: FactorHistory, spec: TailSpec) -> Prepared:
@@ -147,6 +162,7 @@ def prepare(history: FactorHistory, spec: TailSpec) -> Prepared:
         vol_returns=v,
         vol_sigma=ewma_volatilities(v, spec.decay, warm_up=spec.warm_up),
         vol_column=np.array([place.get(c, -1) for c in history.coins], dtype=np.int64),
+        basis=basis_past(history, spec),
     )
 
 
@@ -178,11 +194,14 @@ def tail_sets(history: FactorHistory, spec: TailSpec) -> TailSets:
     )
 
 
-def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) -> TailSets:
+def sets_at(
+    past: Prepared, end: int, spec: TailSpec, *, levels: bool = True, contracts: bool = True
+) -> TailSets:
     """Return the scenarios known after the first `end` returns.
 
     Nothing later is looked at, but for volatilities by GARCH, whose fit sees all of a history.
-    Without `levels` changes of volatility are left at 0, which is quicker.
+    Without `levels` changes of volatility, and without `contracts` those of basis are left at 0,
+    which is quicker.
     """
     known = past.residuals[end] >= spec.fewest if end >= 0 else np.zeros(0, dtype=np.bool_)
     if not known.any():
@@ -200,8 +219,8 @@ def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) ->
     if spec.monte_carlo is not None:
         filtered = _simulated(z, sigma, long, spec)
     else:
-        filtered = _over_horizon(z, scale, sigma, spec)
-    wide = _over_horizon(z, np.broadcast_to(_or_zero(long), z.shape), long, spec)
+        filtered = over_horizon(z, scale, sigma, spec)
+    wide = over_horizon(z, np.broadcast_to(_or_zero(long), z.shape), long, spec)
     if spec.monte_carlo is None and spec.multi_day == "blocks" and spec.horizon_days > 1:
         labels = labels[len(labels) % spec.horizon_days :][:: spec.horizon_days]
     _check_size(filtered, wide)
@@ -210,15 +229,22 @@ def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) ->
     if spec.monte_carlo is not None:
         labels = tuple(f"path {k + 1}" for k in range(filtered.shape[0]))
     level = _levels(past, filtered, days, end, spec) if levels else np.zeros_like(filtered)
-    found = FactorScenarios(move.T.copy(), level.T.copy(), labels)
+    coins = len(past.history.coins)
+    still = no_moves(coins, filtered.shape[0]), no_moves(coins, wide.shape[0])
+    based = past.basis if contracts else None
+    near, far = still if based is None else filtered_basis(based, days, end, lead, long, spec)
+    _check_size(near.move, far.move)
+    found = FactorScenarios(move.T.copy(), level.T.copy(), labels, near)
     wide_level = _levels(past, wide, days, end, spec) if levels else np.zeros_like(wide)
-    stress, first, last = _stress(past, known, lead, end, spec)
+    stress, first, last = _stress(past, known, lead, end, spec, based)
     order, broken = _rearranged(found.move, known, past.history.coins, spec)
     return TailSets(
         coins=past.history.coins,
         known=known,
         filtered=found,
-        long=FactorScenarios(np.expm1(wide).T.copy(), wide_level.T.copy(), labels[: wide.shape[0]]),
+        long=FactorScenarios(
+            np.expm1(wide).T.copy(), wide_level.T.copy(), labels[: wide.shape[0]], far
+        ),
         stress=stress,
         order=order,
         broken=broken,
@@ -295,32 +321,6 @@ def _wanted(z: Floats, spec: TailSpec) -> Floats:
     return repaired(wanted)
 
 
-def _over_horizon(z: Floats, scale: Floats, sigma: Floats, spec: TailSpec) -> Floats:
-    """Return log-returns over the horizon, ``[S', A]``.
-
-    One day: ``z·scale``. ``bootstrap``: further days draw a residual (the same day for every coin)
-    and carry the volatility on, ``σ²_{k+1} = λσ²_k + (1−λ)x_k²`` (Barone-Adesi, Giannopoulos and
-    Vosper 1999). ``blocks``: sums over days that do not overlap, the last ending now. ``root``:
-    times √h, right only for independent days (clearing-practice §1.7).
-    """
-    first, h = z * scale, spec.horizon_days
-    if h == 1:
-        return first
-    if spec.multi_day == "root":
-        return math.sqrt(h) * first
-    if spec.multi_day == "blocks":
-        blocks = first.shape[0] // h
-        return np.asarray(first[-blocks * h :].reshape(blocks, h, -1).sum(axis=1))
-    pick = stream(spec.seed, _MULTI_DAY).integers(0, z.shape[0], size=(h - 1, z.shape[0]))
-    total, x = first.copy(), first
-    variance = _or_zero(sigma) ** 2
-    for day in range(h - 1):
-        variance = spec.decay * variance + (1.0 - spec.decay) * x * x
-        x = z[pick[day]] * np.sqrt(variance)
-        total += x
-    return total
-
-
 def _simulated(z: Floats, sigma: Floats, long: Floats, spec: TailSpec) -> Floats:
     """Return simulated log-returns over the horizon, ``[paths, A]``.
 
@@ -374,7 +374,12 @@ def _levels(past: Prepared, x: Floats, days: Ints, end: int, spec: TailSpec) -> 
 
 
 def _stress(
-    past: Prepared, known: NDArray[np.bool_], lead: int, end: int, spec: TailSpec
+    past: Prepared,
+    known: NDArray[np.bool_],
+    lead: int,
+    end: int,
+    spec: TailSpec,
+    based: BasisPast | None,
 ) -> tuple[FactorScenarios, str, str]:
     """Return the stressed period as it was, with the hypothetical scenarios.
 
@@ -417,7 +422,11 @@ def _stress(
         move = np.concatenate([move, [extra]])
         level = np.concatenate([level, [np.log1p(vols)]])
         labels.append(one.name)
-    found = FactorScenarios(move.T.copy(), level.T.copy(), tuple(labels))
+    basis = no_moves(len(past.history.coins), move.shape[0])
+    if based is not None:
+        long = np.where(known, past.long[end], np.nan)
+        basis = stressed_basis(based, rows, end, lead, long, spec)
+    found = FactorScenarios(move.T.copy(), level.T.copy(), tuple(labels), basis)
     return found, names[0], names[-1]
 
 

@@ -92,12 +92,69 @@ class MonteCarlo(_Section, frozen=True, kw_only=True):
 class Hypothetical(_Section, frozen=True, kw_only=True):
     """A scenario by judgement: relative moves by coin, relative changes of volatility.
 
-    It stands beside the days of the stressed period and counts as one of them.
+    It stands beside the days of the stressed period and counts as one of them. `basis` moves every
+    contract that loads on a basis, relative to its coin; `rate` besides by so much per year that
+    it has to run.
     """
 
     name: str
     moves: dict[str, Annotated[float, Meta(gt=-1, le=10)]]
     vols: dict[str, Annotated[float, Meta(gt=-1, le=10)]] = {}
+    basis: Annotated[float, Meta(gt=-1, le=1)] = 0.0
+    rate: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+
+
+class BasisContracts(_Section, frozen=True, kw_only=True):
+    """Contracts that share a basis on each coin.
+
+    Attributes
+    ----------
+    kinds : list of str
+        Kinds of instruments.
+    ending : str
+        Their series in a history is ``COIN-ending``.
+    days : float
+        Tenor of that series; 0 for contracts that never expire.
+    days_to : float or None
+        Contracts with no more days than this; None for all. The first that fits counts.
+    """
+
+    kinds: Annotated[list[Literal["perpetual", "future", "option"]], Meta(min_length=1)]
+    ending: Annotated[str, Meta(min_length=1)]
+    days: NonNegative = 0.0
+    days_to: Positive | None = None
+
+
+class BasisRule(_Section, frozen=True, kw_only=True):
+    """How contracts move against the coin they are on.
+
+    A contract's price is the coin's times ``exp(Δb)``. Δb is scaled like a price: residuals
+    ``Δb_t/σ_t`` times today's σ, which is never below `least`. Days that a series has not seen take
+    the residual of the proxy's, or one of its own by lot. A coin without a series takes the
+    proxy's, times the ratio of the two coins' long volatilities; without either, `least` times a
+    standard normal. Contracts after the first kind of the list that have no series of their own
+    take the first one's Δb, and ``rate·ε`` for every year that they have to run.
+
+    Attributes
+    ----------
+    contracts : list of BasisContracts
+        Which instruments load on which series.
+    least : float
+        Smallest daily volatility of a basis, as a decimal.
+    rate : float
+        Volatility of a day of a dated contract's basis per year.
+    """
+
+    contracts: Annotated[list[BasisContracts], Meta(min_length=1)]
+    least: Annotated[float, Meta(ge=0, le=0.1)]
+    rate: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+
+    def place(self, kind: str, days: float) -> int:
+        """Return which of `contracts` an instrument is one of, or -1."""
+        for k, one in enumerate(self.contracts):
+            if kind in one.kinds and (one.days_to is None or days <= one.days_to):
+                return k
+        return -1
 
 
 class TailSpec(_Section, frozen=True, kw_only=True):
@@ -155,6 +212,8 @@ class TailSpec(_Section, frozen=True, kw_only=True):
         Simulated scenarios in place of the filtered past.
     hypothetical : list of Hypothetical
         Added to the stressed period.
+    basis : BasisRule or None
+        Moves of contracts against their coins; None: they move one to one.
     """
 
     level_im: Level
@@ -185,6 +244,7 @@ class TailSpec(_Section, frozen=True, kw_only=True):
     vol: VolShocks
     monte_carlo: MonteCarlo | None = None
     hypothetical: list[Hypothetical] = []
+    basis: BasisRule | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done together."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import CrossmarginError, RulesetError
 from crossmargin.margin import HouseOption, HousePortfolio, Ruleset, house_margin_path
-from crossmargin.market import FactorHistory, factor_history
+from crossmargin.market import FactorHistory, factor_history, without_funding
 from crossmargin.scenarios import TailSpec
 from crossmargin.validation._result import Floats
 from crossmargin.validation.contenders import Progress, Setting
+from crossmargin.validation.history import PERPETUAL
 from crossmargin.validation.models import Forecast
 from crossmargin.validation.portfolios import Portfolio
 from crossmargin.validation.step import Step
@@ -153,9 +154,15 @@ def _factors(books: Sequence[Portfolio], setting: Setting, spec: TailSpec) -> Fa
     """Return the series that the books and the model's proxy need."""
     history = setting.history
     coins = {spec.proxy} if spec.proxy and history.has(spec.proxy) else set()
+    own = {leg.symbol for book in books for leg in book.legs if leg.price == "perpetual"}
     for book in books:
         coins |= {leg.asset for leg in book.legs} | {one.asset for one in book.collateral}
     prices = {name: history.price[:, history.column(name)] for name in sorted(coins)}
+    if own and history.has(spec.proxy + PERPETUAL):
+        own.add(spec.proxy + PERPETUAL)
+    for name in sorted(own):
+        column = history.column(name)
+        prices[name] = without_funding(history.price[:, column], history.carry[:, column])
     vols = {
         name: history.vol[:, history.column(name)] * setting.shape.level
         for name in sorted(coins)
@@ -165,11 +172,16 @@ def _factors(books: Sequence[Portfolio], setting: Setting, spec: TailSpec) -> Fa
 
 
 def _portfolio(book: Portfolio) -> HousePortfolio:
-    """Write a book down in US dollars of each coin, collateral among the coins."""
+    """Write a book down in US dollars of each coin, collateral among the coins.
+
+    What follows the index is held as the coin, what follows a price of its own as a contract.
+    """
     coins: dict[str, float] = {}
+    contracts: dict[str, float] = {}
     for leg in book.legs:
         if leg.kind == "perpetual":
-            coins[leg.asset] = coins.get(leg.asset, 0.0) + leg.usd
+            side = contracts if leg.price == "perpetual" else coins
+            side[leg.symbol] = side.get(leg.symbol, 0.0) + leg.usd
     for pledge in book.collateral:
         coins[pledge.asset] = coins.get(pledge.asset, 0.0) + pledge.usd
     options = tuple(
@@ -183,7 +195,7 @@ def _portfolio(book: Portfolio) -> HousePortfolio:
         for leg in book.legs
         if leg.kind != "perpetual"
     )
-    return HousePortfolio(name=book.name, coins=coins, options=options)
+    return HousePortfolio(name=book.name, coins=coins, contracts=contracts, options=options)
 
 
 def tail_of(ruleset: Ruleset) -> TailSpec | None:
