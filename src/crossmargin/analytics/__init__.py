@@ -162,7 +162,6 @@ from crossmargin.analytics.venues_pool import (
 from crossmargin.analytics.watch_gauges import Distance, WatchGauges, daily_sigma, watch_gauges
 from crossmargin.analytics.what_if import Add, Remove, Roll, WhatIf, trades_of, what_if
 from crossmargin.analytics.what_if_types import ComponentChange, GroupChange, Side, WhatIfAnswer
-from crossmargin.stats import expected_shortfall
 
 __all__ = [
     "CAUSES",
@@ -266,7 +265,6 @@ __all__ = [
     "daily_sigma",
     "default_risk_model",
     "diff_rulesets",
-    "expected_shortfall",
     "expiry_cliff",
     "explain_change",
     "gap_losses",

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from crossmargin.analytics.efficiency import (
     TailModel,
-    expected_shortfall,
     joint_moves,
     scenario_losses,
     underlying_vol,
@@ -31,6 +30,7 @@ from crossmargin.errors import CrossmarginError, InputError
 from crossmargin.instruments import DOLLARS, parse_instrument
 from crossmargin.margin import Evaluation, Ruleset, evaluate, frame_for, liquidation_prices
 from crossmargin.market import Snapshot
+from crossmargin.stats import expected_shortfall
 
 Floats = NDArray[np.float64]
 
