@@ -10,7 +10,6 @@ import pytest
 from crossmargin.analytics import (
     TailModel,
     compare,
-    expected_shortfall,
     expiry_cliff,
     price_profile,
     tail_cost,
@@ -19,6 +18,7 @@ from crossmargin.book import book_from_accounts, parse_account
 from crossmargin.cli import _io as io
 from crossmargin.errors import MarginError
 from crossmargin.margin import evaluate, liquidation_prices, load_ruleset, make_statement
+from crossmargin.stats import expected_shortfall
 from crossmargin.units import parse_time
 
 

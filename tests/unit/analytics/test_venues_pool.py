@@ -22,7 +22,6 @@ from tests.helpers import (
 from crossmargin.analytics import (
     TailModel,
     VenueAccount,
-    expected_shortfall,
     pool_venues,
     unified_account,
 )
@@ -32,6 +31,7 @@ from crossmargin.cli import main
 from crossmargin.errors import InputError
 from crossmargin.margin import Ruleset, evaluate
 from crossmargin.market import Snapshot
+from crossmargin.stats import expected_shortfall
 
 INVERSE = "BTC-PERPETUAL"
 RATE = rules(flat_rate(0.10, 0.05))
