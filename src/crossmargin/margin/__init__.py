@@ -21,6 +21,7 @@ from crossmargin.margin._protect import (
     protect_of,
     protected_state,
 )
+from crossmargin.margin._statement_lines import pot_lines, worst_state
 from crossmargin.margin._tail_detail import (
     TailApproximation,
     TailDetail,
@@ -49,6 +50,7 @@ from crossmargin.margin.engine import (
     frame_for,
     requirement,
 )
+from crossmargin.margin.evaluation import Evaluation, evaluate
 from crossmargin.margin.expiry_detail import (
     ExpiryDetail,
     expiry_details,
@@ -141,14 +143,10 @@ from crossmargin.margin.state_changes import (
     vol_changes,
 )
 from crossmargin.margin.statement import (
-    Evaluation,
     decode_statement,
     encode_statement,
-    evaluate,
     make_statement,
-    pot_lines,
     recompute,
-    worst_state,
 )
 from crossmargin.margin.statement_types import (
     ComponentLine,

@@ -14,10 +14,10 @@ from crossmargin.instruments import DOLLARS, KIND_CODE
 from crossmargin.margin._frame import Frame
 from crossmargin.margin._standing import pot_names
 from crossmargin.margin.engine import equity, fenced_margins, frame_for, requirement
+from crossmargin.margin.evaluation import Evaluation
 from crossmargin.margin.liquidation_price import excess_in, moving_assets
 from crossmargin.margin.ruleset import Ruleset
 from crossmargin.margin.state_changes import LEAST_VOL
-from crossmargin.margin.statement import Evaluation
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]

@@ -20,8 +20,8 @@ from crossmargin.margin.engine import (
     require_orders_known,
     untraded,
 )
+from crossmargin.margin.evaluation import Evaluation
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.margin.statement import Evaluation
 from crossmargin.margin.trades import evaluation_of
 from crossmargin.market import MarketView
 

@@ -37,8 +37,8 @@ from crossmargin.margin._arrange import arrange
 from crossmargin.margin._frame import MARKET_COLUMNS, Frame, sum_by
 from crossmargin.margin._probe import balance_row, filled_row
 from crossmargin.margin.engine import equity, frame_for, requirement
+from crossmargin.margin.evaluation import Evaluation
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.margin.statement import Evaluation
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]

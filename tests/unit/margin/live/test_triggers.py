@@ -455,7 +455,7 @@ def test_a_market_that_differs_in_more_is_refused():
 
 
 def test_who_was_or_is_within_rounding_is_for_the_requirement_to_judge(monkeypatch):
-    from crossmargin.margin.live import triggers as module
+    from crossmargin.margin.live import _triggers_core as module
 
     monkeypatch.setattr(module, "ROUNDING", 0.01)
     program, holdings = case("derive-pm2")
