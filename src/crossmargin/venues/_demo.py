@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from crossmargin.errors import InputError
@@ -178,7 +179,7 @@ def _liquidity(path: Path, coin: str, as_of_ns: int) -> Liquidity:
             field="date",
         )
     closes = bars["close"].to_numpy()[23::24]
-    returns = [math.log(b / a) for a, b in zip(closes[:-1], closes[1:])]
+    returns = [math.log(b / a) for a, b in pairwise(closes)]
     volume = bars["volume"].to_numpy()[24:].sum() / LIQUIDITY_DAYS
     return Liquidity(
         adv_coins=_two_digits(volume),
@@ -187,7 +188,8 @@ def _liquidity(path: Path, coin: str, as_of_ns: int) -> Liquidity:
         time_ns=end,
         source=(
             f"volume and volatility: {LIQUIDITY_DAYS} days of Binance's perpetual {symbol} before "
-            f"{format_time(end)[:10]}, our own means, two digits; half-spread made up, none recorded"
+            f"{format_time(end)[:10]}, our own means, two digits; half-spread made up, none "
+            "recorded"
         ),
     )
 
