@@ -29,7 +29,12 @@ from crossmargin.stats._parametric import (
     normal_tail,
     worst_correlation,
 )
-from crossmargin.stats._returns import horizon_losses, linear_unwind, log_returns
+from crossmargin.stats._returns import (
+    cascaded_shortfall,
+    horizon_losses,
+    linear_unwind,
+    log_returns,
+)
 from crossmargin.stats._samples import (
     shortfall_errors,
     tail_mass,
@@ -69,6 +74,7 @@ __all__ = [
     "Rescaling",
     "TCopulaFit",
     "breach_probability",
+    "cascaded_shortfall",
     "conditional_moves",
     "copula_uniforms",
     "dcc",

@@ -27,6 +27,31 @@ def linear_unwind(periods: int) -> Floats:
     return np.arange(periods, 0, -1) / periods
 
 
+def cascaded_shortfall(shortfalls: ArrayLike, horizons: ArrayLike, base: float = 10.0) -> float:
+    """Return expected shortfall over unlike liquidity horizons, from that of a base horizon.
+
+    ``ES = √(ES_T(P)² + Σ_{j≥2} (ES_T(P, j)·√((LH_j − LH_{j−1})/T))²)``. Source: Basel MAR33.4
+    (published), as given in clearing-practice §1.7; LH 10, 20, 40, 60, 120 and T = 10 there.
+
+    Parameters
+    ----------
+    shortfalls : array_like [J]
+        At horizon T: of all positions, then of those factors alone that take at least LH_j to
+        close, j = 2 … J; at least 0, one unit.
+    horizons : array_like [J]
+        LH_j, rising, the first T itself.
+    base : float
+        T.
+    """
+    es = np.asarray(shortfalls, dtype=np.float64)
+    lh = np.asarray(horizons, dtype=np.float64)
+    invariant(es.ndim == 1 and es.shape == lh.shape and es.size > 0, "a shortfall a horizon")
+    invariant(bool(np.isfinite(es).all() and (es >= 0).all()), "shortfalls of at least 0")
+    invariant(base > 0 and lh[0] == base and bool((np.diff(lh) > 0).all()), "horizons rise from T")
+    share = np.concatenate([[1.0], np.diff(lh) / base])
+    return float(np.sqrt(np.sum(share * es * es)))
+
+
 def horizon_losses(returns: ArrayLike, weights: ArrayLike) -> Floats:
     """Return the log-losses ``−Σ w_k r_{t+k}`` of non-overlapping blocks, the last one ending now.
 

@@ -33,7 +33,13 @@ from crossmargin.validation.coverage import (
     transitions,
     tuff,
 )
-from crossmargin.validation.durations import DurationTest, duration_test, durations
+from crossmargin.validation.durations import (
+    DurationTest,
+    between_failures,
+    duration_test,
+    durations,
+    mixed_kupiec,
+)
 from crossmargin.validation.history import MarketHistory, make_history, read_history
 from crossmargin.validation.house import OfTail, tail_of
 from crossmargin.validation.impulse import Impulse, impulse_response, measure, step_history
@@ -144,6 +150,7 @@ __all__ = [
     "Verdict",
     "adversary",
     "attribution",
+    "between_failures",
     "binomial_upper",
     "blocks",
     "challengers",
@@ -172,6 +179,7 @@ __all__ = [
     "make_setting",
     "measure",
     "min_bias",
+    "mixed_kupiec",
     "overlapping_rate",
     "portfolios_from_toml",
     "power",

@@ -23,7 +23,7 @@ from crossmargin.validation.coverage import (
     traffic_light,
     transitions,
 )
-from crossmargin.validation.durations import DurationTest, duration_test
+from crossmargin.validation.durations import DurationTest, duration_test, mixed_kupiec
 from crossmargin.validation.models import Forecast
 from crossmargin.validation.portfolios import Crash, Portfolio
 from crossmargin.validation.procyclicality import Procyclicality, procyclicality
@@ -88,6 +88,8 @@ class BookTest:
         Kupiec, one-sided binomial, Christoffersen's independence, conditional coverage.
     waits : DurationTest
         Days between breaches.
+    mixed : TestResult
+        Number of breaches and every wait for one (Haas).
     light : TrafficLight
         Zone.
     overlapping : OverlappingRate or None
@@ -118,6 +120,7 @@ class BookTest:
     apart: TestResult
     both: TestResult
     waits: DurationTest
+    mixed: TestResult
     light: TrafficLight
     overlapping: OverlappingRate | None
     shortfall: dict[str, TestResult]
@@ -331,6 +334,7 @@ def _book_test(
         apart=independence(transitions(hits)),
         both=conditional_coverage(hits, level),
         waits=duration_test(hits),
+        mixed=mixed_kupiec(hits, level),
         light=traffic_light(x, n, level),
         overlapping=overlapping,
         shortfall=tails,

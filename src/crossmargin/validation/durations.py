@@ -1,4 +1,4 @@
-"""Are breaches spread out in time: the duration test."""
+"""Are breaches spread out in time: durations, and the waits from breach to breach."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crossmargin.validation._result import Bools, Floats, TestResult, as_hits, chi_square
+from crossmargin.validation._result import (
+    Bools,
+    Floats,
+    TestResult,
+    as_hits,
+    check_level,
+    chi_square,
+)
+from crossmargin.validation.coverage import kupiec
 
 #: Shapes looked at: b far below 1 means tight clusters, far above 1 a metronome.
 _LOWEST, _HIGHEST = 0.001, 10.0
@@ -93,3 +101,49 @@ def duration_test(hits: ArrayLike) -> DurationTest:
     edge = b >= 0.999 * _HIGHEST or b <= 1.001 * _LOWEST
     note = "the shape lies at the end of the range looked at" if edge else ""
     return DurationTest(shape=b, test=chi_square("duration (Weibull)", 2.0 * (best - one), 1, note))
+
+
+def between_failures(hits: ArrayLike, level: float) -> TestResult:
+    """Test whether every wait for a breach is as long as a right model makes it.
+
+    ``Σ_i −2 ln[p(1−p)^{v_i−1} / ((1/v_i)(1−1/v_i)^{v_i−1})]`` over the waits v_i, the first counted
+    from the start; χ²(x) for x breaches. What comes after the last breach does not count. Source:
+    Haas (2001), "New methods in backtesting" (published; MathWorks' TBFI), clearing-practice §2.
+
+    Parameters
+    ----------
+    hits : array_like
+        1 for a breach.
+    level : float
+        Confidence.
+
+    Returns
+    -------
+    TestResult
+        Undefined (NaN) without a breach.
+    """
+    p = check_level(level)
+    at = np.flatnonzero(as_hits(hits)) + 1
+    name = "time between failures"
+    if not at.size:
+        return chi_square(name, math.nan, 1, "no breach")
+    waits = np.diff(at, prepend=0).astype(np.float64)
+    quiet = waits - 1.0
+    null = math.log(p) + quiet * math.log1p(-p)
+    # (v − 1)·ln(1 − 1/v) is 0 for v = 1.
+    safe = np.where(quiet > 0, waits, 2.0)
+    free = -np.log(waits) + quiet * np.log1p(-1.0 / safe)
+    return chi_square(name, float(-2.0 * (null - free).sum()), int(at.size))
+
+
+def mixed_kupiec(hits: ArrayLike, level: float) -> TestResult:
+    """Test count and waits together: Kupiec's POF plus :func:`between_failures`, χ²(x + 1).
+
+    Source: Haas (2001) (published; MathWorks' TBF), clearing-practice §2. Without a breach it is
+    POF alone.
+    """
+    row = as_hits(hits)
+    count = kupiec(int(row.sum()), row.size, level)
+    waits = between_failures(row, level)
+    more = waits.statistic if math.isfinite(waits.statistic) else 0.0
+    return chi_square("mixed Kupiec", count.statistic + more, int(row.sum()) + 1)

@@ -94,6 +94,7 @@ def _book(one: BookTest) -> dict[str, Any]:
         "independence": asdict(one.apart),
         "conditional_coverage": asdict(one.both),
         "duration": asdict(one.waits),
+        "mixed_kupiec": asdict(one.mixed),
         "overlapping": None if one.overlapping is None else asdict(one.overlapping),
         "shortfall": {name: asdict(found) for name, found in one.shortfall.items()},
         "attribution": None if one.explained is None else asdict(one.explained),

@@ -9,11 +9,13 @@ import pytest
 
 from crossmargin.errors import InvariantViolation
 from crossmargin.stats import (
+    cascaded_shortfall,
     dcc,
     ewma_covariance,
     ewma_volatility,
     expected_shortfall,
     forbes_rigobon,
+    linear_unwind,
     nearest_correlation,
     normal_quantile,
     normal_tail,
@@ -119,6 +121,30 @@ def test_what_is_no_number_is_no_gain(call) -> None:  # type: ignore[no-untyped-
     """A sort puts NaN behind all gains, and it was taken for one."""
     with pytest.raises(InvariantViolation):
         call(np.array([[1.0, math.nan, -2.0]]))
+
+
+def test_liquidity_horizons_of_mar33() -> None:
+    """All factors of one horizon of 120 days scale by √12; by hand for three sets of factors."""
+    lh = [10, 20, 40, 60, 120]
+    assert cascaded_shortfall([1.0] * 5, lh) == pytest.approx(math.sqrt(12))
+    assert cascaded_shortfall([7.0, 0, 0, 0, 0], lh) == 7.0
+    by_hand = math.sqrt(100**2 + 60**2 * 1 + 30**2 * 2 + 10**2 * 2)
+    assert cascaded_shortfall([100, 60, 30, 10, 0], lh) == pytest.approx(by_hand)
+    assert cascaded_shortfall([3.0, 4.0], [1, 2], base=1) == pytest.approx(5.0)
+    for wrong in (([1, 2], [10, 10]), ([1], [20]), ([-1.0], [10]), ([], [])):
+        with pytest.raises(InvariantViolation):
+            cascaded_shortfall(*wrong)
+
+
+def test_linear_unwind_of_other_lengths() -> None:
+    """σ√((n+1)(2n+1)/(6n)): 1 for a day, √1.25 for two, towards √(n/3)."""
+    for n in (1, 2, 5, 30):
+        weights = np.arange(n, 0, -1) / n
+        assert linear_unwind(n) == pytest.approx(weights)
+        want = math.sqrt((n + 1) * (2 * n + 1) / (6 * n))
+        assert math.sqrt(float((linear_unwind(n) ** 2).sum())) == pytest.approx(want)
+    with pytest.raises(InvariantViolation):
+        linear_unwind(0)
 
 
 def test_levels_and_tables_of_nothing() -> None:

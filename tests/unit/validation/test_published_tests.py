@@ -10,11 +10,13 @@ import pytest
 from crossmargin.errors import InputError
 from crossmargin.validation import (
     attribution,
+    between_failures,
     binomial_upper,
     duration_test,
     fz0,
     independence,
     kupiec,
+    mixed_kupiec,
     power,
     procyclicality,
     traffic_light,
@@ -22,6 +24,7 @@ from crossmargin.validation import (
     tuff,
     with_stress_weight,
 )
+from crossmargin.validation._result import chi_square
 
 #: Kupiec (1995), table 3, as Jorion (2007), table 6.1 reprints it: breaches N that are accepted
 #: at 95 % lie strictly between the two, for T = 255, 510 and 1,000.
@@ -48,6 +51,23 @@ def test_time_to_the_first_failure_of_kupiec() -> None:
     """Kupiec (1995): at 1 % a first failure from the 7th to the 438th day is accepted at 95 %."""
     rejected = [tuff(v, 0.99).rejects() for v in (6, 7, 100, 438, 439)]
     assert rejected == [True, False, False, False, True]
+
+
+def test_waits_from_breach_to_breach() -> None:
+    """Waits of 3, 1 and 4 are three first failures; MathWorks' TBFI of 88.491 for 57 has p 0.0047."""
+    row = [0, 0, 1, 1, 0, 0, 0, 1, 0, 0]
+    waits = between_failures(row, 0.95)
+    assert waits.statistic == pytest.approx(sum(tuff(v, 0.95).statistic for v in (3, 1, 4)))
+    assert waits.dof == 3
+    both = mixed_kupiec(row, 0.95)
+    assert both.statistic == pytest.approx(waits.statistic + kupiec(3, 10, 0.95).statistic)
+    assert both.dof == 4
+    assert math.isnan(between_failures([0, 0], 0.95).p_value)
+    alone = mixed_kupiec([0, 0], 0.95)
+    assert (alone.dof, alone.statistic) == (1, kupiec(0, 2, 0.95).statistic)
+    assert round(chi_square("", 88.491, 57).p_value, 4) == 0.0047
+    # Each wait is right on its own when it is 1/p long.
+    assert between_failures(([0] * 19 + [1]) * 5, 0.95).statistic == pytest.approx(0.0, abs=1e-9)
 
 
 def test_basels_table_of_cumulative_probabilities() -> None:
