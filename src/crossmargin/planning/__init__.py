@@ -68,6 +68,7 @@ from crossmargin.planning.macro_links import (
     correlation_line,
     macro_stress,
 )
+from crossmargin.planning.overlay import Overlay, put_overlay
 from crossmargin.planning.placement import (
     Move,
     Placement,
@@ -136,6 +137,7 @@ __all__ = [
     "MarginedPortfolio",
     "Move",
     "Optimiser",
+    "Overlay",
     "Placement",
     "Rebalance",
     "Regimes",
@@ -176,6 +178,7 @@ __all__ = [
     "merton_weight",
     "no_trade_half_width",
     "place",
+    "put_overlay",
     "read_coin",
     "read_equity",
     "read_macro",

@@ -54,7 +54,7 @@ def test_time_to_the_first_failure_of_kupiec() -> None:
 
 
 def test_waits_from_breach_to_breach() -> None:
-    """Waits of 3, 1 and 4 are three first failures; MathWorks' TBFI of 88.491 for 57 has p 0.0047."""
+    """Waits of 3, 1 and 4: three first failures. MathWorks' TBFI 88.491 of 57 has p 0.0047."""
     row = [0, 0, 1, 1, 0, 0, 0, 1, 0, 0]
     waits = between_failures(row, 0.95)
     assert waits.statistic == pytest.approx(sum(tuff(v, 0.95).statistic for v in (3, 1, 4)))
