@@ -458,14 +458,16 @@ def _fill(window: Window, net: Floats) -> Fill:
     rule, k = window.impact, net.size
     if not isinstance(rule, LogLinear):
         return fill_after(rule, window.flow, net, window.depth, window.price)
-    base = window.price if rule.start is None else np.asarray(rule.start, dtype=np.float64)
+    base = window.price
+    if rule.start is not None:
+        base = np.broadcast_to(np.asarray(rule.start, dtype=np.float64), (k,))
     found = Fill(move=np.empty(k), price=np.empty(k), filled=np.empty(k))
     log_linear(
         window.flow,
         net,
         window.depth,
         window.price,
-        np.broadcast_to(base, (k,)),
+        base,
         found.move,
         found.price,
         found.filled,

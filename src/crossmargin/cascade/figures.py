@@ -122,8 +122,14 @@ def numbers(
         found = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise CascadeError(f"{name} is no array of numbers", code="CAS-001", field=name) from None
-    good = (found >= least) & (found > above) & (found <= most)
-    good &= np.isfinite(found) if finite else ~np.isnan(found)
+    # Asked in every round of a cascade: a bound that is none costs nothing.
+    good = np.isfinite(found) if finite else ~np.isnan(found)
+    if least > -np.inf:
+        good &= found >= least
+    if above > -np.inf:
+        good &= found > above
+    if most < np.inf:
+        good &= found <= most
     if not good.all():
         bad = found[~good].ravel()[0]
         asked = [

@@ -80,6 +80,9 @@ class LiveMarks:
         if self.local is not None:
             rows = np.asarray(self.local, dtype=np.float64)
             book = book * np.exp(rows[min(weather.step, rows.shape[0] - 1)])
+        if self.rule.plain:
+            # The mark is the book: nobody asks for an index, and nothing is remembered.
+            return state, book
         before = self.rule.start(book.size) if state is None else state
         after, _, mark = self.rule.next(before, book, weather.exogenous, weather.step_ns)
         return after, mark

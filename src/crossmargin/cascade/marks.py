@@ -113,6 +113,11 @@ class MarkRule:
         if self.basis_max is not None:
             number("basis_max", self.basis_max, above=0, most=1 - 1e-12)
 
+    @property
+    def plain(self) -> bool:
+        """Whether marks are the venue's own book and nothing else."""
+        return self.kind == "book" and not (self.redemption and self.wrapped)
+
     def start(self, assets: int) -> MarkState:
         """Return the state where no book is away from its index."""
         return MarkState(smoothed=np.zeros(assets), held=np.zeros(assets))
@@ -148,7 +153,7 @@ class MarkRule:
             US dollars.
         """
         index = self.index(book, exogenous)
-        if self.kind == "book" and not (self.redemption and self.wrapped):
+        if self.plain:
             return state, index, book
         tau, limit = _basis_figures()
         tau = tau if self.tau_s is None else self.tau_s
