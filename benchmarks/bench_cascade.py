@@ -277,8 +277,9 @@ PATHS = {"tiny": 2, "quick": 20, "full": 1_000}
 def paths(steps: int, scale: Scale) -> Measure:
     """Time a Monte Carlo study of a small population on two processes, as a user runs it."""
     accounts, many = min(10_000, scale.accounts), PATHS[scale.name]
-    # As many rounds as the core takes where nothing is said: the shipped scenario has two a step.
-    changes = {"population.accounts": accounts, "clock.steps": steps, "rules.rounds": 50}
+    # As many rounds a step as a scenario has that says nothing of them: the shipped one has two.
+    rounds = type(load_scenario("crash").rules)().rounds
+    changes = {"population.accounts": accounts, "clock.steps": steps, "rules.rounds": rounds}
     scenario = with_changes(load_scenario("crash"), changes)
 
     def study(runs: int) -> tuple[float, float, Study]:
@@ -293,14 +294,14 @@ def paths(steps: int, scale: Scale) -> Measure:
 
     start, _, _ = study(2)
     took, cpu, done = study(many)
-    rounds = np.mean([r.outcome.rounds for r in done.records])
+    played = np.mean([r.outcome.rounds for r in done.records])
     hit = np.mean([r.outcome.account_share for r in done.records])
     whole = took if many == 1_000 else start + (took - start) * (1_000 - 2) / max(many - 2, 1)
     how = "run as one study" if many == 1_000 else f"reckoned from {many} of them"
     detail = (
         f"run_study of the scenario crash with {accounts:,} accounts × 4 assets × {steps} steps, "
         f"two worker processes, their start counted ({number(start)} s with two runs); {how}; "
-        f"{number(float(rounds))} rounds a path, {hit:.0%} of accounts hit, {number(cpu / many)} s "
+        f"at most {rounds} rounds a step, {number(float(played))} a path, {hit:.0%} of accounts hit, {number(cpu / many)} s "
         f"of processor time a path"
     )
     return target("cascade-paths", whole / 60, detail)
