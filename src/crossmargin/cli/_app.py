@@ -485,6 +485,7 @@ def snapshot(
 # Commands of their own modules register themselves with the application above.
 from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _cascade_gain as _cascade_gain  # noqa: E402
+from crossmargin.cli import _cascade_interest as _cascade_interest  # noqa: E402
 from crossmargin.cli import _cascade_run as _cascade_run  # noqa: E402
 from crossmargin.cli import _correlation_stress as _correlation_stress  # noqa: E402
 from crossmargin.cli import _diff as _diff  # noqa: E402
