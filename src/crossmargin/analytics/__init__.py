@@ -59,6 +59,7 @@ from crossmargin.analytics.efficiency import (
     tail_cost,
 )
 from crossmargin.analytics.explain import Moment, explain_change, shapley
+from crossmargin.analytics.explain_pnl import PnlExplained, PnlLine, explain_pnl
 from crossmargin.analytics.explain_types import (
     CAUSES,
     CausePart,
@@ -213,6 +214,8 @@ __all__ = [
     "OwnCase",
     "ParametricRisk",
     "PathStep",
+    "PnlExplained",
+    "PnlLine",
     "PoolSide",
     "PooledVenues",
     "PositionMargin",
@@ -267,6 +270,7 @@ __all__ = [
     "diff_rulesets",
     "expiry_cliff",
     "explain_change",
+    "explain_pnl",
     "gap_losses",
     "gap_tail",
     "hidden_exposures",

@@ -35,6 +35,9 @@ def explain(
         Parameter(name="--set-then", help="Parameter of yesterday: path=value; default as today."),
     ] = None,
     params: ParamsOpt = None,
+    pnl: Annotated[
+        bool, Parameter(help="Explain the profit instead, by Greek and cause.", negative="")
+    ] = False,
     html: Annotated[str | None, Parameter(help="Write a page with the bridge here.")] = None,
     json: JsonOpt = False,
 ) -> None:
@@ -43,11 +46,16 @@ def explain(
     Positions, price, vol, time, parameters, collateral and FX: the requirement is computed in all
     64 mixtures of yesterday and today, and shared by the Shapley value. US dollars.
 
+    With `--pnl` it is the change of what the account is worth that is explained: delta, gamma,
+    vega and theta of every position, the residual, coins held, and what was done to the account.
+
     Example: `crossmargin explain short-vol-desk short-vol-desk --market-then calm-2026-02-03
     --market-now crash-2026-02-05`
 
     Example: `crossmargin explain monday.json tuesday.json --html bridge.html` (statements as
     `margin --json` writes them)
+
+    Example: `crossmargin explain monday.json tuesday.json --pnl`
     """
     from crossmargin.analytics import explain_change
 
@@ -60,6 +68,17 @@ def explain(
         params if ruleset_then is None else None,
         "--market-then",
     )
+    if pnl:
+        from crossmargin.analytics import explain_pnl
+        from crossmargin.cli._plans import show
+        from crossmargin.reports.pnl import pnl_report
+
+        profit = explain_pnl(before, today)
+        if json:
+            _print_json(profit)
+        title = f"{profit.account}: why its worth changed"
+        show(pnl_report(title, profit), html=html, quiet=json)
+        return
     made = explain_change(before, today)
     title = f"{made.account}: why the margin changed"
     if html is not None:

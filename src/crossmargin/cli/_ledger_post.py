@@ -191,6 +191,54 @@ def statement(
 
 
 @ledger_app.command
+def pnl(
+    ledger: LedgerArg,
+    account: Annotated[str, Parameter(help="Account.")],
+    *,
+    market: Annotated[
+        list[str], Parameter(help="Market files or names, the earliest first; two at least.")
+    ],
+    pot: Annotated[str, Parameter(help="Its pot.")] = "cross",
+    html: Annotated[str | None, Parameter(help="Write a page with the pictures here.")] = None,
+    quiet: QuietOpt = False,
+    json: JsonOpt = False,
+) -> None:
+    """Say where an account's profit came from: price by Greek, funding, fees, interest, the rest.
+
+    The ledger is replayed between the moments of the markets. Every cause is exact and in units of
+    its asset; the price's part is split into delta, gamma, vega, theta, trades and a residual.
+
+    Example: `crossmargin ledger pnl desk.ledger desk --market monday.json --market tuesday.json`
+    """
+    from crossmargin.accounts.journal import open_journal
+    from crossmargin.accounts.pnl_report import ledger_pnl
+    from crossmargin.cli import _io as io
+    from crossmargin.cli._plans import show
+    from crossmargin.cli._progress import Meter
+    from crossmargin.reports.pnl import ledger_report
+    from crossmargin.units import format_time
+
+    worlds = [io.load_market(name) for name in market]
+    with Meter("entries", quiet=quiet or json) as meter:
+        opened = open_journal(ledger, progress=meter.step)
+    with opened as journal:
+        made = ledger_pnl(journal.records(), account, worlds, pot=pot)
+    if json:
+        _print_json(
+            {
+                "account": made.account,
+                "pot": made.pot,
+                "from": format_time(made.start_ns),
+                "to": format_time(made.end_ns),
+                "entries": made.entries,
+                "assets": made.assets,
+            }
+        )
+    title = f"{account}/{pot}: where its profit came from"
+    show(ledger_report(title, made), html=html, quiet=json)
+
+
+@ledger_app.command
 def reconcile(
     ledger: LedgerArg,
     account: Annotated[str, Parameter(help="Account.")],
