@@ -114,3 +114,71 @@ def test_a_sigma_of_a_stranger_is_refused(capsys: pytest.CaptureFixture[str]) ->
 def test_explain_says_first_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "covered-call", "nosuch"]) == 2
     assert "no account file and no demo account 'nosuch'" in capsys.readouterr().err
+
+
+class TestEfficiencyOverTimeAndRules:
+    """Row A12's return on a time-weighted margin, and ratios of several rule-sets."""
+
+    MARGINS = "time,im\n2026-01-14,10000\n2026-01-04,40000\n2026-02-03,0\n"
+
+    def test_row_a12(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path, page = tmp_path / "im.csv", tmp_path / "page.html"
+        path.write_text(self.MARGINS)
+        words = [
+            "efficiency",
+            "basis-trader",
+            "--pnl",
+            "BTC-PERPETUAL=1000",
+            "--margins",
+            str(path),
+        ]
+        assert main([*words, "--html", str(page)]) == 0
+        out = capsys.readouterr().out
+        assert "20,000.00 USD over 30.00 days: 5.00 %, 60.83 % a year" in out
+        assert page.read_text().count("<svg") >= 2
+
+    def test_ratios_beside_each_other(self, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["efficiency", DESK, "--against", "isolated", "--against", "aave-v3"]
+        words += ["--money-rate", "0.08", "--volume-day", "1e6", "--open-interest", "2e6"]
+        assert main([*words, "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        own = {one["name"]: one["value"] for one in made["ratios"]}
+        other = {one["name"]: one["value"] for one in made["against"]["isolated"]}
+        assert own["margin saved"] > 0.7 and other["margin saved"] == 0
+        assert own["turnover"] == pytest.approx(1e6 / (own["idle collateral"] + _im(own)))
+        assert own["cost of margin"] == pytest.approx(0.08 * _im(own))
+        assert list(made["refused"]) == ["aave-v3"]
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert "aave-v3 does not margin this account" in out and "isolated" in out
+
+    @pytest.mark.parametrize(
+        ("text", "words", "said"),
+        [
+            (MARGINS, (), "needs what was earned"),
+            ("time,margin\n2026-01-04,1\n", ("--pnl", "BTC-PERPETUAL=1"), "no column 'im'"),
+            ("time,im\n2026-01-04,1\n", ("--pnl", "BTC-PERPETUAL=1"), "no margins through time"),
+            ("time,im\nx,1\ny,2\n", ("--pnl", "BTC-PERPETUAL=1"), "INP-010"),
+            (
+                "time,im\n2026-01-04,0\n2026-01-05,0\n",
+                ("--pnl", "BTC-PERPETUAL=1"),
+                "margin above 0",
+            ),
+            (MARGINS, ("--pnl", "BTC-PERPETUAL=1", "--money-rate", "-1"), "--money-rate is -1"),
+        ],
+    )
+    def test_wrong_words(
+        self, text: str, words: tuple[str, ...], said: str, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        path = tmp_path / "im.csv"
+        path.write_text(text)
+        assert main(["efficiency", "basis-trader", "--margins", str(path), *words]) == 2
+        err = capsys.readouterr().err
+        assert said in err and "Traceback" not in err
+
+
+def _im(ratios: dict[str, float]) -> float:
+    """IM out of what is idle and the share that is used."""
+    used = ratios["initial margin used"]
+    return float(ratios["idle collateral"] / (1.0 - used) * used)

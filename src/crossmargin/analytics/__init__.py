@@ -28,6 +28,7 @@ from crossmargin.analytics.capital_ratios import (
     MarginReturn,
     NamedRatio,
     capital_ratios,
+    read_margins,
     return_on_margin,
     statement_ratios,
 )
@@ -288,6 +289,7 @@ __all__ = [
     "price_profile",
     "profiles",
     "read_cases",
+    "read_margins",
     "read_scenarios",
     "reconcile",
     "reconcile_cases",

@@ -11,11 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
-from crossmargin.errors import MarginError
+from crossmargin.errors import InputError, MarginError
 from crossmargin.margin import Statement
+from crossmargin.market.history import moments_of, numbers_of, read_table
 
 _YEAR_DAYS = 365.0
 _NS_PER_DAY = 86_400 * 10**9
@@ -87,6 +89,40 @@ def return_on_margin(
         period=period,
         annual=period * _YEAR_DAYS / days,
     )
+
+
+def read_margins(path: str | Path) -> tuple[list[int], list[float]]:
+    """Read margins through time: a table (Parquet, CSV) of ``time`` and ``im``, US dollars.
+
+    Returns
+    -------
+    tuple of (list of int, list of float)
+        Moments in order, ns UTC, and the margin from each on.
+
+    Raises
+    ------
+    InputError
+        ``INP-003`` for a missing column or a figure that cannot be, ``INP-005`` for the file.
+    """
+    table = read_table(path)
+    for column in ("time", "im"):
+        if column not in table.columns:
+            raise InputError(
+                f"{Path(path).name!r} has no column {column!r}: it has "
+                f"{', '.join(table.columns[:12])}",
+                code="INP-003",
+                field=column,
+                hint="write time, and im in US dollars; the last row ends the period",
+            )
+    made = table.with_columns(moments_of(table["time"]).alias("time")).sort("time")
+    margins = numbers_of(made, "im").tolist()
+    times = made["time"].dt.epoch("ns").to_list()
+    if len(times) < 2 or any(not math.isfinite(x) or x < 0 for x in margins[:-1]):
+        raise InputError(
+            f"{Path(path).name!r} holds no margins through time", code="INP-003", field="im",
+            hint="two rows at least, with margins of at least 0; the last row ends the period",
+        )  # fmt: skip
+    return times, margins
 
 
 class NamedRatio(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +229,13 @@ def capital_ratios(
 
 
 def statement_ratios(
-    made: Statement, *, es_day_usd: float | None = None, pnl_usd: float | None = None
+    made: Statement,
+    *,
+    es_day_usd: float | None = None,
+    pnl_usd: float | None = None,
+    open_interest_usd: float | None = None,
+    volume_day_usd: float | None = None,
+    funding_rate_year: float | None = None,
 ) -> list[NamedRatio]:
     """Return the ratios of capital of a statement.
 
@@ -201,7 +243,7 @@ def statement_ratios(
     ----------
     made : Statement
         Of one account.
-    es_day_usd, pnl_usd : float, optional
+    es_day_usd, pnl_usd, open_interest_usd, volume_day_usd, funding_rate_year : float, optional
         As for :func:`capital_ratios`.
     """
     totals = made.totals
@@ -214,6 +256,9 @@ def statement_ratios(
         pnl_usd=pnl_usd,
         standalone_im_usd=totals.standalone_im,
         collateral_market_usd=totals.equity_im + totals.haircut,
+        open_interest_usd=open_interest_usd,
+        volume_day_usd=volume_day_usd,
+        funding_rate_year=funding_rate_year,
     )
 
 
