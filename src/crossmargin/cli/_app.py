@@ -483,6 +483,7 @@ def snapshot(
 
 
 # Commands of their own modules register themselves with the application above.
+from crossmargin.cli import _balance as _balance  # noqa: E402
 from crossmargin.cli import _book as _book  # noqa: E402
 from crossmargin.cli import _cascade_gain as _cascade_gain  # noqa: E402
 from crossmargin.cli import _cascade_interest as _cascade_interest  # noqa: E402

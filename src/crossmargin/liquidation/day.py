@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crossmargin.accounts import State, house_ladder
+from crossmargin.accounts import Outcome, State, house_ladder
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.pots import Position, Pot
 from crossmargin.accounts.states import LADDER, AccountState, Ladder
@@ -229,6 +229,10 @@ class VenueDay:
         self._desk.now = max(self._desk.now, time_ns)
         for instrument, rate in sorted(rates.items()):
             self._desk.do(ev.Funding, instrument=instrument, rate=rate)
+
+    def post(self, events: Sequence[ev.Event]) -> Sequence[Outcome]:
+        """Post what others do: deposits, fills; see :func:`.day_file.run_day` for a whole day."""
+        return self._desk.post(events)
 
     def stand(self, pot: Pot) -> Stand:
         """Return where a pot stands at the last marks."""

@@ -13,6 +13,7 @@ from crossmargin.accounts.amounts import Scales, from_quanta
 from crossmargin.accounts.history import HistoryPoint
 from crossmargin.accounts.kept_statement import KeptStatement
 from crossmargin.accounts.matching import AGES, Break, Reconciliation, correction_of
+from crossmargin.accounts.trial_balance import TrialBalance
 from crossmargin.reports._line_chart import line_chart
 from crossmargin.reports._sections import heading
 from crossmargin.reports._table import Column, table
@@ -59,6 +60,17 @@ def print_kept(console: Console, made: KeptStatement) -> None:
             moved = ", ".join(f"{amount} {asset}" for asset, amount in e.moved.items())
             shown.add_row(f"{e.seq:,}", e.time, e.kind, e.id, moved)
         console.print(shown)
+
+
+def print_balance(console: Console, made: TrialBalance) -> None:
+    """Print a trial balance, and what is left over by rounding."""
+    shown = table_of("asset", "line", "balance", left=2)
+    for row in made.rows:
+        shown.add_row(row.asset, row.line, row.balance)
+    console.print(shown)
+    left = ", ".join(f"{amount} {asset}" for asset, amount in made.rounding.items())
+    said = f"{made.events:,} events; each of {len(made.sums)} assets sums to 0 over all its lines"
+    console.print(Text(f"{said}; left over by rounding: {left or 'nothing'}"))
 
 
 def _causes(console: Console, made: KeptStatement) -> None:
