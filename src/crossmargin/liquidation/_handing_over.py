@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from crossmargin.accounts import events as ev
-from crossmargin.accounts.amounts import ONE, text_of
+from crossmargin.accounts.amounts import ONE, PLACES, text_of
 from crossmargin.accounts.contract import Contract
 from crossmargin.accounts.pots import Position, Pot
-from crossmargin.liquidation._desk import Desk, account_of
+from crossmargin.liquidation._desk import Desk, account_of, place_of
 from crossmargin.liquidation.takeover import Takeover
 
 #: Decimals of a conversion's price.
@@ -112,6 +112,21 @@ class HandingOver:
             if asset in settled or found.price == "with-margin":
                 self._forfeit(pot, asset)
         return taken
+
+    def net_pair(self, legs: Sequence[Position], units: float) -> None:
+        """Close the long and the short leg of one contract against each other, at the mark."""
+        long, short = sorted(legs, key=lambda position: -position.held.balance)
+        desk, home = self._desk, place_of(long.pot)
+        desk.do(
+            ev.LiquidationStep,
+            instrument=long.contract.id,
+            quantity=desk.quantity(long, units),
+            price=text_of(desk.exact_mark(long.contract), PLACES),
+            account=home.account,
+            pot=home.pot,
+            leg=long.leg,
+            counterparty=ev.Side(account=home.account, pot=home.pot, leg=short.leg),
+        )
 
     def settle_session(self, pot: Pot) -> None:
         """Settle the session where a pot's profit or loss waits for it."""

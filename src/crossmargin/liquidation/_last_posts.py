@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import msgspec
 import numpy as np
 
 from crossmargin.accounts import events as ev
@@ -21,8 +20,8 @@ from crossmargin.liquidation.account import Leg
 from crossmargin.liquidation.adl_scores import Candidates
 from crossmargin.liquidation.costs import ClosingCost, price_at_cost
 from crossmargin.liquidation.engine import TrailStep
-from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss
-from crossmargin.liquidation.rules import LayerRule, LiquidationRules
+from crossmargin.liquidation.last_resort import Bearers, Resolution, resolve_loss, with_purse
+from crossmargin.liquidation.rules import LiquidationRules
 from crossmargin.liquidation.standings import Margining
 from crossmargin.liquidation.takeover import Takeover
 from crossmargin.liquidation.waterfall import Fund
@@ -40,7 +39,7 @@ class LastResorts:
         spread: float,
     ) -> None:
         self._desk, self._margin, self._costs = desk, margin, costs
-        self._rules = _with_purse(rules)
+        self._rules = with_purse(rules)
         self.hand = HandingOver(desk, spread)
         self._open: list[Taken] = []
         self._borne: dict[str, Borne] = {}
@@ -403,17 +402,6 @@ class LastResorts:
             others=others,
             start=desk.count,
         )
-
-
-def _with_purse(rules: LiquidationRules) -> LiquidationRules:
-    """Put the taker's purse, which is the fund, before the layers of rules that name no fund.
-
-    Source: cascades.md (a) step 9 for the order, backstop before deleveraging (house).
-    """
-    if any(layer.name == "fund" for layer in rules.layers):
-        return rules
-    purse = LayerRule(name="fund", source=rules.trigger.source, confidence="house")
-    return msgspec.structs.replace(rules, layers=[purse, *rules.layers])
 
 
 def _entry(position: Position) -> float:

@@ -170,6 +170,12 @@ class Round:
         return self.account.legs
 
     @property
+    def open_rows(self) -> list[int]:
+        """Rows of legs that are open."""
+        rows: list[int] = np.flatnonzero(self.quantity).tolist()
+        return rows
+
+    @property
     def target(self) -> Line:
         """Where liquidation ends."""
         return self.rules.target

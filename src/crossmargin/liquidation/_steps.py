@@ -52,7 +52,7 @@ def _cancel(step: CancelOrders, here: Round) -> None:
 def _net_pairs(step: NetPairs, here: Round) -> None:
     rows: dict[str, list[int]] = {}
     for row, leg in enumerate(here.legs):
-        rows.setdefault(leg.name, []).append(row)
+        rows.setdefault(leg.contract or leg.name, []).append(row)
     for name, mine in rows.items():
         longs = [r for r in mine if here.quantity[r] > 0]
         shorts = [r for r in mine if here.quantity[r] < 0]
@@ -85,15 +85,15 @@ def _trial(step: Any, here: Round, line: Line, most: Floats | None = None) -> Tr
 
 def _fillable(step: Any, here: Round) -> Floats:
     """Return the units of each leg that fill at once within the step's limit."""
-    limits: dict[str, float | None] = {}
+    limits: dict[int, float | None] = {}
     if step.limit == "bankruptcy":
         found = bankruptcy_legs(here.account, here.quantity, here.standing.equity)
-        limits = {x.name: x.price for x in found}
+        limits = dict(zip(here.open_rows, (x.price for x in found), strict=True))
     costs = here.priced(step)
     return np.array(
         [
-            costs.within(leg, abs(q), limits.get(leg.name)) if q else 0.0
-            for leg, q in zip(here.legs, here.quantity.tolist())
+            costs.within(leg, abs(q), limits.get(row)) if q else 0.0
+            for row, (leg, q) in enumerate(zip(here.legs, here.quantity.tolist()))
         ]
     )
 
@@ -285,9 +285,8 @@ def _take_over(step: TakeOver, here: Round) -> None:
     here.takeover = taken
     here.acted(step.name)
     here.orders = False
-    rows = {leg.name: row for row, leg in enumerate(here.legs)}
-    for leg in taken.legs:
-        row = rows[leg.name]
+    # By row: in hedge mode two legs may have the name of one contract.
+    for row, leg in zip(here.open_rows, taken.legs, strict=True):
         mark = here.legs[row].mark
         here.quantity[row] = 0.0
         # The owner ends with nothing: each leg takes its part of the equity with it.

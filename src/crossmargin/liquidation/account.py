@@ -50,12 +50,15 @@ class Leg:
         Whether the contract is settled in its coin.
     profit_usd : float
         Unrealised profit of the whole position, US dollars.
+    contract : str
+        What long and short legs of one contract share in hedge mode; the name where none is given.
     """
 
     name: str
     quantity: float
     mark: float
     unit_usd: float
+    contract: str = ""
     underlying: str = ""
     delta_usd: float = math.nan
     point_usd: float = math.nan

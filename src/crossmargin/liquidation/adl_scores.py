@@ -111,9 +111,13 @@ def profit_leverage(profit_rel: Floats, leverage: Floats) -> Floats:
     """Return ``PnL%·L`` of winners and ``PnL%/L`` of losers.
 
     Source: requirements row B09; BitMEX and Bybit (cascades.md §3.1, published). The row: 20 %
-    at 8× 1.6, 10 % at 20× 2.0, 30 % at 2× 0.6, −5 % at 10× −0.005.
+    at 8× 1.6, 10 % at 20× 2.0, 30 % at 2× 0.6, −5 % at 10× −0.005. Who has no leverage at all is
+    closed last: after every other loser, or with those that have no profit (house).
     """
-    return np.where(profit_rel > 0, profit_rel * leverage, profit_rel / leverage)
+    gain = np.asarray(profit_rel, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = np.where(gain > 0, gain * leverage, gain / leverage)
+    return np.where(gain == 0.0, 0.0, score)
 
 
 def _profit_times_leverage(c: Candidates) -> Floats:
@@ -126,8 +130,7 @@ def _profit_times_leverage(c: Candidates) -> Floats:
     gain = (mv - ev) / np.abs(ev)
     with np.errstate(divide="ignore", invalid="ignore"):
         leverage = np.where(mv > bv, np.abs(mv) / (mv - bv), np.inf)
-        score = profit_leverage(gain, leverage)
-    return np.where(gain == 0.0, 0.0, score)
+    return profit_leverage(gain, leverage)
 
 
 def _account_profit_times_margin_ratio(c: Candidates) -> Floats:

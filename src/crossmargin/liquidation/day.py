@@ -266,6 +266,8 @@ class VenueDay:
         for step in look.trail:
             if step.action == "close" and step.leg is not None and step.units > 0:
                 self._close(by_name[step.leg], step, seen)
+            elif step.action == "net-pair":
+                self._last.hand.net_pair([p for p in held if p.contract.id == step.leg], step.units)
         if look.takeover is not None:
             rows = [by_name[leg.name] for leg in look.takeover.legs]
             self._last.take_over(pot, look.takeover, rows, seen)

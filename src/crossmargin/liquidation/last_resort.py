@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from crossmargin.errors import LiquidationError
 from crossmargin.liquidation.adl import Deleveraging, adl_rule, deleverage
 from crossmargin.liquidation.adl_scores import Candidates
@@ -223,3 +225,14 @@ def layers_of(
         limit = None if layer.limit_usd is None else int(layer.limit_usd * quanta_per_usd)
         found.append(Layer(layer.name, available[layer.name], limit))
     return found
+
+
+def with_purse(rules: LiquidationRules) -> LiquidationRules:
+    """Put the taker's purse, which is the fund, before the layers of rules that name no fund.
+
+    Source: cascades.md (a) step 9 for the order, backstop before deleveraging (house).
+    """
+    if any(layer.name == "fund" for layer in rules.layers):
+        return rules
+    purse = LayerRule(name="fund", source=rules.trigger.source, confidence="house")
+    return msgspec.structs.replace(rules, layers=[purse, *rules.layers])

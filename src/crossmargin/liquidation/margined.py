@@ -18,10 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.book import AccountFile, BalanceEntry, book_from_accounts
-from crossmargin.errors import LiquidationError
-from crossmargin.liquidation.account import Leg, Line, Standing
+from crossmargin.errors import InputError, LiquidationError, RulesetError
+from crossmargin.liquidation.account import Brackets, Leg, Line, Standing
 from crossmargin.liquidation.auction import NetMargin
-from crossmargin.margin import Frame, Requirement, Ruleset, equity, frame_for, requirement
+from crossmargin.margin import (
+    Frame,
+    Requirement,
+    Ruleset,
+    equity,
+    frame_for,
+    requirement,
+    tier_tables,
+)
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
@@ -189,6 +197,18 @@ class MarginedAccount:
             )
         return tuple(found)
 
+    @cached_property
+    def brackets(self) -> tuple[Brackets, ...] | None:
+        """Brackets that the rule-set has for each leg; None where it has none for any.
+
+        A leg that is charged otherwise counts as one in the lowest bracket. Which brackets serve
+        an instrument is :func:`crossmargin.margin.tier_tables`' to say.
+        """
+        found = [_brackets_of(self.frame.ruleset, leg.name) for leg in self.legs]
+        if not any(found):
+            return None
+        return tuple(Brackets((0.0,), (1.0,)) if one is None else one for one in found)
+
     def standing(self, quantity: Floats, cost: Floats, *, orders: bool = False) -> Standing:
         """Return equity and maintenance requirement of the pot; see :class:`Account`."""
         frame, need = self.evaluated(quantity, cost, orders=orders)
@@ -231,6 +251,21 @@ class MarginedAccount:
         """Return what each leg adds to the requirement through netting; hedges weigh nothing."""
         _, need = self.evaluated(quantity, np.zeros(quantity.size))
         return np.maximum(need.share_mm[self.rows], 0.0)
+
+
+def _brackets_of(ruleset: Ruleset, instrument: str) -> Brackets | None:
+    """Return the brackets of one instrument; None where no component charges it by notional."""
+    try:
+        tables = tier_tables(ruleset, instrument)
+    except (RulesetError, InputError):
+        return None
+    table = next((table for table in tables if table.brackets), None)
+    if table is None:
+        return None
+    floors = tuple(bracket.floor_usd for bracket in table.brackets)
+    # Only the floors are asked for: what a leg requires is the margin engine's to say.
+    rates = tuple(min(max(bracket.mm, 1e-9), 1.0) for bracket in table.brackets)
+    return Brackets(floors, rates, marginal=table.scheme == "marginal")
 
 
 def _empty_last(frame: Frame, count: int) -> Frame:

@@ -141,6 +141,7 @@ class FlatRates:
             legs.append(
                 Leg(
                     name=name,
+                    contract=contract.id,
                     underlying=contract.underlying,
                     quantity=units,
                     mark=desk.leg_price(contract),

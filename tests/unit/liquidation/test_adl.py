@@ -263,3 +263,12 @@ def test_a_scan_requires_more_of_what_is_left() -> None:
     same = after_adl(owner, {})
     assert same.before == same.after and same.broken == ()
     assert start_of(owner).size == len(owner.legs)
+
+
+def test_no_leverage_and_no_profit_have_a_place_too() -> None:
+    """Row B09 at its ends: winners 0 at no leverage, losers last; nothing is not a number."""
+    gain = np.array([0.2, 0.0, 0.0, -0.05, -0.05, 0.1])
+    leverage = np.array([0.0, 0.0, 7.0, 0.0, 10.0, np.inf])
+    found = profit_leverage(gain, leverage)
+    assert found.tolist() == [0.0, 0.0, 0.0, -np.inf, -0.005, np.inf]
+    assert [row for row, _ in queue(found, [1] * 6, 6)] == [5, 0, 1, 2, 4, 3]

@@ -328,3 +328,25 @@ def test_another_layer_is_a_fund_of_its_own_name(amm: str, shared: int) -> None:
     assert (loss.deficit, loss.uncovered) == (7_000 * 10**6, 0)
     assert loss.shared == shared * 10**6 and loss.fund == loss.deficit - loss.shared
     assert loss.fund_left["amm-profit"] == max(0, int(amm) - 7_000) * 10**6
+
+
+@pytest.mark.parametrize("name", ["long", "short"])
+def test_okx_nets_the_legs_of_a_hedge_account_first(name: str) -> None:
+    """Venues.md §2: hedged pairs go first, at the mark; the rest is well without another close."""
+    venue = Venue()
+    venue.do(ev.OpenAccount, account="hedger", legs="hedge")
+    venue.do(ev.Deposit, account="hedger", asset="USDC", amount="9000")
+    venue.account("other", "500000")
+    for leg, quantity in (("long", "3"), ("short", "2") if name == "long" else ("short", "4")):
+        mine, rest = ev.Side(account="hedger", leg=leg), ev.Side(account="other")
+        sides = (
+            {"buyer": mine, "seller": rest} if leg == "long" else {"buyer": rest, "seller": mine}
+        )
+        venue.do(ev.Fill, trade=ev.Trade(instrument=BTC, quantity=quantity, price="50000", **sides))
+    # One coin open: 9,000 against 5 % of five (seven) coins, then against 5 % of one.
+    tick = venue.day("okx").mark(START, {BTC: "50000"})
+    assert [step.action for _, step in tick.trail] == ["net-pair", "restored"]
+    (left,) = venue.state.pot("hedger").open_positions()
+    assert (left.leg, abs(left.held.balance)) == (name, 10_000)
+    assert venue.money("hedger") == 9_000 and tick.taken_over == 0
+    assert open_interest(venue.state.contracts[BTC]) == 10_000

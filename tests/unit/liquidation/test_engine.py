@@ -429,3 +429,15 @@ def test_a_round_a_second_also_after_a_recovery() -> None:
     assert waits.progress.breached_ns == SECOND // 2
     acts = advance(worse, rules, waits.progress, SECOND)
     assert acts.trail[0].action == "close"
+
+
+@pytest.mark.parametrize("name", ["binance", "house", "okx"])
+def test_both_legs_of_a_contract_are_taken_over(name: str) -> None:
+    """In hedge mode two legs share a name, and neither stays behind."""
+    legs = tuple(Leg(name="BTC", quantity=q, mark=100.0, unit_usd=100.0) for q in (5.0, -3.0))
+    account = LinearAccount(legs, (Brackets((0.0,), (0.1,)),) * 2, -40.0)
+    look = advance(account, liquidation_rules(name), begin(), 0)
+    assert look.takeover is not None and not look.quantity.any()
+    assert look.standing.equity == pytest.approx(0.0)
+    taken = [step for step in look.trail if step.action == "takeover"]
+    assert sum(step.cost for step in taken) == pytest.approx(-40.0)

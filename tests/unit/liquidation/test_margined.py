@@ -7,7 +7,17 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from tests.helpers import CALL, PERP, PUT, account, fixture_g, flat_rate, rules, scan_rules
+from tests.helpers import (
+    CALL,
+    PERP,
+    PUT,
+    account,
+    fixture_g,
+    flat_rate,
+    market,
+    rules,
+    scan_rules,
+)
 
 from crossmargin.book import BalanceEntry, book_from_accounts
 from crossmargin.errors import LiquidationError
@@ -220,3 +230,25 @@ def test_cash_arrives_where_there_was_no_balance() -> None:
     none = held.standing(start_of(held) * 0, zeros(held))
     assert full.equity == none.equity == pytest.approx(60_000) and none.mm == 0
     assert held.line == Line()
+
+
+def test_tier_steps_find_the_brackets_of_the_rule_set() -> None:
+    """OKX cuts two tiers at a time from tier 3: 900,000 to 100,000, then whole if need be."""
+    tiers = [
+        {"floor": floor, "im": 2 * mm, "mm": mm}
+        for floor, mm in ((0.0, 0.01), (1e5, 0.02), (3e5, 0.05), (6e5, 0.10))
+    ]
+    ruleset = rules(flat_rate(0.1, 0.05, scheme="whole", tiers={"BTC": tiers}))
+    world = market({"BTC": 50_000.0, "USDC": 1.0}, marks={PERP: 50_000.0})
+    # 900,000 at 10 % against 80,000: to tier 2 (300,000 at 2 %) it keeps its line.
+    for cash, left, action in ((80_000, 6.0, "restored"), (5_000, 0.0, "takeover")):
+        held = MarginedAccount(
+            account((PERP, 18.0, 50_000.0), balances={"USDC": cash}), world, ruleset
+        )
+        assert held.brackets is not None and held.brackets[0].floors == (0.0, 1e5, 3e5, 6e5)
+        look = advance(held, liquidation_rules("okx"), begin(), 0)
+        assert look.trail[0].reason == "from tier 4 to tier 2"
+        assert look.trail[0].units == pytest.approx(12.0)
+        assert look.quantity[0] == pytest.approx(left) and look.trail[-1].action == action
+    desk, crash = load_account("short-vol-desk"), load_market("crash-2026-02-05")
+    assert MarginedAccount(desk, crash, load_ruleset("deribit-pm-cross")).brackets is None
