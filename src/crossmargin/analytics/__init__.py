@@ -37,14 +37,16 @@ from crossmargin.analytics.cliff import (
     expiry_cliff,
 )
 from crossmargin.analytics.correlation_break import (
+    chosen_words,
+    correlation_break,
+    hidden_exposures,
+)
+from crossmargin.analytics.correlation_break_types import (
     BreakLine,
     BreakSpec,
     CorrelationBreak,
     RhoPoint,
     WrongWay,
-    chosen_words,
-    correlation_break,
-    hidden_exposures,
 )
 from crossmargin.analytics.dependence import (
     Dependence,

@@ -128,9 +128,10 @@ def facts_of(made: CorrelationBreak) -> list[str]:
     if bad:
         names = ", ".join(one.asset for one in bad)
         lost = sum(one.worst_usd for one in bad)
+        verb = "loses" if len(bad) == 1 else "lose"
         facts.append(
-            f"Wrong-way collateral: {names} loses {usd_text(lost)} USD where positions lose their "
-            f"worst {ratio(1.0 - made.level)}; its market value overstates what secures them."
+            f"Wrong-way collateral: {names} {verb} {usd_text(lost)} USD where positions lose their "
+            f"worst {ratio(1.0 - made.level)}; market value overstates what secures them."
         )
     worst = made.line(made.worst)
     verdict = "covers" if made.im_usd >= worst.es_usd else "does not cover"
@@ -176,7 +177,9 @@ def render_break(title: str, made: CorrelationBreak, *, version: str) -> str:
     """
     words = chosen_words(made)
     maps = _maps(made) if len(made.coins) > 1 else []
-    cards = [figure(name[:1].upper() + name[1:], "", heat(made.coins, m)) for name, m in maps]
+    cards: list[str] = [
+        figure(name[:1].upper() + name[1:], "", heat(made.coins, m)) for name, m in maps
+    ]
     if made.curve:
         cards.insert(0, _curve_card(made))
     body = [

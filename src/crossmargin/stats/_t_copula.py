@@ -247,11 +247,12 @@ def _both_below_t(x: float, rho: float, nu: float) -> float:
     from scipy.special import gammaln, stdtr
 
     # Given the first, the second is t with ν + 1 degrees about ρs, its scale grown with s².
-    front = math.exp(gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu)) / math.sqrt(nu * math.pi)
+    log_front = float(gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu))
+    front = math.exp(log_front) / math.sqrt(nu * math.pi)
 
     def height(s: float) -> float:
         wide = math.sqrt((nu + s * s) / (nu + 1.0) * (1.0 - rho * rho))
-        density = front * (1.0 + s * s / nu) ** (-0.5 * (nu + 1.0))
+        density = front * math.pow(1.0 + s * s / nu, -0.5 * (nu + 1.0))
         return density * float(stdtr(nu + 1.0, (x - rho * s) / wide))
 
     return float(quad(height, -math.inf, x, epsabs=0.0, epsrel=1e-10, limit=200)[0])

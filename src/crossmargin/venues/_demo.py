@@ -179,7 +179,7 @@ def _liquidity(path: Path, coin: str, as_of_ns: int) -> Liquidity:
             field="date",
         )
     closes = bars["close"].to_numpy()[23::24]
-    returns = [math.log(b / a) for a, b in pairwise(closes)]
+    returns = [math.log(b / a) for a, b in pairwise(closes.tolist())]
     volume = bars["volume"].to_numpy()[24:].sum() / LIQUIDITY_DAYS
     return Liquidity(
         adv_coins=_two_digits(volume),
