@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from crossmargin.market import FactorHistory
 from crossmargin.scenarios._horizon import over_horizon
 from crossmargin.scenarios._tail_spec import BasisRule, TailSpec
-from crossmargin.stats import ewma_volatilities, long_volatilities, stream
+from crossmargin.stats import (
+    ewma_volatilities,
+    long_volatilities,
+    normals,
+    stream,
+    whole_numbers,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -189,8 +195,7 @@ def _rate_moves(own: Bools, size: int, spec: TailSpec, place: int) -> Floats:
     out = np.zeros((coins, entries, size))
     if rule.rate == 0.0:
         return out
-    noise = stream(spec.seed, place).standard_normal((coins, size))
-    noise *= rule.rate * math.sqrt(spec.horizon_days)
+    noise = normals(spec.seed, place, (coins, size)) * (rule.rate * math.sqrt(spec.horizon_days))
     for f, one in enumerate(rule.contracts):
         if one.days > 0:
             out[:, f] = np.where(own[:, f, None], 0.0, noise)
@@ -222,7 +227,7 @@ def _with_noise(u: Floats, own: Bools, lead: int, spec: TailSpec, place: int) ->
     bare = ~own & ~own[:, :1] & ~own[lead, 0]
     if not bare.any():
         return u
-    noise = stream(spec.seed, place).standard_normal(u.shape[:2])
+    noise = normals(spec.seed, place, u.shape[:2])
     return np.where(bare, noise[:, :, None], u)
 
 
@@ -255,7 +260,7 @@ def _filled(u: Floats, own: Bools, lead: int, spec: TailSpec, pool: Floats | Non
 
 
 def _lots(size: int, spec: TailSpec) -> Ints:
-    return stream(spec.seed, _LOT).integers(0, _LOTS, size=size)
+    return whole_numbers(spec.seed, _LOT, size, _LOTS)
 
 
 def _spread(x: Floats, own: Bools, lead: int, ratio: Floats | None) -> Floats:

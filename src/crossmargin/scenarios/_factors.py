@@ -30,10 +30,10 @@ from crossmargin.stats import (
     garch_volatilities,
     jump_sums,
     long_volatilities,
+    normals,
     repaired,
     rescaled,
     shuffles,
-    stream,
     weighted_correlation,
 )
 
@@ -360,7 +360,7 @@ def _levels(past: Prepared, x: Floats, days: Ints, end: int, spec: TailSpec) -> 
     has them for the day; else the stated response.
     """
     rule, h = spec.vol, spec.horizon_days
-    noise = stream(spec.seed, _RESIDUAL).standard_normal(x.shape) * math.sqrt(h)
+    noise = normals(spec.seed, _RESIDUAL, x.shape) * math.sqrt(h)
     out = rule.down * np.maximum(-x, 0.0) + rule.up * np.maximum(x, 0.0) + rule.residual * noise
     if h > 1 or spec.monte_carlo is not None or x.shape[0] != days.size:
         return np.asarray(out)
@@ -408,7 +408,7 @@ def _stress(
         part = np.lib.stride_tricks.sliding_window_view(part, h, axis=0).sum(axis=-1)
     x = part
     rule = spec.vol
-    noise = stream(spec.seed, _STRESS_RESIDUAL).standard_normal(x.shape) * math.sqrt(h)
+    noise = normals(spec.seed, _STRESS_RESIDUAL, x.shape) * math.sqrt(h)
     level = rule.down * np.maximum(-x, 0.0) + rule.up * np.maximum(x, 0.0) + rule.residual * noise
     if h == 1:
         for a in np.flatnonzero(past.vol_column >= 0).tolist():

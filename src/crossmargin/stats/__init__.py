@@ -21,7 +21,14 @@ from crossmargin.stats._dependence import (
     sample_correlation,
     weighted_correlation,
 )
-from crossmargin.stats._draws import copula_uniforms, jump_sums, shuffles, stream
+from crossmargin.stats._draws import (
+    copula_uniforms,
+    jump_sums,
+    normals,
+    shuffles,
+    stream,
+    whole_numbers,
+)
 from crossmargin.stats._parametric import (
     NormalTail,
     breach_probability,
@@ -100,6 +107,7 @@ __all__ = [
     "normal_quantile",
     "normal_sigma",
     "normal_tail",
+    "normals",
     "pseudo_uniforms",
     "rank_correlation",
     "repaired",
@@ -120,5 +128,6 @@ __all__ = [
     "tail_weights",
     "value_at_risk",
     "weighted_correlation",
+    "whole_numbers",
     "worst_correlation",
 ]

@@ -8,6 +8,9 @@ one can be drawn without the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +20,7 @@ from crossmargin.stats._dependence import root
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+N = TypeVar("N", bound=np.generic)
 
 
 def stream(seed: int, place: int = 0) -> np.random.Generator:
@@ -31,9 +35,68 @@ def stream(seed: int, place: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, place]))
 
 
+#: Draws of up to so many numbers are kept: a path over a history asks for the same every day.
+_KEPT_SIZE = 200_000
+
+
 def shuffles(size: int, count: int, seed: int) -> Ints:
-    """Return `count` permutations of ``0 … size − 1``, one a row, each from its own stream."""
+    """Return `count` permutations of ``0 … size − 1``, one a row, each from its own stream.
+
+    They are not to be written to.
+    """
+    return _kept(_shuffled, seed, 0, (size, count))
+
+
+def normals(seed: int, place: int, shape: tuple[int, ...]) -> Floats:
+    """Return the first standard normals of a stream; they are not to be written to.
+
+    Parameters
+    ----------
+    seed, place : int
+        See :func:`stream`.
+    shape : tuple of int
+        Of the result.
+    """
+    return _kept(_normals, seed, place, shape)
+
+
+def whole_numbers(seed: int, place: int, size: int, below: int) -> Ints:
+    """Return the first equally likely numbers from 0 to `below` − 1; not to be written to."""
+    return _kept(_whole, seed, place, (size, below))
+
+
+def _shuffled(seed: int, place: int, shape: tuple[int, ...]) -> Ints:
+    size, count = shape
     return np.array([stream(seed, k).permutation(size) for k in range(count)], dtype=np.int64)
+
+
+def _normals(seed: int, place: int, shape: tuple[int, ...]) -> Floats:
+    return stream(seed, place).standard_normal(shape)
+
+
+def _whole(seed: int, place: int, shape: tuple[int, ...]) -> Ints:
+    size, below = shape
+    return stream(seed, place).integers(0, below, size=size)
+
+
+Draw = Callable[[int, int, tuple[int, ...]], NDArray[N]]
+
+
+def _kept(draw: Draw[N], seed: int, place: int, shape: tuple[int, ...]) -> NDArray[N]:
+    """Return a draw, from the last few where it is small."""
+    found: NDArray[N] = (
+        _remembered(draw, seed, place, shape)
+        if math.prod(shape[:1] if draw is _whole else shape) <= _KEPT_SIZE
+        else draw(seed, place, shape)
+    )
+    return found
+
+
+@lru_cache(maxsize=32)
+def _remembered(draw: Any, seed: int, place: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    made: NDArray[Any] = draw(seed, place, shape)
+    made.setflags(write=False)
+    return made
 
 
 def copula_uniforms(
