@@ -48,8 +48,10 @@ def _sum_sorted(values: Floats, index: Ints, size: int) -> Floats:
     if size <= _FEW:
         out = np.zeros((size, values.shape[1]))
         for target, (first, last) in enumerate(zip([0, *ends.tolist()], ends.tolist())):
-            if last > first:
-                out[target] = values[first:last].sum(axis=0)
+            if last == first + 1:
+                out[target] = values[first]
+            elif last > first:
+                np.add.reduce(values[first:last], axis=0, out=out[target])
         return out
     from scipy.sparse import csr_matrix
 

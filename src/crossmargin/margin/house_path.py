@@ -189,9 +189,10 @@ class _Holdings:
         )
 
     @property
-    def on_basis(self) -> bool:
-        """Whether anything moves with a basis."""
-        return bool((self.contracts.entry >= 0).any() or (self.option_entry >= 0).any())
+    def entries(self) -> int:
+        """How many entries of the rule for the basis are needed."""
+        used = np.concatenate([self.contracts.entry, self.option_entry])
+        return int(used.max(initial=-1)) + 1
 
 
 def _holdings(
@@ -326,8 +327,8 @@ def house_margin_path(
         )
     if not portfolios:
         raise InputError("there is no portfolio", code="INP-004", field="portfolios")
-    past = prepare(history, rules)
     held = _holdings(portfolios, history, rules)
+    past = prepare(history, rules, entries=held.entries)
     begun = np.flatnonzero((past.residuals >= rules.fewest).any(axis=1))
     days = [
         int(d)
@@ -370,7 +371,7 @@ def _one_day(
     out: dict[str, Floats],
     column: int,
 ) -> None:
-    sets = sets_at(past, day, spec, levels=bool(held.option_row.size), contracts=held.on_basis)
+    sets = sets_at(past, day, spec, levels=bool(held.option_row.size))
     price = past.history.price[day]
     pots = out["im"].shape[0]
     vol = past.history.vol[day][held.vol_column] if held.vol_column.size else np.empty(0)

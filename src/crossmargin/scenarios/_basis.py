@@ -84,15 +84,21 @@ def no_moves(coins: int, size: int) -> BasisMoves:
     return BasisMoves(nothing, nothing)
 
 
-def basis_past(history: FactorHistory, spec: TailSpec) -> BasisPast | None:
-    """Work the volatilities of all series out, or return None without a rule."""
+def basis_past(
+    history: FactorHistory, spec: TailSpec, first: int | None = None
+) -> BasisPast | None:
+    """Work the volatilities of all series out, or return None without a rule.
+
+    Of the rule's entries only the `first` so many are looked at where fewer are held.
+    """
     rule = spec.basis
-    if rule is None:
+    if rule is None or first == 0:
         return None
     place = {name: k for k, name in enumerate(history.contracts)}
-    days, coins, entries = max(len(history.days) - 1, 0), len(history.coins), len(rule.contracts)
+    used = rule.contracts[:first]
+    days, coins, entries = max(len(history.days) - 1, 0), len(history.coins), len(used)
     r = np.full((days, coins, entries), np.nan)
-    for f, one in enumerate(rule.contracts):
+    for f, one in enumerate(used):
         for a, coin in enumerate(history.coins):
             k = place.get(f"{coin}-{one.ending}", -1)
             if k >= 0:
@@ -193,10 +199,11 @@ def _rate_moves(own: Bools, size: int, spec: TailSpec, place: int) -> Floats:
     rule = _rule(spec)
     coins, entries = own.shape
     out = np.zeros((coins, entries, size))
-    if rule.rate == 0.0:
+    used = rule.contracts[:entries]
+    if rule.rate == 0.0 or not any(one.days > 0 for one in used):
         return out
     noise = normals(spec.seed, place, (coins, size)) * (rule.rate * math.sqrt(spec.horizon_days))
-    for f, one in enumerate(rule.contracts):
+    for f, one in enumerate(used):
         if one.days > 0:
             out[:, f] = np.where(own[:, f, None], 0.0, noise)
     return out
@@ -204,7 +211,7 @@ def _rate_moves(own: Bools, size: int, spec: TailSpec, place: int) -> Floats:
 
 def _judged(own: Bools, spec: TailSpec) -> tuple[Floats, Floats]:
     """Return the basis and the rate of hypothetical scenarios, ``[A, F, H]`` each."""
-    years = np.array([one.days for one in _rule(spec).contracts]) / 365.0
+    years = np.array([one.days for one in _rule(spec).contracts[: own.shape[1]]]) / 365.0
     shape = (*own.shape, len(spec.hypothetical))
     move, rate = np.zeros(shape), np.zeros(shape)
     for k, one in enumerate(spec.hypothetical):

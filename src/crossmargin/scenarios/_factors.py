@@ -142,8 +142,11 @@ class Prepared:
     basis: BasisPast | None
 
 
-def prepare(history: FactorHistory, spec: TailSpec) -> Prepared:
-    """Work out the volatilities of a history: once, whatever the number of moments asked about."""
+def prepare(history: FactorHistory, spec: TailSpec, *, entries: int | None = None) -> Prepared:
+    """Work out the volatilities of a history: once, whatever the number of moments asked about.
+
+    With `entries` only the first so many of the rule for the basis are followed.
+    """
     r, v = history.returns, history.vol_returns
     if spec.volatility == "ewma":
         sigma = ewma_volatilities(r, spec.decay, warm_up=spec.warm_up)
@@ -162,7 +165,7 @@ def prepare(history: FactorHistory, spec: TailSpec) -> Prepared:
         vol_returns=v,
         vol_sigma=ewma_volatilities(v, spec.decay, warm_up=spec.warm_up),
         vol_column=np.array([place.get(c, -1) for c in history.coins], dtype=np.int64),
-        basis=basis_past(history, spec),
+        basis=basis_past(history, spec, entries),
     )
 
 
@@ -194,14 +197,11 @@ def tail_sets(history: FactorHistory, spec: TailSpec) -> TailSets:
     )
 
 
-def sets_at(
-    past: Prepared, end: int, spec: TailSpec, *, levels: bool = True, contracts: bool = True
-) -> TailSets:
+def sets_at(past: Prepared, end: int, spec: TailSpec, *, levels: bool = True) -> TailSets:
     """Return the scenarios known after the first `end` returns.
 
     Nothing later is looked at, but for volatilities by GARCH, whose fit sees all of a history.
-    Without `levels` changes of volatility, and without `contracts` those of basis are left at 0,
-    which is quicker.
+    Without `levels` changes of volatility are left at 0, which is quicker.
     """
     known = past.residuals[end] >= spec.fewest if end >= 0 else np.zeros(0, dtype=np.bool_)
     if not known.any():
@@ -213,7 +213,7 @@ def sets_at(
         )
     lead = _leader(past, known, end, spec)
     z, scale, days = _residuals(past, known, lead, end, spec)
-    labels = tuple(past.history.days[k + 1] for k in days.tolist())
+    labels = _named(past.history.days, days)
     sigma = np.where(known, past.sigma[end], np.nan)
     long = np.where(known, past.long[end], np.nan)
     if spec.monte_carlo is not None:
@@ -231,7 +231,7 @@ def sets_at(
     level = _levels(past, filtered, days, end, spec) if levels else np.zeros_like(filtered)
     coins = len(past.history.coins)
     still = no_moves(coins, filtered.shape[0]), no_moves(coins, wide.shape[0])
-    based = past.basis if contracts else None
+    based = past.basis
     near, far = still if based is None else filtered_basis(based, days, end, lead, long, spec)
     _check_size(near.move, far.move)
     found = FactorScenarios(move.T.copy(), level.T.copy(), labels, near)
@@ -253,6 +253,14 @@ def sets_at(
         stress_from=first,
         stress_to=last,
     )
+
+
+def _named(days: tuple[str, ...], rows: Ints) -> tuple[str, ...]:
+    """Return the dates at the ends of returns."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first + 1 == rows.size:
+        return days[first + 1 : last + 2]
+    return tuple(days[k + 1] for k in rows.tolist())
 
 
 def _check_size(*returns: Floats) -> None:
@@ -402,7 +410,7 @@ def _stress(
     part = np.where(np.isfinite(part), part, part[:, lead][:, None]) * _or_zero(spread)
     part[:, ~known] = 0.0
     rows = alive[first : first + length]
-    names = [past.history.days[k + 1] for k in rows.tolist()]
+    names = list(_named(past.history.days, rows))
     h = spec.horizon_days
     if h > 1:
         part = np.lib.stride_tricks.sliding_window_view(part, h, axis=0).sum(axis=-1)
