@@ -301,7 +301,7 @@ def paths(steps: int, scale: Scale) -> Measure:
     detail = (
         f"run_study of the scenario crash with {accounts:,} accounts × 4 assets × {steps} steps, "
         f"two worker processes, their start counted ({number(start)} s with two runs); {how}; "
-        f"at most {rounds} rounds a step, {number(float(played))} a path, {hit:.0%} of accounts hit, {number(cpu / many)} s "
-        f"of processor time a path"
+        f"at most {rounds} rounds a step, {number(float(played))} a path, {hit:.0%} of accounts "
+        f"hit, {number(cpu / many)} s of processor time a path"
     )
     return target("cascade-paths", whole / 60, detail)
