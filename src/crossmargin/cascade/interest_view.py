@@ -8,6 +8,7 @@ limits of docs/models/open-interest.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,8 +102,10 @@ class InterestView:
     ----------
     contracts : tuple of ContractInterest
         The largest first.
-    interest, gross, equity, depth : float
-        Sums over contracts, positions, accounts and contracts with a depth.
+    interest, gross, equity : float
+        Sums over contracts, positions and accounts.
+    depth, interest_with_depth : float
+        Of contracts whose depth is known.
     accounts : int
         With a position.
     leverage : float
@@ -120,6 +123,7 @@ class InterestView:
     gross: float
     equity: float
     depth: float
+    interest_with_depth: float
     accounts: int
     leverage: float
     drift: tuple[LeverageAfter, ...]
@@ -189,6 +193,7 @@ def interest_view(
         gross=float(gross.sum()),
         equity=float(held.sum()),
         depth=float(d[known].sum()),
+        interest_with_depth=sum(line.interest for line in lines if math.isfinite(line.depth)),
         accounts=int((gross > 0).sum()),
         leverage=level,
         drift=tuple(leverage_after(gross, slopes, held, move) for move in moves),

@@ -234,10 +234,10 @@ def _everybody(view: InterestView) -> Shown:
         ("largest ten hold", ratio(c.top.get(10, 0.0))),
         ("as concentrated as so many equal holders", f"{c.effective:,.1f}"),
         ("Gini of gross notional", _level(c.gini)),
-        ("open interest / D (fragile where high)",
-         _level(view.interest / view.depth) if view.depth else "–"),
+        ("open interest / D, where D is known (fragile where high)",
+         _level(view.interest_with_depth / view.depth) if view.depth else "–"),
         ("D / open interest (fragile where low)",
-         _level(view.depth / view.interest) if view.interest else "–"),
+         _level(view.depth / view.interest_with_depth) if view.interest_with_depth else "–"),
     ]  # fmt: skip
     if view.interest_over_capital is not None and view.capital_over_interest is not None:
         rows += [

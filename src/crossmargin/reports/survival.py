@@ -78,7 +78,7 @@ def _modes(made: Sequence[Survival], worst: Survival, hours: float) -> Shown:
         rows.append(tuple(row))
     if compared:
         heads.append(f"avoided against {worst.name}")
-    return Shown(title="", heads=tuple(heads), rows=tuple(rows))
+    return Shown(title="Chance of a liquidation", heads=tuple(heads), rows=tuple(rows))
 
 
 def _leverages(curve: Sequence[Survival], hours: float) -> Shown:
@@ -187,6 +187,11 @@ def _facts(
         for one in made
         if one.refused
     ]
+    if len(curve) > 1 and curve[0].liquidated == curve[-1].liquidated > 0:
+        facts.append(
+            "Leverage changes nothing here: each position stands on margin of its own, which is "
+            "scaled with it."
+        )
     facts += [
         f"{name} does not margin this account: {why}" for name, why in found["refused"].items()
     ]

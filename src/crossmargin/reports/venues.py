@@ -170,7 +170,7 @@ def pool_report(made: VenuesPool) -> PlanReport:
     """Say what one account would free, and what it would put at stake."""
     heads = (
         "account", "rule-set", "equity, USD", "IM, USD", "MM, USD", "free, USD", "lacking, USD",
-        "health", "all coins fall to", "rise to",
+        "health", "liquidated: all coins fall", "rise",
     )  # fmt: skip
     apart = tuple(_pool_row(side.name, side) for side in made.venues)
     together = tuple(_pool_row("one account", one.pooled) for one in made.pooled)
