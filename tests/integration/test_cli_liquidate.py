@@ -90,3 +90,19 @@ def test_wrong_input_is_a_sentence(words: tuple[str, ...], said: str) -> None:
     assert code == 2
     assert said in err
     assert "Traceback" not in err
+
+
+def test_what_the_rules_lack_can_be_supplied() -> None:
+    """Drift's ramp: initial share and duration are parameters of the chain."""
+    words = ("directional", "--move", "BTC=-0.3", "--rules", "drift-v2", "--json")
+    code, _, err = run(*words)
+    assert code == 2 and "LIQ-011" in err and "--supply" in err
+    figures = ("--supply", "steps.ramp.initial_share=0.2", "--supply", "steps.ramp.duration_s=150")
+    code, out, _ = run(*words, *figures)
+    made = json.loads(out)
+    assert code == 0 and made["ended"] == "healthy"
+    assert made["equity_usd"] == pytest.approx(1.02 * made["mm_usd"], rel=1e-6)
+    # 20 % at once and the rest over 150 s, a look every 10 s: whole after 120 s.
+    assert max(x["after_s"] for x in made["steps"]) == 120.0
+    code, _, err = run(*words, "--supply", "steps.ramp.share=0.2")
+    assert code == 2 and "LIQ-0" in err

@@ -42,6 +42,13 @@ def liquidate(
     rules: Annotated[
         str, Parameter(help="Liquidation rules: an id (see --list), or a TOML file.")
     ] = "house",
+    supply: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Supply a figure that the liquidation rules lack, or another: "
+            "steps.ramp.initial_share=0.2. Repeatable."
+        ),
+    ] = None,
     move: Annotated[
         list[str] | None,
         Parameter(help="Move a coin first: BTC=-0.2 is a fall of 20 %. Repeatable."),
@@ -87,6 +94,9 @@ def liquidate(
     Example: `crossmargin liquidate mybook --market market.json --ruleset deribit-pm
     --move BTC=-0.2 --json`
 
+    Example: `crossmargin liquidate directional --move BTC=-0.3 --rules drift-v2
+    --supply steps.ramp.initial_share=0.2 --supply steps.ramp.duration_s=150`
+
     Example: `crossmargin liquidate alice --ledger desk.ledger --market market.json`
     """
     from crossmargin.cli import _liquidate_book as books
@@ -96,7 +106,7 @@ def liquidate(
     if list_:
         return _list(json)
     market = books.default_market(ledger, market)
-    engine, moves = _rules(rules), _moves(move)
+    engine, moves = _rules(rules, supply), _moves(move)
     if not (math.isfinite(every) and every > 0) or not 1 <= looks <= _MOST_LOOKS:
         raise InputError(
             f"{looks} looks every {every:g} s",
@@ -167,15 +177,17 @@ def _market_and_rules(
     return world if moment is None else world.at(moment), under
 
 
-def _rules(name: str) -> Any:
+def _rules(name: str, supply: list[str] | None) -> Any:
     from pathlib import Path
 
     from crossmargin.codec import read_bytes
     from crossmargin.liquidation import liquidation_rules, rules_from_toml
 
+    figures = io.parse_overrides(supply or [], None)
     if name.endswith(".toml") or Path(name).is_file():
-        return rules_from_toml(read_bytes(name, what=name).decode(), what=name)
-    return liquidation_rules(name)
+        text = read_bytes(name, what=name).decode()
+        return rules_from_toml(text, overrides=figures, what=name)
+    return liquidation_rules(name, overrides=figures)
 
 
 def _list(json: bool) -> int:

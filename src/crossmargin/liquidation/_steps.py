@@ -153,7 +153,7 @@ def _brackets(here: Round) -> tuple[Brackets, ...]:
             f"rules {here.rules.id!r} step down brackets, and the account has none",
             code="LIQ-008",
             field="brackets",
-            hint="describe it as a LinearAccount with the venue's brackets",
+            hint="margin it under a rule-set with brackets, or describe it as a LinearAccount",
         )
     return tuple(found)
 
@@ -194,7 +194,7 @@ def _needed(step: RampedShortage) -> tuple[float, float]:
                 f"the figure {name!r} of the step {step.name!r} is not published",
                 code="LIQ-011",
                 field=f"steps.{step.name}.{name}",
-                hint="supply it with overrides",
+                hint="supply it with overrides, on the command line with --supply",
             )
     assert step.initial_share is not None and step.duration_s is not None
     return step.initial_share, step.duration_s
