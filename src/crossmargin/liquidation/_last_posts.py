@@ -228,14 +228,14 @@ class LastResorts:
     def _bankruptcy(self, position: Position, equity: float) -> float:
         """Price of a position at which its account has nothing, all else at the mark.
 
-        Infinite where no price takes that much from a holder of an inverse contract.
+        Below 0 where no price takes that much from a holder of an inverse contract.
         """
         desk, contract = self._desk, position.contract
         mark, units = desk.mark(contract), desk.units(position)
         own = equity / desk.coin(contract.settlement)
         if contract.inverse:
             reciprocal = 1.0 / mark + own / units
-            return 1.0 / reciprocal if reciprocal > 0 else math.inf
+            return 1.0 / reciprocal if reciprocal else math.inf
         return mark - own / units
 
     def _deleverage(self, one: Taken, found: Resolution, seen: Seen) -> None:

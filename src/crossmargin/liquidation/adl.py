@@ -271,9 +271,9 @@ def _walk(rule: Rotation, c: Candidates, price: float, start: int, most: int | N
     rows = [(start + step) % c.size for step in seen] if c.size else []
     if not rule.overlap:
         return rows
-    # A short is ruined above its bankruptcy price, a long below it.
-    limit = c.column("bankruptcy")
-    return [row for row in rows if (limit[row] - price) * c.side <= 0.0]
+    # What is worth less than at its bankruptcy price ruins its holder.
+    kept = c.unit_value(price) >= c.unit_value(c.column("bankruptcy"))
+    return [row for row in rows if kept[row]]
 
 
 def _shares(rule: Shared, c: Candidates, needed: int, cap: ArrayLike) -> list[tuple[int, int]]:

@@ -28,7 +28,8 @@ class Candidates:
     contracts : tuple of int
         Signed, all of one sign.
     entry, bankruptcy : float64[n]
-        Prices.
+        Prices. No price ruins a short of an inverse contract that has more coins than it owes:
+        its bankruptcy price is below 0, where the reciprocal says so.
     mark : float
         Mark price of the contract, as the rule wants it (Hyperliquid: the previous one).
     unit : float

@@ -272,3 +272,26 @@ def test_no_leverage_and_no_profit_have_a_place_too() -> None:
     found = profit_leverage(gain, leverage)
     assert found.tolist() == [0.0, 0.0, 0.0, -np.inf, -0.005, np.inf]
     assert [row for row, _ in queue(found, [1] * 6, 6)] == [5, 0, 1, 2, 4, 3]
+
+
+def test_an_inverse_short_that_nothing_ruins() -> None:
+    """60,000 USD short at 50,000 is worth 1.2 coins; with 1.5, 1.2 and 0.3 coins of its own.
+
+    ``L = |MV|/(MV − BV)`` is 1.2 over what it has: 0.8, 1 and 4; profit counts alike.
+    """
+    own = np.array([1.5, 1.2, 0.3])
+    reciprocal = 1 / 50_000 - own / 60_000
+    ruin = np.array([1 / r if abs(r) > 1e-15 else np.inf for r in reciprocal])
+    shorts = Candidates(
+        contracts=(-60_000,) * 3,
+        mark=50_000.0,
+        entry=np.full(3, 60_000.0),
+        bankruptcy=ruin,
+        inverse=True,
+    )
+    gain = (1 / 50_000 - 1 / 60_000) * 60_000  # per dollar of its entry value
+    want = gain * 1.2 / own
+    assert adl_score("profit-times-leverage", shorts) == pytest.approx(want, rel=1e-12)
+    # At 70,000 the one with 0.3 coins is ruined (from 66,666.67 on), the others never are.
+    found = deleverage(adl_rule("dydx-v4"), 180_000, shorts, 70_000.0)
+    assert [fill.row for fill in found.fills] == [0, 1] and found.left == 60_000
