@@ -84,6 +84,8 @@ HistoryOpt = Annotated[
     Parameter(
         help="Daily closes (Parquet, CSV) for rule-sets that look back, or made-up, the demo's "
         "own, which were drawn and not recorded; repeatable."
+        help="Daily closes (Parquet, CSV) for rule-sets that look back: coins, contracts beside "
+        "them (BTC-PERP). Repeatable."
     ),
 ]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
