@@ -13,7 +13,7 @@ from crossmargin.margin._frame import sum_by
 from crossmargin.margin._protect import protected_pots
 from crossmargin.margin.engine import equity, frame_for, maintenance, requirement
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.market import Snapshot
+from crossmargin.market import Priced, Snapshot
 from crossmargin.scenarios import Kernel
 
 Floats = NDArray[np.float64]
@@ -83,20 +83,22 @@ def evaluate_book(
     """
     columns = np.full((6, book.size), np.nan)
     failures: dict[int, CrossmarginError] = {}
+    # Pricing is most of what a part costs, and all parts have the instruments of the book.
+    priced = Priced(snapshot, book.registry)
     parts = [(np.arange(book.size), book)]
     while parts:
         mine, part = parts.pop()
         if not mine.size:
             continue
         try:
-            columns[:, mine] = _totals(part, snapshot, ruleset, kernel)
+            columns[:, mine] = _totals(part, snapshot, ruleset, kernel, priced)
         except CrossmarginError as error:
             owners = part.owners if ruleset.by_owner else part.account_ids
             numbers = {name: k for k, name in enumerate(dict.fromkeys(owners))}
             if mine.size == 1:
                 failures[int(mine[0])] = error.located(account=book.account_ids[int(mine[0])])
             elif len(numbers) == 1:
-                failures |= _owner_failures(part, mine, snapshot, ruleset, kernel, error)
+                failures |= _owner_failures(part, mine, snapshot, ruleset, kernel, priced, error)
             else:
                 late = np.array([numbers[name] for name in owners]) >= (len(numbers) + 1) // 2
                 for half in (np.flatnonzero(~late), np.flatnonzero(late)):
@@ -167,6 +169,7 @@ def _owner_failures(
     snapshot: Snapshot,
     ruleset: Ruleset,
     kernel: Kernel,
+    priced: Priced,
     error: CrossmarginError,
 ) -> dict[int, CrossmarginError]:
     """Say of each account of one owner why the owner cannot be computed.
@@ -177,7 +180,7 @@ def _owner_failures(
     own: dict[int, CrossmarginError] = {}
     for row in range(mine.size):
         try:
-            _totals(select_accounts(part, [row]), snapshot, ruleset, kernel)
+            _totals(select_accounts(part, [row]), snapshot, ruleset, kernel, priced)
         except CrossmarginError as reason:
             own[row] = reason.located(account=part.account_ids[row])
     if not own:
@@ -195,8 +198,10 @@ def _owner_failures(
     return found
 
 
-def _totals(book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel) -> Floats:
-    frame = frame_for(book, snapshot, ruleset, kernel=kernel)
+def _totals(
+    book: Book, snapshot: Snapshot, ruleset: Ruleset, kernel: Kernel, priced: Priced
+) -> Floats:
+    frame = frame_for(book, snapshot, ruleset, kernel=kernel, priced=priced)
     need = requirement(frame)
     initial = requirement(frame, orders=True) if book.leg_order.size else need
     have = equity(frame, initial)

@@ -30,7 +30,7 @@ from crossmargin.margin._tail import PotPart
 from crossmargin.margin.components import Debt, Scan
 from crossmargin.margin.expression import Dual
 from crossmargin.margin.ruleset import Ruleset
-from crossmargin.market import MarketView, Snapshot
+from crossmargin.market import MarketView, Priced, Snapshot
 from crossmargin.scenarios import Kernel
 
 Floats = NDArray[np.float64]
@@ -122,9 +122,16 @@ class Equity:
 
 
 def frame_for(
-    book: Book, snapshot: Snapshot, ruleset: Ruleset, *, kernel: Kernel = "numpy"
+    book: Book,
+    snapshot: Snapshot,
+    ruleset: Ruleset,
+    *,
+    kernel: Kernel = "numpy",
+    priced: Priced | None = None,
 ) -> Frame:
     """Arrange a book and price it; the entry to everything else.
+
+    `priced` is the same market, where it serves several books over one registry.
 
     Raises
     ------
@@ -140,7 +147,8 @@ def frame_for(
             raise error
     if ruleset.data.numeraire not in ("USD", "settlement"):
         snapshot.asset_usd(ruleset.data.numeraire)
-    view = snapshot.view(book.registry, book.instruments_used().tolist())
+    needed = book.instruments_used().tolist()
+    view = snapshot.view(book.registry, needed) if priced is None else priced.view(needed)
     if ruleset.data.price_view == "index":
         view = at_index(view, book.registry)
     for asset in np.unique(arrangement.group_underlying):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossmargin.market._confidence import exact_confidence
-from crossmargin.market._view import missing_prices
+from crossmargin.market._view import Priced, missing_prices
 from crossmargin.market.arbitrage import (
     ArbitrageViolation,
     butterfly_violations,
@@ -153,6 +153,7 @@ __all__ = [
     "PriceHistory",
     "PricePanel",
     "PriceTrust",
+    "Priced",
     "ProtectState",
     "SmileQuotes",
     "Snapshot",

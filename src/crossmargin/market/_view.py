@@ -43,6 +43,40 @@ def missing_prices(
     return build_view(snapshot, registry, needed, missing), missing
 
 
+class Priced:
+    """A market that is priced once for many books over the same instruments.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The market.
+    registry : Registry
+        The instruments that the books share.
+    """
+
+    def __init__(self, snapshot: Snapshot, registry: Registry) -> None:
+        self._snapshot, self._registry = snapshot, registry
+        self._made: tuple[MarketView, dict[int, MarketDataError]] | None = None
+
+    def view(self, needed: Iterable[int]) -> MarketView:
+        """Return the market as columns; as :meth:`Snapshot.view` would, of these instruments.
+
+        Raises
+        ------
+        MarketDataError
+            The first missing, stale or impossible price among the needed instruments.
+        """
+        if self._made is None:
+            everything = range(len(self._registry))
+            self._made = missing_prices(self._snapshot, self._registry, everything)
+        view, missing = self._made
+        first = min(missing.keys() & set(needed), default=None)
+        if first is not None:
+            # Whoever gets it writes its own account into it.
+            raise missing[first].copy()
+        return view
+
+
 def build_view(
     snapshot: Snapshot,
     registry: Registry,
