@@ -82,10 +82,9 @@ ParamsOpt = Annotated[str | None, Parameter(help="TOML file of supplied paramete
 HistoryOpt = Annotated[
     list[str] | None,
     Parameter(
-        help="Daily closes (Parquet, CSV) for rule-sets that look back, or made-up, the demo's "
-        "own, which were drawn and not recorded; repeatable."
         help="Daily closes (Parquet, CSV) for rule-sets that look back: coins, contracts beside "
-        "them (BTC-PERP). Repeatable."
+        "them (BTC-PERP); or made-up, the demo's own, which were drawn and not recorded. "
+        "Repeatable."
     ),
 ]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
