@@ -40,7 +40,7 @@ def test_the_chance_is_that_of_a_path_of_its_own(
 ) -> None:
     code, out, _ = run(
         capsys, "survival", perp, "--ruleset", "deribit-sm", "--days", "1", "--step-hours", "24",
-        "--paths", "4000", "--sigma", "BTC=0.1", "--json",
+        "--paths", "1500", "--sigma", "BTC=0.1", "--json",
     )  # fmt: skip
     made = json.loads(out)
     one = made["survival"][0]
@@ -48,8 +48,8 @@ def test_the_chance_is_that_of_a_path_of_its_own(
     down = _line(perp, capsys)
     z = (math.log(down / 78_494.54) + 0.5 * 0.01) / 0.1
     exact = 0.5 * math.erfc(-z / math.sqrt(2.0))
-    assert code == 0 and one["paths"] == 4_000 and one["refused"] == 0
-    assert abs(one["p_liquidation"] - exact) < 4.0 * math.sqrt(exact * (1 - exact) / 4_000)
+    assert code == 0 and one["paths"] == 1_500 and one["refused"] == 0
+    assert abs(one["p_liquidation"] - exact) < 4.0 * math.sqrt(exact * (1 - exact) / 1_500)
     assert one["alive"] == [1.0, pytest.approx(1.0 - one["p_liquidation"])]
 
 
