@@ -81,6 +81,27 @@ def test_leverage_never_makes_a_pot_safer(perp: str, capsys: pytest.CaptureFixtu
     assert chance == sorted(chance) and chance[0] < chance[-1]
 
 
+def test_row_a13_who_pays_for_a_jump(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """20,000 in the wallet, long 1 BTC, straight down to 25,000: 25,000 are lost by two parties."""
+    market, path = tmp_path / "market.json", tmp_path / "who.json"
+    market.write_text(json.dumps({
+        "format": "crossmargin-market/1", "as_of": "2026-02-25T08:00:00Z",
+        "assets": [{"asset": "BTC", "price_usd": 50_000}, {"asset": "USDC", "price_usd": 1}],
+        "instruments": [{"instrument": "BTC_USDC-PERPETUAL", "price_mark": 50_000}],
+    }))  # fmt: skip
+    held = {**ACCOUNT["positions"][0], "fenced_margin": 5_000}
+    cash = [{"asset": "USDC", "amount": 20_000}]
+    path.write_text(json.dumps({**ACCOUNT, "balances": cash, "positions": [held]}))
+    for pools, trader, venue in (("position", 5_000, 20_000), ("account", 20_000, 5_000)):
+        code, out, _ = run(
+            capsys, "survival", str(path), "--market", str(market), "--ruleset", "isolated", *FEW,
+            "--jump", "BTC=25000", "--set", f"pools.by={pools}", "--json",
+        )  # fmt: skip
+        (one,) = json.loads(out)["jumps"]
+        assert code == 0 and one["loss"]["trader"] == pytest.approx([trader])
+        assert one["loss"]["deficit"] == pytest.approx([venue])
+
+
 def test_same_seed_same_bytes(perp: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("survival", perp, "--ruleset", "deribit-sm", *FEW, "--json")
     assert run(capsys, *asked)[1] == run(capsys, *asked)[1]
@@ -107,6 +128,8 @@ def test_a_rule_set_that_refuses_is_named(capsys: pytest.CaptureFixture[str]) ->
         (("--path", "BTC=-5"), "is no price"),
         (("--path", "DOGE=5"), "no exposure to DOGE"),
         (("--gap", "BTC"), "BTC=0.1"),
+        (("--jump", "BTC="), "BTC=60000,50000"),
+        (("--jump", "BTC=0"), "is no price"),
         (("--leverage", "0"), "leverages need"),
         (("--ruleset", "aave-v3"), "RUL"),
         (("--ruleset", "isolated", "--ruleset", "isolated"), "given twice"),

@@ -44,6 +44,10 @@ GapOpt = Annotated[
     list[str] | None,
     Parameter(help="Standard deviation of a coin's gaps, with no price between: BTC=0.1."),
 ]
+JumpOpt = Annotated[
+    list[str] | None,
+    Parameter(help="Who loses what if a coin's price jumps there: BTC=60000,50000. Repeatable."),
+]
 
 
 @app.command
@@ -68,6 +72,7 @@ def survival(
     ] = None,
     path: PathOpt = None,
     gap: GapOpt = None,
+    jump: JumpOpt = None,
     market: MarketOpt = io.DEFAULT_MARKET,
     at: AtOpt = None,
     set_: SetOpt = None,
@@ -88,11 +93,12 @@ def survival(
 
     Example: `crossmargin survival directional --path BTC=60000,80000 --gap BTC=0.1 --json`
     """
-    from crossmargin.analytics import gap_tail, walk_prices
+    from crossmargin.analytics import gap_losses, gap_tail, walk_prices
     from crossmargin.reports.survival import survival_report
 
     steps = _steps(days, step_hours)
-    walks = [_path(text) for text in path or []]
+    walks = [_path(text, "--path") for text in path or []]
+    jumps = [_path(text, "--jump") for text in jump or []]
     gaps = assignments(gap, "--gap", "BTC=0.1")
     named, pairs = assignments(sigma, "--sigma", "BTC=0.03"), _pairs(corr)
     who, world = io.load_account(account), io.load_market(market)
@@ -125,6 +131,11 @@ def survival(
              "walk": walk_prices(who, world, r, coin, prices)}
             for coin, prices in walks for r in rules
         ],
+        "jumps": [
+            {"ruleset": r.id, "coin": coin, "prices_usd": prices,
+             "loss": gap_losses(who, world, r, coin, prices)}
+            for coin, prices in jumps for r in rules
+        ],
         "gaps": [
             {"ruleset": r.id, "coin": coin, "tail": gap_tail(who, world, r, coin, s, seed=seed)}
             for coin, s in gaps.items() for r in rules
@@ -146,14 +157,14 @@ def _steps(days: float, step_hours: float) -> int:
     return steps
 
 
-def _path(text: str) -> tuple[str, list[float]]:
+def _path(text: str, option: str) -> tuple[str, list[float]]:
     coin, sign, raw = text.partition("=")
     try:
         prices = [float(x) for x in raw.split(",")]
     except ValueError:
         prices = []
     if not (coin.strip() and sign and prices):
-        raise unreadable(text, "--path", "BTC=60000,50000")
+        raise unreadable(text, option, "BTC=60000,50000")
     return coin.strip(), prices
 
 

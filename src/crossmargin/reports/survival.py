@@ -45,6 +45,8 @@ def survival_report(
     tables.append(_day(found["one_day"]))
     if found["walks"]:
         tables.append(_walks(found["walks"]))
+    if found["jumps"]:
+        tables.append(_jumps(found["jumps"]))
     if found["gaps"]:
         tables.append(_gaps(found["gaps"]))
     return PlanReport(
@@ -147,6 +149,21 @@ def _walks(walks: Sequence[Mapping[str, Any]]) -> Shown:
         )
     heads = ("path", "rule-set", "equity now, USD", "at the end", "closed on the way")
     return Shown(title="Along a path; what is left is returned", heads=heads, rows=tuple(rows))
+
+
+def _jumps(jumps: Sequence[Mapping[str, Any]]) -> Shown:
+    heads = ("jump to", "rule-set", "trader loses, USD", "venue loses, USD")
+    return Shown(
+        title="A jump, no price in between; what is left of a pot is forfeited",
+        heads=heads,
+        rows=tuple(
+            (f"{one['coin']} {usd(price)}", one["ruleset"], usd(trader), usd(deficit))
+            for one in jumps
+            for price, trader, deficit in zip(
+                one["prices_usd"], one["loss"].trader, one["loss"].deficit
+            )
+        ),
+    )
 
 
 def _gaps(gaps: Sequence[Mapping[str, Any]]) -> Shown:
