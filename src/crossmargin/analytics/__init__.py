@@ -24,6 +24,7 @@ from crossmargin.analytics.book_summary_types import (
     Concentration,
     FailureRow,
 )
+from crossmargin.analytics.booked_return import return_on_booked_margin
 from crossmargin.analytics.capital_ratios import (
     MarginReturn,
     NamedRatio,
@@ -297,6 +298,7 @@ __all__ = [
     "reconcile_cases",
     "reconcile_liquidation_prices",
     "release_list",
+    "return_on_booked_margin",
     "return_on_margin",
     "reverse_stress",
     "run_stress",

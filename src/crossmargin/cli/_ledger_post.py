@@ -199,6 +199,10 @@ def pnl(
         list[str], Parameter(help="Market files or names, the earliest first; two at least.")
     ],
     pot: Annotated[str, Parameter(help="Its pot.")] = "cross",
+    ruleset: Annotated[
+        str | None,
+        Parameter(help="Also the return on the time-weighted margin at its marks, under this."),
+    ] = None,
     html: Annotated[str | None, Parameter(help="Write a page with the pictures here.")] = None,
     quiet: QuietOpt = False,
     json: JsonOpt = False,
@@ -208,7 +212,8 @@ def pnl(
     The ledger is replayed between the moments of the markets. Every cause is exact and in units of
     its asset; the price's part is split into delta, gamma, vega, theta, trades and a residual.
 
-    Example: `crossmargin ledger pnl desk.ledger desk --market monday.json --market tuesday.json`
+    Example: `crossmargin ledger pnl desk.ledger desk --market monday.json --market tuesday.json
+    --ruleset deribit-pm-cross --html pnl.html`
     """
     from crossmargin.accounts.journal import open_journal
     from crossmargin.accounts.pnl_report import ledger_pnl
@@ -219,10 +224,16 @@ def pnl(
     from crossmargin.units import format_time
 
     worlds = [io.load_market(name) for name in market]
+    rules = None if ruleset is None else io.load_rules([ruleset], {}, None)[0]
     with Meter("entries", quiet=quiet or json) as meter:
         opened = open_journal(ledger, progress=meter.step)
     with opened as journal:
         made = ledger_pnl(journal.records(), account, worlds, pot=pot)
+        back = None
+        if rules is not None:
+            from crossmargin.analytics import return_on_booked_margin
+
+            back = return_on_booked_margin(made, journal.records(), worlds[0], rules)
     if json:
         _print_json(
             {
@@ -232,10 +243,11 @@ def pnl(
                 "to": format_time(made.end_ns),
                 "entries": made.entries,
                 "assets": made.assets,
+                "return_on_margin": back,
             }
         )
     title = f"{account}/{pot}: where its profit came from"
-    show(ledger_report(title, made), html=html, quiet=json)
+    show(ledger_report(title, made, back), html=html, quiet=json)
 
 
 @ledger_app.command

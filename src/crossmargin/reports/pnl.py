@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from crossmargin.accounts.pnl_report import AssetPnl, LedgerPnl
-from crossmargin.analytics import PnlExplained
+from crossmargin.analytics import MarginReturn, PnlExplained
 from crossmargin.reports._bars import PairBar
 from crossmargin.reports.plans import Bars, PlanReport, Shown
 from crossmargin.reports.terminal import amount, ratio, usd
@@ -96,7 +96,7 @@ def _vols(then: float | None, now: float | None) -> str:
     return f"{ratio(then)} → {'settled' if now is None else ratio(now)}"
 
 
-def ledger_report(title: str, made: LedgerPnl) -> PlanReport:
+def ledger_report(title: str, made: LedgerPnl, back: MarginReturn | None = None) -> PlanReport:
     """Say what the ledger booked by cause, and the price's part by Greek, in every asset."""
     tables = [_causes(made), *(_greeks(one) for one in made.assets if any(one.greeks.values()))]
     if made.steps > 1:
@@ -107,6 +107,12 @@ def ledger_report(title: str, made: LedgerPnl) -> PlanReport:
         "The causes add up to the change of equity exactly. Price is what marks, trades and "
         "settlement made; its residual is what the expansion leaves."
     )
+    if back is not None:
+        facts.append(
+            f"{usd(back.pnl_usd)} USD without transfers, on a time-weighted margin of "
+            f"{usd(back.margin_usd)} USD over {back.days:,.2f} days: {ratio(back.period, 2)}, "
+            f"{ratio(back.annual, 2)} a year, simple."
+        )
     return PlanReport(
         title=title,
         facts=(

@@ -14,7 +14,8 @@ from crossmargin.accounts.greeks_pnl import GreekAttribution
 from crossmargin.analytics import Moment, explain_pnl
 from crossmargin.cli import main
 from crossmargin.errors import MarginError
-from crossmargin.market import Snapshot
+from crossmargin.margin import load_ruleset, make_statement
+from crossmargin.market import Snapshot, read_market
 
 COIN_PUT = "BTC-27MAR26-45000-P"
 TIMES = ("2026-02-25T08:00:00Z", "2026-02-25T20:00:00Z")
@@ -226,6 +227,21 @@ class TestLedger:
         assert usdc["greeks"]["delta"] == 1_500 and usdc["greeks"]["trades"] == 250
         assert usdc["greeks"]["residual"] == 0 and usdc["total"] == 1_738
         assert made["entries"] == 4
+
+    def test_return_on_what_had_to_be_held(
+        self, desk: dict[str, str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Twelve hours on the margin of 1 BTC at 50,000: a mark stands until the next one."""
+        words = ["ledger", "pnl", desk["ledger"], "desk", "--market", desk["a"], "--market",
+                 desk["b"], "--ruleset", "deribit-sm", "--json"]  # fmt: skip
+        assert main(words) == 0
+        back = json.loads(capsys.readouterr().out)["return_on_margin"]
+        who = account((PERP, 1, 50_000), balances={"USDC": 20_000})
+        held = make_statement(who, read_market(desk["a"]), load_ruleset("deribit-sm"), solve=False)
+        assert held.totals.im > 0 and back["margin_usd"] == pytest.approx(held.totals.im)
+        assert back["pnl_usd"] == 1_738 and back["days"] == 0.5
+        assert back["period"] == pytest.approx(1_738 / held.totals.im)
+        assert back["annual"] == pytest.approx(back["period"] * 730)
 
     def test_table_and_page(
         self, desk: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
