@@ -482,7 +482,8 @@ class Draw:
         size = self.state.contracts[FUTURE].size
         if size > 10**21 or size < 10**15:
             into, each = (10, 1) if size > 10**18 else (1, 10)
-        return ev.Redenominate(**self.head(), instrument=FUTURE, into=into, each=each)
+        price = self.rng.choice((None, "50000.5"))
+        return ev.Redenominate(**self.head(), instrument=FUTURE, into=into, each=each, price=price)
 
     def _nonsense(self) -> ev.EventBase:
         rng, head = self.rng, self.head()

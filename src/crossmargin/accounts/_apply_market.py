@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+from crossmargin.accounts._apply_trades import hand_over
 from crossmargin.accounts._trading import income_line, price_of, realise
 from crossmargin.accounts.amounts import ONE, fixed, floor_div
-from crossmargin.accounts.chart import CLEARING, FUNDING, ROUNDING
+from crossmargin.accounts.chart import CLEARING, FUNDING, ROUNDING, VENUE_POT
 from crossmargin.accounts.contract import Contract
 from crossmargin.accounts.events import (
     Delist,
@@ -186,6 +188,9 @@ def _close_out(state: State, contract: Contract, price: int, *, intrinsic: bool,
 def redenominate(state: State, event: Redenominate) -> Pots:
     """Turn every `each` contracts into `into`, each that much smaller; values stay.
 
+    Where a price is given odd parts go to the venue first; as longs equal shorts, what it then
+    holds divides.
+
     Raises
     ------
     LedgerError
@@ -201,6 +206,8 @@ def redenominate(state: State, event: Redenominate) -> Pots:
             instrument=contract.id,
             field="into",
         )
+    if event.price is not None:
+        _close_odd_parts(state, contract, each // math.gcd(into, each), event.price)
     clearing = state.ledger.line(CLEARING, contract.asset)
     for position in open_positions(contract):
         quantity = position.held.balance
@@ -212,7 +219,7 @@ def redenominate(state: State, event: Redenominate) -> Pots:
                 account=position.pot.account.id if position.pot.account else None,
                 instrument=contract.id,
                 field="each",
-                hint="close or move the odd part first",
+                hint="close or move the odd part first, or give a price at which it is closed",
             )
         state.ledger.pay(clearing, position.held, new - quantity, "redenomination")
     state.ledger.later_undo(contract.rescale)
@@ -220,6 +227,17 @@ def redenominate(state: State, event: Redenominate) -> Pots:
     state.set(contract, "terms_since", state.count + 1)
     contract.rescale()
     return ()
+
+
+def _close_odd_parts(state: State, contract: Contract, unit: int, text: str) -> None:
+    """Close what of each holding is no multiple of `unit` quanta, against the venue."""
+    price = price_of(contract, text)
+    venue = state.position(state.system[VENUE_POT], contract, "net")
+    for position in open_positions(contract):
+        odd = abs(position.held.balance) % unit
+        if odd and position is not venue:
+            value = contract.traded_value(odd, price)
+            hand_over(state, position, venue, odd, value, "redenomination")
 
 
 HANDLERS: dict[type, Callable[[State, Any], Pots]] = {

@@ -110,8 +110,13 @@ class Delist(EventBase, frozen=True, kw_only=True, tag="delist"):
 
 
 class Redenominate(EventBase, frozen=True, kw_only=True, tag="redenominate"):
-    """Each contract becomes `into` contracts of a size that many times smaller, per `each`."""
+    """Each contract becomes `into` contracts of a size that many times smaller, per `each`.
+
+    What of a holding does not divide is closed against the venue at `price`; without one the event
+    is refused while there is any.
+    """
 
     instrument: str
     into: Annotated[int, Meta(gt=0)]
     each: Annotated[int, Meta(gt=0)] = 1
+    price: Amount | None = None

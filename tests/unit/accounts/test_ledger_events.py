@@ -313,6 +313,34 @@ class TestCorrectionsAndTerms:
         v.refused("LED-015", ev.Redenominate, instrument=PERP, into=1, each=1000)
         v.refused("LED-015", ev.Redenominate, instrument=PERP, into=7)
 
+    def test_odd_parts_of_a_redenomination_are_closed_at_a_price(self, v: Venue) -> None:
+        """A thousand become one, then six four: what does not divide goes to the venue first."""
+        name = "PEPE_USDC-PERPETUAL"
+        v.do(ev.ListContract, instrument=name, type="perpetual", underlying="PEPE", quote="USDC",
+             settlement="USDC", quantity_decimals=0)  # fmt: skip
+        v.accounts("h", legs="hedge")
+        v.fill("a", "b", "1500", "0.02", name)
+        long = v.trade(name, "2700", "0.02", Side(account="h", leg="long"), Side(account="b"))
+        v.do(ev.Fill, trade=long)
+        short = v.trade(name, "500", "0.02", None, Side(account="h", leg="short"))
+        v.do(ev.Fill, trade=short)
+        v.mark("0.03", name)
+        v.refused("LED-015", ev.Redenominate, instrument=name, into=1, each=1000)
+        before = {who: v.equity(who) for who in ("a", "b", "h")}
+        v.do(ev.Redenominate, instrument=name, into=1, each=1000, price="0.025")
+        kept = {p.leg: p.held.balance for p in v.state.pot("h").open_positions()}
+        assert (v.position("a", name), v.position("b", name), kept) == (1, -4, {"long": 2})
+        assert v.state.contracts[name].size == 1000 * 10**18
+        # Odd: 500 of a, 200 of b (short), 700 and 500 (short) of h, closed 0.005 off the mark.
+        off = {"a": D("-2.5"), "b": D("1"), "h": D("-3.5") + D("2.5")}
+        assert {who: v.equity(who) - before[who] for who in before} == off
+        assert replay(v.log).digest() == v.state.digest()
+        # Two for three: what is no multiple of 3 goes first.
+        v.refused("LED-015", ev.Redenominate, instrument=name, into=4, each=6)
+        v.do(ev.Redenominate, instrument=name, into=4, each=6, price="0.03")
+        assert (v.position("a", name), v.position("b", name)) == (0, -2)
+        assert not v.state.pot("h").open_positions()
+
     def test_delisting_closes_everybody(self, v: Venue) -> None:
         v.fill("a", "b", "1", "50000")
         v.do(ev.Delist, instrument=PERP, price="49000")

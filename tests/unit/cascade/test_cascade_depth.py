@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crossmargin.cascade.depth import (
@@ -126,6 +126,7 @@ def test_hours_of_the_week() -> None:
         hour_profile(times[:1], values[:1])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(0, 1), st.floats(1, 1e4), st.lists(st.floats(-0.2, 0.2), max_size=6))
 def test_displacement_decays_and_the_permanent_share_stays(
     share: float, half_life: float, moves: list[float]
