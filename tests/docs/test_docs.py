@@ -26,6 +26,7 @@ from crossmargin.market import decode_market, snapshot_from_file
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+README = ROOT / "README.md"
 MODELS = [page for page in PAGES if page.parent.name == "models"]
 
 _FENCE = re.compile(
@@ -37,7 +38,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def name_of(page: Path) -> str:
-    return page.relative_to(DOCS).as_posix()
+    return page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT).as_posix()
 
 
 def read(page: Path) -> str:
@@ -96,7 +97,7 @@ def run_console(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
             assert wanted in out, f"{command}: not in the output, or out of order: {line!r}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, README], ids=name_of)
 def test_page_runs(
     page: Path,
     tmp_path: Path,
@@ -116,7 +117,7 @@ def test_page_runs(
             run_console(block, capsys)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, README], ids=name_of)
 def test_files_shown_are_valid(page: Path) -> None:
     """Whole files in the text (those with a ``format``) are read and checked."""
     for block in blocks(page):

@@ -91,17 +91,16 @@ def assigned(assignments: list[str], option: str, example: str) -> dict[str, Dec
 
 
 def _print(reading: VenueReading, out: str | None) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
+    from crossmargin.reports._terminal import HouseTable
     from crossmargin.reports.terminal import make_console
 
     console = make_console()
     made = reading.account
     written = "" if out is None else f", written to {out}"
     console.print(Text(f"account {made.account!r} of {reading.venue}: {reading.mode}{written}"))
-    balances = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    balances = HouseTable()
     for column in ("balance", "pool"):
         balances.add_column(column)
     balances.add_column("amount", justify="right")
@@ -129,11 +128,11 @@ def _print(reading: VenueReading, out: str | None) -> None:
 
 
 def _positions(reading: VenueReading) -> Any:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    from crossmargin.reports._terminal import HouseTable
+
+    table = HouseTable()
     for column in ("position", "leg", "pool"):
         table.add_column(column)
     for column in ("quantity", "entry", "leverage", "venue: mark", "MM", "liquidation"):
@@ -160,11 +159,11 @@ def _short(text: str) -> str:
 
 
 def _figures(figures: list[Figures], whole: bool) -> Any:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    from crossmargin.reports._terminal import HouseTable
+
+    table = HouseTable()
     table.add_column("the venue says")
     for place, one in enumerate(figures):
         head = f"account, {one.unit}" if whole and place == 0 else one.unit

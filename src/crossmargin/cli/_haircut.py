@@ -77,12 +77,10 @@ def _words(rule: Any) -> str:
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.table import Table
-
+    from crossmargin.reports._terminal import HouseTable
     from crossmargin.reports.terminal import make_console
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = HouseTable()
     for name in ("venue", "scheme", "asset", "stated", "how it counts"):
         table.add_column(name, overflow="fold", no_wrap=name in ("asset", "venue"))
     for row in rows:
@@ -320,9 +318,7 @@ def _holding(made: Any, usd: float) -> dict[str, float]:
 
 
 def _print_schedule(made: Any, plain: dict[str, Any]) -> None:
-    from rich import box
-    from rich.table import Table
-
+    from crossmargin.reports._terminal import HouseTable
     from crossmargin.reports.terminal import make_console, ratio, usd
 
     spec = made.spec
@@ -334,7 +330,7 @@ def _print_schedule(made: Any, plain: dict[str, Any]) -> None:
         f"{ratio(made.sigma, 2)} a day"
         + (f", stressed period {stressed[0]} to {stressed[1]}" if stressed else "")
     )
-    parts = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    parts = HouseTable()
     for name in ("size, USD", "days", "market", "stressed", "spread", "impact", "haircut"):
         parts.add_column(name, justify="right")
     parts.add_column("decided by")
@@ -342,7 +338,7 @@ def _print_schedule(made: Any, plain: dict[str, Any]) -> None:
         shares = (p.market, p.stressed, p.spread, p.impact, p.haircut)
         parts.add_row(usd(p.usd), f"{p.days:g}", *(ratio(share, 2) for share in shares), p.binding)
     console.print(parts)
-    tiers = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="tiers", title_justify="left")
+    tiers = HouseTable(title="tiers")
     for name in ("from, USD", "to, USD", "haircut", "counts"):
         tiers.add_column(name, justify="right")
     for t in made.schedule.tiers:

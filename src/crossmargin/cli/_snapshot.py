@@ -145,10 +145,9 @@ def _plain(report: SnapshotReport, out: str) -> dict[str, Any]:
 
 
 def _print(report: SnapshotReport, out: str) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
+    from crossmargin.reports._terminal import HouseTable
     from crossmargin.reports.terminal import make_console
 
     console = make_console()
@@ -157,7 +156,7 @@ def _print(report: SnapshotReport, out: str) -> None:
         f"market of {format_time(market.as_of_ns)} written to {out}: "
         + ", ".join(f"{k} {v.price_usd:,.4f} USD" for k, v in sorted(market.assets.items()))
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = HouseTable()
     table.add_column("surface")
     for name in ("forward, USD", "quotes", "RMSE, vol points", "10–90 delta", "butterfly"):
         table.add_column(name, justify="right")

@@ -47,9 +47,7 @@ def tiers(
 
 
 def _print(console: Any, ruleset: str, instrument: str, table: Any) -> None:
-    from rich import box
-    from rich.table import Table
-
+    from crossmargin.reports._terminal import HouseTable
     from crossmargin.reports.terminal import amount, ratio, usd
 
     console.print(
@@ -57,7 +55,7 @@ def _print(console: Any, ruleset: str, instrument: str, table: Any) -> None:
         f"({table.key}; {table.source}, {table.confidence})"
     )
     if table.brackets:
-        rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="brackets", title_justify="left")
+        rows = HouseTable(title="brackets")
         for name in ("from, USD", "IM", "MM", "IM there, USD", "effective IM", "jump in IM, USD"):
             rows.add_column(name, justify="right")
         rows.add_column("jump in MM, USD", justify="right")
@@ -72,7 +70,7 @@ def _print(console: Any, ruleset: str, instrument: str, table: Any) -> None:
                 usd(b.jump_mm_usd),
             )
         console.print(rows)
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="against size", title_justify="left")
+    rows = HouseTable(title="against size")
     for name in (f"size, {table.unit}", "effective IM", "effective MM", "leverage at most"):
         rows.add_column(name, justify="right")
     for s in table.sizes:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from crossmargin.margin import Statement
+from crossmargin.reports._terminal import HouseTable
 from crossmargin.reports.terminal import STATE_STYLE, health, make_console, ratio, side_text, usd
 
 
@@ -44,13 +43,7 @@ def print_demo(made: Sequence[tuple[str, Statement]]) -> None:
     console.print(Text(f"Rule-set {rules.id}: {rules.title}. All amounts in US dollars.", "bold"))
     for name in dict.fromkeys(one.account for _, one in made):
         pair = [(market, one) for market, one in made if one.account == name]
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            title=f"{name}: {pair[0][1].description}",
-            title_justify="left",
-            title_style="bold",
-            pad_edge=False,
-        )
+        table = HouseTable(title=f"{name}: {pair[0][1].description}")
         table.add_column("", no_wrap=True)
         for market, _ in pair:
             table.add_column(market, justify="right")

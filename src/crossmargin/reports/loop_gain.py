@@ -272,11 +272,12 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 def _maps(rows: Sequence[ContractFragility]) -> Table:
     table = table_of(
-        "closed by force, by price",
+        "contract",
         "half → mark → 1.5 ×",
-        "inside",
-        "outside",
+        "inside, USD",
+        "outside, USD",
         "peak gain below, at",
+        title="closed by force, by price",
     )
     for column in table.columns:
         column.no_wrap = True

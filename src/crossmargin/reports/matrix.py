@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from crossmargin.analytics import Cell, Matrix
 from crossmargin.margin import ComponentLine
 from crossmargin.reports._sections import badge
 from crossmargin.reports._table import Column, table
-from crossmargin.reports._text import Safe, amount, esc, health
+from crossmargin.reports._terminal import HouseTable
+from crossmargin.reports._text import NBSP, Safe, amount, count, esc, health
 from crossmargin.reports.html import page
 from crossmargin.reports.terminal import NOT_COVERED, STATE_STYLE, print_refusals, usd
 
@@ -23,9 +22,10 @@ def _mark(cell: Cell) -> str:
 def print_matrix(console: Console, matrix: Matrix) -> None:
     """Print initial margins: rule-sets as rows, accounts as columns."""
     title = (
-        f"initial margin, USD: {len(matrix.accounts)} accounts, {len(matrix.rulesets)} rule-sets"
+        f"initial margin, USD: {count(len(matrix.accounts), 'account')}, "
+        f"{count(len(matrix.rulesets), 'rule-set')}".replace(NBSP, " ")
     )
-    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = HouseTable(title=title)
     out.add_column("rule-set", no_wrap=True)
     for account in matrix.accounts:
         out.add_column(account, justify="right", overflow="fold")
@@ -83,8 +83,9 @@ def render_matrix(matrix: Matrix, *, version: str) -> str:
     ]
     said = "* something that touches the account has no source."
     body = [
-        f'<header><p class="kicker">Comparison</p><h1>{len(matrix.accounts)} accounts under '
-        f"{len(matrix.rulesets)} rule-sets</h1></header>",
+        f'<header><p class="kicker">Comparison</p><h1>'
+        f"{count(len(matrix.accounts), 'account')} under "
+        f"{count(len(matrix.rulesets), 'rule-set')}</h1></header>",
         '<section aria-labelledby="cells"><h2 id="cells">Initial margin, USD</h2>'
         "<p>Open a cell to see the parts of its number.</p>"
         f"{table('Initial margin by rule-set and account', columns, rows)}"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from crossmargin.analytics import MISS_CLASSES, InferredTable, LiquidationReconciliation
+from crossmargin.reports._terminal import HouseTable
 
 
 def _table(*columns: str, title: str, left: int = 1) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
-    )
+    table = HouseTable(title=title)
     for place, name in enumerate(columns):
         table.add_column(name, justify="left" if place < left else "right", no_wrap=place == 0)
     return table

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from crossmargin.analytics import CaseResult, Inference, Line, Reconciliation
+from crossmargin.reports._terminal import HouseTable
 
 #: Cases shown figure by figure when there are no more than this.
 _OPEN = 3
@@ -57,7 +56,7 @@ def _state(case: CaseResult) -> Text:
 
 
 def _print_overview(console: Console, done: Reconciliation) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = HouseTable()
     table.add_column("case", overflow="fold")
     table.add_column("model")
     table.add_column("figures", justify="right")
@@ -82,7 +81,7 @@ def _print_overview(console: Console, done: Reconciliation) -> None:
 
 def _print_case(console: Console, case: CaseResult, *, only_wrong: bool = False) -> None:
     title = f"{case.name} ({case.model}); their figures: {case.basis.replace('_', ' ')}, US dollars"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table = HouseTable(title=title)
     table.add_column("figure", overflow="fold")
     for name in ("theirs", "ours", "difference", "relative error"):
         table.add_column(name, justify="right")
@@ -110,7 +109,7 @@ def _line(line: Line) -> tuple[str, str, str, str, str]:
 
 def print_inference(console: Console, done: Inference) -> None:
     """Print fitted parameters: value, what the figures say of it, and what stays open."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = HouseTable()
     table.add_column("parameter", overflow="fold")
     table.add_column("value", justify="right")
     table.add_column("verdict")

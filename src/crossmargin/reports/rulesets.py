@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from crossmargin.margin import Ruleset
@@ -21,11 +19,12 @@ from crossmargin.margin.components import (
     Schedule,
     Tiers,
 )
+from crossmargin.reports._terminal import HouseTable
 
 
 def print_ruleset_list(console: Console, rules: Sequence[Ruleset]) -> None:
     """Print the catalogue: id, venue, title, date, completeness."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = HouseTable()
     for name in ("id", "venue", "title", "in force from", "checked on", "without a source"):
         table.add_column(name, no_wrap=name == "id")
     for r in rules:
@@ -127,7 +126,7 @@ def counting_words(rules: Ruleset) -> list[str]:
 def _print_states(console: Console, rules: Ruleset) -> None:
     if not rules.data.states:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="states", title_justify="left")
+    table = HouseTable(title="states")
     for name in ("state", "means", "when", "source", "confidence"):
         table.add_column(name, overflow="fold")
     for band in rules.data.states:
@@ -168,7 +167,7 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
         console.print(f"  {name} = {figure:g}")
     console.print(f"  IM = {data.combine.im}")
     console.print(f"  MM = {data.combine.mm}")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="components", title_justify="left")
+    table = HouseTable(title="components")
     for name in ("name", "kind", "parameters", "source", "confidence", "note"):
         table.add_column(name, overflow="fold")
     for component in data.components:
@@ -189,9 +188,7 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
     console.print(table)
     if data.scenarios is not None:
         _print_scenarios(console, rules)
-    collateral = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, title="collateral", title_justify="left"
-    )
+    collateral = HouseTable(title="collateral")
     for name in ("asset", "how it counts", "stressed side"):
         collateral.add_column(name, overflow="fold")
     for asset, rule in data.collateral.assets.items():
@@ -204,7 +201,7 @@ def print_ruleset(console: Console, rules: Ruleset) -> None:
     _print_states(console, rules)
     for line in counting_words(rules):
         console.print(f"  {line}")
-    sources = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="sources", title_justify="left")
+    sources = HouseTable(title="sources")
     for name in ("key", "title", "date", "confidence"):
         sources.add_column(name, overflow="fold")
     for key, source in data.sources.items():
@@ -272,7 +269,7 @@ def _shock(sign: str, size: float | str, unit: str) -> str:
 def _print_scenarios(console: Console, rules: Ruleset) -> None:
     spec = rules.data.scenarios
     assert spec is not None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="scenarios", title_justify="left")
+    table = HouseTable(title="scenarios")
     for name in ("moves", "of", "volatility", "weight", "tail"):
         table.add_column(name, overflow="fold")
     for block in spec.blocks:
@@ -284,7 +281,7 @@ def _print_scenarios(console: Console, rules: Ruleset) -> None:
             "yes" if block.extended else "no",
         )
     console.print(table)
-    sizes = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    sizes = HouseTable()
     for name in ("underlying", "price range", "vol up", "vol down", "floor up", "powers"):
         sizes.add_column(name)
     for name, s in spec.underlyings.items():
@@ -304,7 +301,7 @@ def print_evidence(console: Console, rules: Ruleset) -> None:
     if not rules.data.evidence:
         console.print("checked on: nothing outside this package yet")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="checked on", title_justify="left")
+    table = HouseTable(title="checked on")
     for name in ("what", "figures by", "cases", "figures", "worst relative error", "test"):
         right = "right" if name in ("cases", "figures", "worst relative error") else "left"
         table.add_column(name, overflow="fold", justify=right)  # type: ignore[arg-type]

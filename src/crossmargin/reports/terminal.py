@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich import box
@@ -14,17 +13,10 @@ from rich.text import Text
 from crossmargin.analytics import ComparisonRow, ExpiryCliff
 from crossmargin.margin import Statement
 from crossmargin.margin.statement_types import LiquidationLine, SideLine
+from crossmargin.reports import _terminal
 from crossmargin.reports._text import off_the_lines
 
-
-def make_console() -> Console:
-    """Return a console wide enough that no number is cut.
-
-    A narrow terminal folds long lines itself; a table squeezed into it would cut figures.
-    """
-    width = max(Console().width, 130) if sys.stdout.isatty() else 150
-    return Console(width=width, highlight=False)
-
+make_console = _terminal.make_console
 
 STATE_STYLE = {
     "healthy": "bold green",
@@ -65,9 +57,7 @@ def health(value: float | None) -> str:
 
 def table_of(*columns: str, left: int = 1, title: str | None = None) -> Table:
     """Return an empty table in the house's form; the first `left` columns are text."""
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
-    )
+    table = _terminal.HouseTable(title=title)
     for place, name in enumerate(columns):
         table.add_column(name, justify="left" if place < left else "right", no_wrap=place == 0)
     return table
