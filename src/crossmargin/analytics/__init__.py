@@ -134,6 +134,13 @@ from crossmargin.analytics.ruleset_impact import (
     book_impact,
     diff_rulesets,
 )
+from crossmargin.analytics.smiles import (
+    ExpirySmile,
+    SmileFit,
+    SmileReport,
+    compare_smiles,
+    model_market,
+)
 from crossmargin.analytics.stress import CloseCosts, StressDesk, StressReport, StressRow, run_stress
 from crossmargin.analytics.stress_scenarios import (
     NO_STRESS,
@@ -195,6 +202,7 @@ __all__ = [
     "Dependence",
     "Distance",
     "ExpiryCliff",
+    "ExpirySmile",
     "Explained",
     "Factor",
     "FailureRow",
@@ -239,6 +247,8 @@ __all__ = [
     "Runway",
     "Side",
     "SimulatedRisk",
+    "SmileFit",
+    "SmileReport",
     "StressDesk",
     "StressReport",
     "StressRow",
@@ -267,6 +277,7 @@ __all__ = [
     "common_paths",
     "compare",
     "compare_accounts",
+    "compare_smiles",
     "correlation_break",
     "correlation_stress",
     "daily_sigma",
@@ -283,6 +294,7 @@ __all__ = [
     "liquidation_frontier",
     "liquidations_avoided",
     "margin_path",
+    "model_market",
     "normal_var_es",
     "parametric_risk",
     "parse_factor",

@@ -498,6 +498,7 @@ from crossmargin.cli import _inverse as _inverse  # noqa: E402
 from crossmargin.cli import _ledger_post as _ledger_post  # noqa: E402
 from crossmargin.cli import _letters as _letters  # noqa: E402
 from crossmargin.cli import _liquidate as _liquidate  # noqa: E402
+from crossmargin.cli import _models as _models  # noqa: E402
 from crossmargin.cli import _plan_series as _plan_series  # noqa: E402
 from crossmargin.cli import _plans as _plans  # noqa: E402
 from crossmargin.cli import _stress as _stress  # noqa: E402

@@ -13,7 +13,7 @@ from crossmargin.errors import InputError
 if TYPE_CHECKING:
     from crossmargin.book import AccountFile
     from crossmargin.margin import Ruleset
-    from crossmargin.market import Snapshot
+    from crossmargin.market import FactorHistory, Snapshot
 
 DEFAULT_MARKET = "calm-2026-02-03"
 DEFAULT_RULESET = "deribit-pm-cross"
@@ -55,6 +55,24 @@ def load_market(name: str) -> Snapshot:
     return read_market(name)
 
 
+def read_histories(paths: list[str]) -> FactorHistory:
+    """Read daily closes from tables; a path that is no file may be a shipped history."""
+    from contextlib import ExitStack
+
+    from crossmargin.market import read_factor_history
+    from crossmargin.venues import history_names, shipped_history
+
+    shipped = history_names()
+    with ExitStack() as stack:
+        places = [
+            stack.enter_context(shipped_history(path))
+            if path in shipped and not Path(path).exists()
+            else path
+            for path in paths
+        ]
+        return read_factor_history(*places)
+
+
 def with_history(snapshot: Snapshot, paths: list[str]) -> Snapshot:
     """Return the market with daily closes from tables, as far as they were known by its time.
 
@@ -67,24 +85,13 @@ def with_history(snapshot: Snapshot, paths: list[str]) -> Snapshot:
     """
     if not paths:
         return snapshot
-    from contextlib import ExitStack
     from dataclasses import replace
 
     from crossmargin.errors import MarketDataError
-    from crossmargin.market import read_factor_history
     from crossmargin.units import NS_PER_SECOND, format_time
-    from crossmargin.venues import history_names, shipped_history
 
     last = format_time(snapshot.as_of_ns - 86_400 * NS_PER_SECOND)[:10]
-    shipped = history_names()
-    with ExitStack() as stack:
-        places = [
-            stack.enter_context(shipped_history(path))
-            if path in shipped and not Path(path).exists()
-            else path
-            for path in paths
-        ]
-        history = read_factor_history(*places).until(last)
+    history = read_histories(paths).until(last)
     if not history.days:
         raise MarketDataError(
             f"the history has no day that was over by {format_time(snapshot.as_of_ns)}",

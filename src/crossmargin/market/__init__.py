@@ -81,6 +81,7 @@ from crossmargin.market.mark import (
     smoothed_basis,
     twap,
 )
+from crossmargin.market.model_surface import ModelSurface, with_model_surface
 from crossmargin.market.moved import MovedMarket
 from crossmargin.market.panel import AssetRow, MarkRow, PricePanel, price_panel
 from crossmargin.market.policy import TrustEntry, TrustPolicy, default_policy, policy_with
@@ -147,6 +148,7 @@ __all__ = [
     "MarkRow",
     "MarketFile",
     "MarketView",
+    "ModelSurface",
     "MovedMarket",
     "OrderBook",
     "Permission",
@@ -225,6 +227,7 @@ __all__ = [
     "unwind_sigmas",
     "update_stable",
     "walk_book",
+    "with_model_surface",
     "within_confidence",
     "without_funding",
     "write_market",

@@ -21,6 +21,15 @@ from crossmargin.pricing._black76 import (
 from crossmargin.pricing._grid import price_grid
 from crossmargin.pricing._implied import ImpliedVol, IvStatus, implied_vol
 from crossmargin.pricing._pnl import inverse_pnl, inverse_pnl_move, linear_pnl
+from crossmargin.pricing.calibration import (
+    ModelFit,
+    ModelName,
+    SabrFit,
+    SmileTarget,
+    fit_model,
+    fit_sabr,
+    whole_days,
+)
 from crossmargin.pricing.interest import accrued_interest
 from crossmargin.pricing.sabr import sabr_vol
 from crossmargin.pricing.settlement import (
@@ -42,6 +51,10 @@ __all__ = [
     "InverseGreeks",
     "IvStatus",
     "Kernel",
+    "ModelFit",
+    "ModelName",
+    "SabrFit",
+    "SmileTarget",
     "StochasticModel",
     "accrued_interest",
     "averaging_years",
@@ -50,6 +63,8 @@ __all__ = [
     "black76_inverse",
     "black76_inverse_greeks",
     "black76_price_delta_vega",
+    "fit_model",
+    "fit_sabr",
     "implied_vol",
     "inverse_pnl",
     "inverse_pnl_move",
@@ -60,4 +75,5 @@ __all__ = [
     "price_grid",
     "sabr_vol",
     "settlement_parts",
+    "whole_days",
 ]

@@ -36,6 +36,7 @@ from crossmargin.stats._parametric import (
     normal_tail,
     worst_correlation,
 )
+from crossmargin.stats._quantile_plot import QuantilePlot, quantile_plot
 from crossmargin.stats._returns import (
     cascaded_shortfall,
     horizon_losses,
@@ -78,6 +79,7 @@ from crossmargin.stats._volatility import (
 __all__ = [
     "Dcc",
     "NormalTail",
+    "QuantilePlot",
     "Rescaling",
     "TCopulaFit",
     "breach_probability",
@@ -109,6 +111,7 @@ __all__ = [
     "normal_tail",
     "normals",
     "pseudo_uniforms",
+    "quantile_plot",
     "rank_correlation",
     "repaired",
     "rescaled",
