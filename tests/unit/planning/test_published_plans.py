@@ -131,6 +131,18 @@ class TestFalls:
                 measures.value_at_risk(returns, level)
             )
 
+    def test_magdon_ismail_with_a_drift(self) -> None:
+        """Magdon-Ismail, Atiya, Pratap, Abu-Mostafa (2004): E[MDD] = 2σ²/μ·Q(μ²T/2σ²) for μ > 0.
+
+        Their table has Q(0.01) = 0.084693. Looking at whole steps misses 0.5826σ at each end.
+        """
+        sigma, steps = 1e-4, 4_000
+        drift = sigma * math.sqrt(2 * 0.01 / steps)
+        made = simulate_drawdowns(drift=drift, vol=sigma, steps=steps, paths=2_500, seed=3)
+        want = 2 * sigma**2 / drift * 0.084693 - 2 * 0.5826 * sigma
+        assert made.mean == pytest.approx(want, abs=3 * made.error)
+        assert made.mean / (sigma * math.sqrt(steps)) < 1.2533 - 3 * 0.02  # less than driftless
+
     def test_a_withdrawal_is_no_loss(self) -> None:
         assert unit_values([100, 50, 55], [0, -50, 0]) == pytest.approx([1.0, 1.0, 1.1])
 
