@@ -253,12 +253,13 @@ def _walked(
         def tick(one: int) -> None:
             meter.step(meter.done + one, total)
 
-        made = [walk(who, world, r, drawn, progress=tick) for r in rules]
+        # First, because a leverage that cannot be is refused before anything is walked.
         curve = (
             leverage_curve(who, world, rules[0], drawn, sorted(set(leverage)), progress=tick)
             if leverage
             else []
         )
+        made = [walk(who, world, r, drawn, progress=tick) for r in rules]
     return made, curve
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from crossmargin.errors import InputError
 from crossmargin.validation import (
+    Law,
     attribution,
     between_failures,
     binomial_upper,
+    critical_value,
     duration_test,
     fz0,
     independence,
@@ -19,6 +21,7 @@ from crossmargin.validation import (
     mixed_kupiec,
     power,
     procyclicality,
+    simulated_statistics,
     traffic_light,
     transitions,
     tuff,
@@ -118,6 +121,20 @@ def test_a_metronome_has_no_shape_and_says_so() -> None:
     assert found.test.statistic == pytest.approx(theirs["statistic"], abs=1e-3)
     assert "end of the range" in found.test.note
     assert duration_test([0, 0, 1, 0, 1, 0, 0, 0, 1]).test.note == ""
+
+
+@pytest.mark.parametrize(
+    ("dof", "five", "far"), [(5.0, -0.74, -1.9), (10.0, -0.71, -1.8), (100.0, -0.70, -1.8)]
+)
+def test_critical_values_of_acerbi_and_szekely(dof: float, five: float, far: float) -> None:
+    """Acerbi and Székely (2014), table of Z2 at 2.5 % and T = 250, for laws between t3 and normal.
+
+    Printed with two and one digits; the far one is a quantile of 1 in 10,000 of 100,000 draws,
+    whose own error is about 0.06.
+    """
+    drawn = simulated_statistics(250, 0.975, draws=100_000, seed=1, law=Law(dof))["z2"]
+    assert critical_value(drawn, 0.05) == pytest.approx(five, abs=0.01)
+    assert critical_value(drawn, 0.0001) == pytest.approx(far, abs=0.05 + 0.12)
 
 
 def test_fz0_at_975_by_hand() -> None:
