@@ -27,6 +27,7 @@ from crossmargin.analytics import (
     adequacy,
     capital_ratios,
     gap_losses,
+    normal_var_es,
     parametric_risk,
     position_margins,
     return_on_margin,
@@ -222,6 +223,14 @@ def test_ratios_over_nothing_have_no_value() -> None:
         standalone_im_usd=0.0,
     )  # fmt: skip
     assert {r.value for r in rows if r.name != "idle collateral"} == {None}
+
+
+def test_figures_that_are_none_have_no_ratio() -> None:
+    with pytest.raises(MarginError, match="MRG-025"):
+        capital_ratios(collateral_usd=math.nan, notional_usd=1.0, im_usd=1.0)
+    for level in (0.0, 1.0, math.nan):
+        with pytest.raises(MarginError, match="MRG-025"):
+            normal_var_es(1.0, level)
 
 
 def test_b04_no_number_is_no_approximation() -> None:

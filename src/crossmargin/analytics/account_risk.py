@@ -149,7 +149,18 @@ class ParametricRisk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def normal_var_es(sigma_usd: float, confidence: float) -> tuple[float, float]:
-    """Return VaR and ES of a normal loss without drift."""
+    """Return VaR and ES of a normal loss without drift.
+
+    Raises
+    ------
+    MarginError
+        ``MRG-025`` for a confidence that is not between 0 and 1, both excluded.
+    """
+    if not 0.0 < confidence < 1.0:
+        raise MarginError(
+            f"a confidence of {confidence:g}", code="MRG-025", field="confidence",
+            hint="between 0 and 1: 0.99",
+        )  # fmt: skip
     z = _NORMAL.inv_cdf(confidence)
     return z * sigma_usd, _NORMAL.pdf(z) / (1.0 - confidence) * sigma_usd
 

@@ -165,10 +165,31 @@ def capital_ratios(
     peak_im_usd : float, optional
         Peak of a margin path.
 
+    Raises
+    ------
+    MarginError
+        ``MRG-025`` for a figure that is no number.
+
     Notes
     -----
     Source: requirements A19 and A00; clearing-practice-and-validation.md §4.1.
     """
+    for field, value in (
+        ("collateral_usd", collateral_usd),
+        ("notional_usd", notional_usd),
+        ("im_usd", im_usd),
+        ("mm_usd", mm_usd),
+        ("open_interest_usd", open_interest_usd),
+        ("volume_day_usd", volume_day_usd),
+        ("pnl_usd", pnl_usd),
+        ("es_day_usd", es_day_usd),
+        ("standalone_im_usd", standalone_im_usd),
+        ("collateral_market_usd", collateral_market_usd),
+        ("funding_rate_year", funding_rate_year),
+        ("peak_im_usd", peak_im_usd),
+    ):
+        if value is not None and not math.isfinite(value):
+            raise MarginError(f"{field} is {value:g}", code="MRG-025", field=field)
     rows: list[tuple[str, str, float | None, float | None, str]] = [
         ("notional per collateral", "notional / collateral", notional_usd, collateral_usd, "×"),
         ("open interest per collateral", "open interest / collateral", open_interest_usd,
