@@ -39,7 +39,7 @@ from crossmargin.margin import (
     ruleset_ids,
     top_up,
 )
-from crossmargin.margin.engine import equity, requirement
+from crossmargin.margin.engine import equity
 from crossmargin.market import Snapshot, decode_market, snapshot_from_file
 from crossmargin.pricing import black76
 
@@ -62,7 +62,7 @@ def pots_of(who: AccountFile, world: Snapshot, rules: Ruleset) -> tuple[Pots, Ev
     """Equity and IM of every pot by name, US dollars; orders beside fences ask the wallet."""
     done = evaluate(book_from_accounts([who]), world, rules)
     frame, a, book = done.frame, done.frame.arrangement, done.frame.book
-    have = equity(frame, done.need, fenced_margins(frame, requirement(frame)))
+    have = equity(frame, done.need, fenced_margins(frame, done.need))
     found: dict[str, list[float]] = {}
     names = []
     for pot in range(a.pots):
@@ -141,7 +141,8 @@ def passes(
 ) -> bool:
     """The rule of the pre-trade check, share by share, everything evaluated from the start."""
     now, _ = pots_of(who, world, rules)
-    for j in range(1, 17):
+    # All of them must pass; what does not fit mostly fails at the whole.
+    for j in range(16, 0, -1):
         share = q * j / 16
         leg = OrderLeg(instrument=name, quantity=share, price=price)
         resting = msgspec.structs.replace(who, orders=[*who.orders, OrderEntry(id="n", legs=[leg])])
@@ -238,7 +239,7 @@ def test_accepted_exactly_when_it_is_at_most_the_largest(name: str) -> None:
     compared = 0
     for seed in (0,):
         world, people = accounts_of(name, seed, 6, "single")
-        for who in people:
+        for place, who in enumerate(people):
             held = [p.instrument for p in who.positions]
             if not held or "cross" not in {p.id for p in who.pools}:
                 continue
@@ -249,7 +250,8 @@ def test_accepted_exactly_when_it_is_at_most_the_largest(name: str) -> None:
             except CrossmarginError:
                 continue
             base = got.quantity or (got.beyond or 1.0)
-            for part in (0.25, 0.99, 0.999999, 1.000001, 1.01, 3.0):
+            # Both sides of the line for everybody, and further off by turns.
+            for part in (0.999999, 1.000001, *((0.25, 1.01) if place % 2 else (0.99, 3.0))):
                 size = base * part
                 leg = OrderLeg(instrument=target, quantity=sign * size)
                 try:

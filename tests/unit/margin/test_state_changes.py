@@ -206,11 +206,22 @@ class TestManyCrossings:
         ups = [c for c in found.changes if c.at > 1]
         ways = [c.falls for c in ups if c.line == "mm"]
         assert ways == [True, False]
+
+        def dead(ratio: float) -> bool:
+            have, _, mm = by_hand(who, scan_rules(), ratio)
+            return have < mm
+
         # A brute-force walk sees the same changes of sign, no more.
-        ratios = np.exp(np.linspace(0.0, math.log(4.0), 2_000))
-        signs = np.array([h - m < 0 for h, _, m in (by_hand(who, scan_rules(), r) for r in ratios)])
-        flips = ratios[1:][signs[1:] != signs[:-1]]
-        assert flips == pytest.approx([c.at for c in ups if c.line == "mm"], rel=1e-3)
+        ratios = np.exp(np.linspace(0.0, math.log(4.0), 400)).tolist()
+        signs = [dead(r) for r in ratios]
+        flips = []
+        for k in np.flatnonzero(np.diff(signs)):
+            low, high = ratios[k], ratios[k + 1]
+            while high / low > 1.0 + 1e-6:
+                middle = math.sqrt(low * high)
+                low, high = (middle, high) if dead(middle) == signs[k] else (low, middle)
+            flips.append(high)
+        assert flips == pytest.approx([c.at for c in ups if c.line == "mm"], rel=1e-5)
 
     def test_they_ascend_and_alternate(self) -> None:
         who = account((PERP, 1, 50_000), (CALL, -3), balances={"USDC": 20_000})
