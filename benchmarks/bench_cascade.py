@@ -92,7 +92,7 @@ def lazily(people: Population, marks: Floats) -> tuple[Int32, int]:
     venue = Venue(people, 0.0, 0.0)
     line = (1.0, 0.0, venue.cent)
     out = Lookout(venue.rows, venue.table, line, venue.quanta, venue.cent,
-                  history=venue.history, threads=1)  # fmt: skip
+                  assets=ASSETS, history=venue.history, threads=1)  # fmt: skip
     first = np.full(people.size, -1, np.int32)
     ids = np.arange(people.size, dtype=np.int32)
     for step, mark in enumerate(marks):

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmargin.cascade import _look
-from crossmargin.cascade._measure import fold, grid, key_of, requirement
+from crossmargin.cascade._classes import key_of
+from crossmargin.cascade._measure import fold, grid, requirement
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,18 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.cascade._history import History
-from crossmargin.cascade._measure import (
-    MIX,
-    Marks,
-    Rows,
-    Table,
-    fold,
-    measure,
+from crossmargin.cascade._classes import (
+    begin_lists,
+    classes_of,
+    drain,
+    no_lists,
     pop,
     sort_keys,
     squeeze,
+    waiting,
 )
+from crossmargin.cascade._history import History
+from crossmargin.cascade._measure import Marks, Rows, Table, fold, measure
 from crossmargin.margin._ranges import in_ranges
 
 Floats = NDArray[np.float64]
@@ -75,6 +75,8 @@ class Lookout:
         Factor and amount of the line, and what rounding to the grid may make of money.
     quanta, cent : float64[K], float
         Grids of coins and money.
+    assets : int
+        How many there are, those of contracts among them.
     history : History
         How holders have been closed alike.
     threads : int
@@ -89,6 +91,7 @@ class Lookout:
         quanta: Floats,
         cent: float,
         *,
+        assets: int,
         history: History,
         threads: int,
     ) -> None:
@@ -97,13 +100,15 @@ class Lookout:
         self.size, k = rows.base.size, quanta.size
         self.evaluations = 0
         self._refs: Marks | None = None
-        self._contracts = k
         self._pool = np.empty(0, np.uint64)
         self._used = 0
         self._live = np.zeros(WATCHES + 1, dtype=np.bool_)
         self._first = np.zeros(WATCHES + 1, dtype=np.int64)
-        self._head = self._end = np.empty((0, 0), np.int64)
-        self._loss, self._bits = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint32)
+        self._classes = classes_of(k, assets)
+        self._lists = no_lists(WATCHES + 1, self._classes.size)
+        self._loss = np.empty(2 * k + 2 * assets + 2)
+        self._bound = np.empty(1, np.float32)
+        self._bits = self._bound.view(np.uint32)
         self._out = np.empty(self.size, np.int32)
 
     #: Place of accounts that are in no watch.
@@ -111,12 +116,7 @@ class Lookout:
 
     def begin(self, now: Marks) -> None:
         """Set up room for watches; nobody is watched yet."""
-        classes = 2 * self._contracts + 2 * now.mark.size + 2 * MIX.size
         self._refs = Marks(*(np.repeat(x[None], WATCHES + 1, axis=0) for x in now))
-        shape = (WATCHES + 1, classes)
-        self._head, self._end = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self._loss = np.zeros(shape, np.float32)
-        self._bits = self._loss.view(np.uint32)
         self.rows.place[:] = self.LOOSE
 
     def standing(self, now: Marks) -> Standing:
@@ -169,6 +169,7 @@ class Lookout:
                 self.line,
                 self.quanta,
                 self.cent,
+                self._classes,
                 *found[1:],
                 n if write is None else write,
             )
@@ -204,7 +205,7 @@ class Lookout:
                 grown[: self._used] = self._pool[: self._used]
                 self._pool = grown
         keys = self._pool[self._used : self._used + most]
-        return self._free(), keys, np.zeros(self._head.shape[1], np.int64)
+        return self._free(), keys, np.zeros(self._classes.size, np.int64)
 
     def enlist(self, place: int, n: int, sizes: Ints, now: Marks) -> None:
         """Begin a watch of the `n` accounts whose keys were written to its room."""
@@ -214,9 +215,7 @@ class Lookout:
         for refs, x in zip(self._refs, now):
             refs[place] = x
         self._pool[self._used : self._used + n].sort()
-        end = self._used + sizes.cumsum()
-        self._end[place] = end
-        np.subtract(end, sizes, out=self._head[place])
+        begin_lists(self._lists, place, self._used, sizes)
         self._first[place] = self._used
         self._live[place] = True
         self._used += n
@@ -228,12 +227,13 @@ class Lookout:
             self._refs,
             self.table,
             self.line[0],
+            self._classes,
             self._live,
             self._loss,
+            self._bound,
             self._bits,
             self._pool,
-            self._head,
-            self._end,
+            self._lists,
             self.rows.place,
             self._out,
         )
@@ -250,24 +250,18 @@ class Lookout:
     def gather(self) -> Int32:
         """Dissolve the smaller half of the watches, and return their accounts."""
         places = np.flatnonzero(self._live[:WATCHES])
-        left = (self._end[places] - self._head[places]).sum(axis=1)
+        left = np.empty(places.size, np.int64)
+        waiting(places, self._lists, left)
         gone = places[np.argsort(left, kind="stable")[: places.size // 2]]
-        found = []
-        for place in gone.tolist():
-            for low, high in zip(self._head[place].tolist(), self._end[place].tolist()):
-                if low < high:
-                    ids = (self._pool[low:high] & np.uint64(0xFFFFFFFF)).astype(np.int32)
-                    found.append(ids[self.rows.place[ids] == place])
+        n = drain(self._pool, gone, self._lists, self.rows.place, self._out)
         self._live[gone] = False
-        return np.concatenate(found) if found else np.empty(0, np.int32)
+        return self._out[:n].copy()
 
     def _compact(self) -> None:
         """Give back the room of lists that nobody opens any more, and of who left a watch."""
         watches = np.flatnonzero(self._live[:WATCHES])
         watches = watches[np.argsort(self._first[watches], kind="stable")]
-        self._used = squeeze(
-            self._pool, watches, self._first, self._head, self._end, self.rows.place
-        )
+        self._used = squeeze(self._pool, watches, self._first, self._lists, self.rows.place)
 
     def dissolve(self) -> None:
         """Forget all watches."""

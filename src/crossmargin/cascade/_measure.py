@@ -17,12 +17,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from crossmargin.cascade._classes import class_of
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Int32 = NDArray[np.int32]
-
-#: What the weaker side of a mixed account weighs against the stronger: classes of the bound.
-MIX = np.array([0.0, 0.25, 0.6, 1.0])
 
 #: Accounts whose columns are fetched together.
 BLOCK = 64
@@ -170,6 +169,7 @@ def measure(
     line: tuple[float, float, float],
     quanta: Floats,
     cent: float,
+    classes: Any,
     equity: Floats,
     mm: Floats,
     radius: Any,
@@ -180,11 +180,10 @@ def measure(
 ) -> None:
     """Measure accounts ``ids[first:last]``; of those from `write` on, fold too (:func:`fold`).
 
-    Writes equity, requirement (US dollars), radius (the least loss per US dollar of the class's
-    factors at which it might breach), class, whether it is below its line now, and rows.
+    Writes equity, requirement (US dollars), radius (the least bound of its class at which it might
+    breach, see :mod:`_classes`), class, whether it is below its line now, and rows.
     """
     contracts, assets = now.worth.size, now.mark.size
-    mixed = 2 * contracts + 2 * assets
     begin, bare = np.empty(BLOCK, np.int64), np.empty(BLOCK)
     coin, birth = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
     seen = np.zeros(2)
@@ -206,7 +205,8 @@ def measure(
         a = ids[m]
         born = birth[b]
         e, need, size = bare[b], 0.0, abs(bare[b])
-        down, up, one, factors = 0.0, 0.0, 0, 0
+        down, up, factors = 0.0, 0.0, 0
+        i1, i2, top, first_one, largest = 0, 0, 0, 0.0, 0.0
         moved, grain = 0.0, 0.0
         for i in range(begin[b], rows.start[a + 1]):
             q = rows.quantity[i]
@@ -236,6 +236,12 @@ def measure(
             else:
                 up += n
                 one = contracts + k
+            if factors == 1:
+                i1, first_one = one, n
+            elif factors == 2:
+                i2 = one
+            if n > largest:
+                top, largest = one, n
         for i in range(coin[b], rows.coll_start[a + 1]):
             c = rows.coll_quantity[i]
             if c == 0.0:
@@ -252,6 +258,12 @@ def measure(
                 e -= n
                 up += n
                 one = 2 * contracts + assets + j
+            if factors == 1:
+                i1, first_one = one, n
+            elif factors == 2:
+                i2 = one
+            if n > largest:
+                top, largest = one, n
         if moved != 0.0:
             e += grid(moved, cent)
         if m >= write and born != moment:
@@ -267,146 +279,6 @@ def measure(
         below = excess < -ROUNDING * (abs(e) + abs(asked)) - line[2]
         breach[m] = below and (need > 0.0 or e < 0.0)
         room = max(0.0, excess - SLOPPY * size - 2.0 * grain - cent)
-        if factors == 0:
-            radius[m], group[m] = np.inf, mixed
-        elif factors == 1:
-            radius[m], group[m] = room / (down + up), one
-        else:
-            strong, weak = max(down, up), min(down, up)
-            c = 0
-            while MIX[c] * strong < weak:
-                c += 1
-            radius[m] = room / strong
-            group[m] = mixed + c + (0 if down >= up else MIX.size)
-
-
-@numba.njit(cache=True, nogil=True)
-def losses(now: Any, refs: Any, table: Any, factor: float, live: Any, out: Any) -> None:
-    """Write the most that a US dollar of each class may have lost since each reference.
-
-    `out` is float32[G, classes]; `live` says which references are in use.
-    """
-    contracts, assets = now.worth.size, now.mark.size
-    mixed = 2 * contracts + 2 * assets
-    for g in range(live.size):
-        if not live[g]:
-            continue
-        down, up = 0.0, 0.0
-        for k in range(contracts):
-            p0 = refs.mark[g, k]
-            f0, f1 = refs.factor[g, k], now.factor[k]
-            low, high = table.rate[k, 0], table.rate[k, table.tiers[k] - 1]
-            for t in range(table.tiers[k]):
-                low, high = min(low, table.rate[k, t]), max(high, table.rate[k, t])
-            for side in range(2):
-                s = now.scale[k, side] / refs.scale[g, k, side]
-                out_taken = (now.taken[k, side] - refs.taken[g, k, side]) / refs.scale[g, k, side]
-                gain = s * now.worth[k] + out_taken - refs.worth[g, k]
-                grown = s * now.mark[k] - p0
-                more = f1 * (high if grown > 0.0 else low) * grown
-                more += (f1 - f0) * (high if f1 > f0 else low) * p0
-                change = (gain if side == 0 else -gain) - factor * more
-                loss = max(0.0, -change / p0)
-                out[g, side * contracts + k] = loss
-                if side == 0:
-                    down = max(down, loss)
-                else:
-                    up = max(up, loss)
-        for j in range(assets):
-            p0 = refs.mark[g, j]
-            coin = max(0.0, (refs.credit[g, j] - now.credit[j]) / p0)
-            debt = max(0.0, (now.mark[j] - p0) / p0)
-            out[g, 2 * contracts + j] = coin
-            out[g, 2 * contracts + assets + j] = debt
-            down, up = max(down, coin), max(up, debt)
-        for c in range(MIX.size):
-            out[g, mixed + c] = down + MIX[c] * up
-            out[g, mixed + MIX.size + c] = up + MIX[c] * down
-
-
-@numba.njit(cache=True, nogil=True)
-def pop(
-    now: Any,
-    refs: Any,
-    table: Any,
-    factor: float,
-    live: Any,
-    loss: Any,
-    bits: Any,
-    pool: Any,
-    head: Ints,
-    end: Ints,
-    place: Int32,
-    out: Int32,
-) -> int:
-    """Take the accounts whose radius is reached from the heads of sorted lists.
-
-    Keys are ``class << 52 | radius << 32 | account``; `head`, `end` and `loss` are [G, classes],
-    `loss` is float32 as radii are and `bits` the same memory. An account that has been measured
-    since has another place and is passed over.
-    """
-    losses(now, refs, table, factor, live, loss)
-    n = 0
-    for g in range(live.size):
-        if not live[g]:
-            continue
-        for c in range(head.shape[1]):
-            if loss[g, c] <= 0.0:
-                # Where nothing was lost nobody crossed, be it ever so near; nor where it is too
-                # little for a float32, which is far less than rounding.
-                continue
-            limit, top = np.int64(bits[g, c] >> np.uint32(11)), head[g, c]
-            while top < end[g, c]:
-                key = pool[top]
-                if np.int64((key >> np.uint64(32)) & np.uint64(0xFFFFF)) > limit:
-                    break
-                a = np.int64(key & np.uint64(0xFFFFFFFF))
-                if place[a] == g:
-                    out[n] = a
-                    n += 1
-                top += 1
-            head[g, c] = top
-    return n
-
-
-@numba.njit(cache=True, nogil=True)
-def squeeze(pool: Any, watches: Ints, first: Ints, head: Ints, end: Ints, place: Int32) -> int:
-    """Close up the lists of some watches, in the order in which they lie, to those who wait.
-
-    Accounts that were taken or have been measured since are left out; returns what is used.
-    """
-    used = 0
-    for g in watches:
-        first[g] = used
-        for c in range(head.shape[1]):
-            low, high = head[g, c], end[g, c]
-            head[g, c] = used
-            for i in range(low, high):
-                if place[np.int64(pool[i] & np.uint64(0xFFFFFFFF))] == g:
-                    pool[used] = pool[i]
-                    used += 1
-            end[g, c] = used
-    return used
-
-
-@numba.njit(cache=True, nogil=True)
-def key_of(a: int, bits: Any, group: int) -> Any:
-    """Return ``class << 52 | radius << 32 | account``: radii at least 0 order like their bits."""
-    key = np.uint64(group) << np.uint64(52)
-    key |= np.uint64(bits >> np.uint32(11)) << np.uint64(32)
-    return key | np.uint64(a)
-
-
-@numba.njit(cache=True, nogil=True)
-def sort_keys(
-    ids: Int32, bits: Any, group: Any, which: Any, place: Int32, watch: int, out: Any, sizes: Ints
-) -> int:
-    """Write keys of some accounts, their place, and how many of each class there are."""
-    n = 0
-    for m in range(ids.size):
-        if which[m]:
-            out[n] = key_of(ids[m], bits[m], group[m])
-            sizes[group[m]] += 1
-            place[ids[m]] = watch
-            n += 1
-    return n
+        radius[m], group[m] = class_of(
+            classes, factors, i1, first_one, i2, top, largest, down, up, room
+        )

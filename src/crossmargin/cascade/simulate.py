@@ -117,6 +117,7 @@ class _Run:
             self.program.line,
             venue.quanta,
             venue.cent,
+            assets=people.price.size,
             history=venue.history,
             threads=threads,
         )
