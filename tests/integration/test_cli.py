@@ -551,7 +551,7 @@ def test_a_bad_assignment_is_named(capsys) -> None:
 def test_parameters_are_shown_in_words(capsys) -> None:
     _, out, _ = run(capsys, "rulesets", "show", "hyperliquid")
     text = " ".join(out.split())
-    assert "BTC from 0: IM 2.5 %, MM 1.25 % | from" in text
+    assert "BTC from 0: IM 2.5 %, MM 1.25 % |" in text
     for name in ("hyperliquid", "derive-pm2", "span", "okx-pm", "binance-pm"):
         _, out, _ = run(capsys, "rulesets", "show", name)
         assert "{" not in out and "None" not in out

@@ -59,6 +59,9 @@ class HouseTable(Table):
         for column in self.columns:
             if column.justify == "right" and _widest(column) <= _FIGURES:
                 column.no_wrap = True
+            elif not column.no_wrap and column.overflow != "fold":
+                # Names of parameters and files are not broken inside.
+                column.min_width = min(_longest(column), _WORDS)
         self._fold_headings(options.max_width)
         yield from super().__rich_console__(
             console, options.update_width(max(options.max_width, self._width(_LEAST_WORDS)))
@@ -106,6 +109,11 @@ def _lines(cell: object) -> list[str]:
 
 def _widest(column: Column) -> int:
     return max((cell_len(line) for cell in column.cells for line in _lines(cell)), default=0)
+
+
+def _longest(column: Column) -> int:
+    words = (w for cell in column.cells for line in _lines(cell) for w in line.split())
+    return max(map(cell_len, words), default=0)
 
 
 def _heading(column: Column) -> int:

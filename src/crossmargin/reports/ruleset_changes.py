@@ -44,7 +44,7 @@ def print_changes(console: Console, log: Sequence[ChangeRecord], expired: Sequen
     table = table_of("changed", "parameter", "before", "after", "by", "approved by", "until", "why")
     for place in range(1, 8):
         table.columns[place].justify = "right" if place in (2, 3) else "left"
-        table.columns[place].overflow = "fold"
+        table.columns[place].no_wrap = place == 1
     for record in log:
         for row, change in enumerate(record.changes):
             about = (record.author, record.approver, record.expires or "lasting", record.reason)
