@@ -89,19 +89,3 @@ def round_down(value: float, decimals: int) -> float:
     if abs(scaled - nearest) <= 1e-12 * max(1.0, abs(scaled)):
         return nearest / 10.0**decimals
     return math.floor(scaled) / 10.0**decimals
-
-
-def human_duration(ns: int) -> str:
-    """Write a duration for people: ``2d 5h``, ``3h 12m``, ``45s``."""
-    sign = "-" if ns < 0 else ""
-    seconds = abs(ns) // NS_PER_SECOND
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, secs = divmod(rest, 60)
-    if days:
-        return f"{sign}{days}d {hours}h"
-    if hours:
-        return f"{sign}{hours}h {minutes}m"
-    if minutes:
-        return f"{sign}{minutes}m {secs}s"
-    return f"{sign}{secs}s"

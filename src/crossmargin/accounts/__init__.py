@@ -25,7 +25,6 @@ from crossmargin.accounts.pnl import CAUSES, Attribution, begin
 from crossmargin.accounts.pots import Account, Position, Pot
 from crossmargin.accounts.project import (
     MarginGuard,
-    margin_guard,
     margin_lines,
     next_states,
     order_allowed,
@@ -108,7 +107,6 @@ __all__ = [
     "from_quanta",
     "growth",
     "house_ladder",
-    "margin_guard",
     "margin_lines",
     "money_of",
     "nearest_div",

@@ -14,7 +14,6 @@ from crossmargin.accounts.amounts import PLACES, power_of_ten, text_of
 from crossmargin.accounts.chart import COUNTED
 from crossmargin.accounts.contract import Contract
 from crossmargin.accounts.pots import Position, Pot
-from crossmargin.accounts.replay import Guard
 from crossmargin.accounts.standing import average_entry
 from crossmargin.accounts.state import State
 from crossmargin.accounts.states import ALLOWS, LADDER, AccountState, Ladder
@@ -132,11 +131,6 @@ class MarginGuard:
                         f"{line.numeraire} against an initial margin of {line.im:,.2f}"
                     )
         return None
-
-
-def margin_guard(snapshot: Snapshot, ruleset: Ruleset) -> Guard:
-    """Return the guard of withdrawals, blocks, position transfers and switches."""
-    return MarginGuard(snapshot, ruleset)
 
 
 def next_states(

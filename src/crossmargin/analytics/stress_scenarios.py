@@ -18,8 +18,6 @@ from crossmargin.codec import Certainty, convert_data, parse_toml, read_bytes
 from crossmargin.errors import InputError
 from crossmargin.instruments import DOLLARS
 
-STRESS_FORMAT = "crossmargin-stress/1"
-
 ScenarioKind = Literal["recorded", "hypothetical", "correlation", "depeg", "location"]
 
 #: Every coin that is not named, or every location in turn.

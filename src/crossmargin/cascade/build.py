@@ -25,7 +25,7 @@ from crossmargin.cascade.crowd import (
     with_interest,
     with_leverage,
 )
-from crossmargin.cascade.depth import DepthRule, Resilience, Withdrawal, withdrawal
+from crossmargin.cascade.depth import DepthRule, Resilience, stays, withdrawal
 from crossmargin.cascade.draws import generator
 from crossmargin.cascade.figures import unknown, wrong_rule
 from crossmargin.cascade.funding import Funding
@@ -184,11 +184,6 @@ def script_moves(scenario: Scenario) -> Floats:
 def script_gain(scenario: Scenario, people: Population) -> float:
     """Return ρ of the accounts whose line lies within the scripted news; see :func:`news_gain`."""
     return news_gain(people, depth_of(scenario), script_moves(scenario))
-
-
-def stays() -> Withdrawal:
-    """Return books that nothing frightens."""
-    return Withdrawal(lower=np.zeros(1), shrink=np.ones(1), p90=np.zeros(1))
 
 
 def market_of(scenario: Scenario, people: Population, seed: int) -> CascadeMarket:

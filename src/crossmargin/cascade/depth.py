@@ -171,7 +171,8 @@ def withdrawal() -> Withdrawal:
     )
 
 
-def _never() -> Withdrawal:
+def stays() -> Withdrawal:
+    """Return books that nothing frightens."""
     return Withdrawal(lower=np.zeros(1), shrink=np.ones(1), p90=np.zeros(1))
 
 
@@ -201,7 +202,7 @@ class DepthRule:
     """
 
     base_usd: ArrayLike
-    withdrawal: Withdrawal = field(default_factory=_never)
+    withdrawal: Withdrawal = field(default_factory=stays)
     refill_half_life_s: float = float("inf")
     hours: ArrayLike | None = None
     gap_share: float = 0.0

@@ -259,11 +259,6 @@ def burdens(people: Population, run: CascadeResult) -> Burdens:
     )
 
 
-def burst_share(volume: Floats, window: float = _BURST) -> float | None:
-    """Return the part of a volume that falls into the busiest steps; None without any volume."""
-    return _burst(volume, window)
-
-
 def _burst(volume: Floats, window: float = _BURST) -> float | None:
     total = float(volume.sum())
     if total <= 0:

@@ -1,10 +1,13 @@
-"""Options of the form ``name=number``."""
+"""Options that are numbers, and those of the form ``name=number``."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 from crossmargin.errors import InputError
+
+Count = TypeVar("Count", int, int | None)
 
 
 def assignments(texts: list[str] | None, option: str, example: str) -> dict[str, float]:
@@ -39,3 +42,31 @@ def unreadable(text: str, option: str, example: str) -> InputError:
     return InputError(
         f"{text!r} cannot be read", code="INP-013", field=option, hint=f"write {example}"
     )
+
+
+def above_zero(value: float | None, option: str) -> float | None:
+    """Return a finite number above 0, or None.
+
+    Raises
+    ------
+    InputError
+        ``INP-013`` for any other.
+    """
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise InputError(
+            f"{option} is {value:g}", code="INP-013", field=option, hint="a number above 0"
+        )
+    return value
+
+
+def one_or_more(value: Count, option: str) -> Count:
+    """Return a count of at least 1, or None where that is allowed.
+
+    Raises
+    ------
+    InputError
+        ``INP-013`` for any other.
+    """
+    if value is not None and value < 1:
+        raise InputError(f"{option} is {value}", code="INP-013", field=option, hint="at least 1")
+    return value

@@ -21,6 +21,7 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
+from crossmargin.cli._assigned import one_or_more
 from crossmargin.errors import CrossmarginError, InputError
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ def book(
         from crossmargin.cli._results import check_place
 
         check_place(out, overwrite=overwrite)
-    _check_positive(top, "--top")
-    _check_positive(threads, "--threads")
-    _check_positive(workers, "--workers")
+    one_or_more(top, "--top")
+    one_or_more(threads, "--threads")
+    one_or_more(workers, "--workers")
     world, moment = io.load_market(market), _moment(at)
     world = world if moment is None else world.at(moment)
     rules = load_rules_on(ruleset, io.parse_overrides(set_ or [], params))
@@ -376,11 +377,6 @@ def cores(threads: int | None) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _check_positive(value: int | None, field: str) -> None:
-    if value is not None and value < 1:
-        raise InputError(f"{field} is {value}", code="INP-013", field=field, hint="at least 1")
 
 
 @book_app.command

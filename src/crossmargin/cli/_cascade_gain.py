@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from crossmargin.cli import _io as io
 from crossmargin.cli._app import JsonOpt, _console, _moment, _print_json
+from crossmargin.cli._assigned import one_or_more
 from crossmargin.cli._cascade import cascade_app
 from crossmargin.errors import InputError
 
@@ -117,7 +118,7 @@ def gain(
         people,
         depths.usd,
         moves=moves,
-        contracts=_positive(top, "--top"),
+        contracts=one_or_more(top, "--top"),
         together=not alone,
         gamma=_gamma(gamma, people.contracts),
     )
@@ -175,7 +176,7 @@ def replay(
         [t for t in times if t is not None],
         depth=_figures(depth),
         path=path,
-        contracts=_positive(top, "--top"),
+        contracts=one_or_more(top, "--top"),
         moves=_moves(move),
     )
     if json:
@@ -275,7 +276,7 @@ def _book_gain(
         return
     from crossmargin.reports.loop_gain import print_book_gain
 
-    print_book_gain(_console(), seen, made, shocks, depths, rules.id, top=_positive(top, "--top"))
+    print_book_gain(_console(), seen, made, shocks, depths, rules.id, top=one_or_more(top, "--top"))
 
 
 def _population(
@@ -305,7 +306,7 @@ def _population(
                 f"--seed is {seed}", code="INP-013", field="--seed", hint="a whole number from 0 on"
             )
         made = generate_population(
-            _positive(generate, "--generate"), coin or ["BTC", "ETH", "SOL", "XRP", "DOGE"], seed
+            one_or_more(generate, "--generate"), coin or ["BTC", "ETH", "SOL", "XRP", "DOGE"], seed
         )
         return made, contract_depth(made.contracts, supplied=supplied), None
     from crossmargin.cascade.recorded_folder import read_recorded_folder
@@ -380,12 +381,6 @@ def _number(raw: str, field: str) -> float:
         return float(raw)
     except ValueError:
         raise InputError(f"{raw!r} is not a number", code="INP-013", field=field) from None
-
-
-def _positive(value: int, field: str) -> int:
-    if value < 1:
-        raise InputError(f"{field} is {value}", code="INP-013", field=field, hint="at least 1")
-    return value
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from crossmargin.cli import _io as io
 from crossmargin.cli._app import JsonOpt, _moment, _print_json
+from crossmargin.cli._assigned import above_zero, one_or_more
 from crossmargin.cli._cascade import cascade_app
 from crossmargin.cli._cascade_gain import (
     DepthOpt,
@@ -18,7 +19,6 @@ from crossmargin.cli._cascade_gain import (
     _figures,
     _is_book,
     _move,
-    _positive,
     plain,
 )
 from crossmargin.cli._plans import HtmlOpt, show
@@ -95,7 +95,7 @@ def interest(
     Example: `crossmargin cascade interest mybook --market market.json --ruleset derive-pm2
     --depth "*=1e9" --capital 2e7`
     """  # fmt: skip
-    _positive(top, "--top")
+    one_or_more(top, "--top")
     if not (math.isfinite(least) and 0 <= least < 1):
         raise InputError(f"--least is {least:g}", code="INP-013", field="--least",
                          hint="a share: 0.001 is 0.1 %")  # fmt: skip
@@ -109,8 +109,8 @@ def interest(
             # What has no depth stays without: its share of open interest is shown all the same.
             "supplied": {"*": NO_DEPTH, **_figures(depth)},
             "moves": [_move(text) for text in move or []] or list(_MOVES),
-            "capital": _above("--capital", capital),
-            "limit": _above("--limit", limit),
+            "capital": above_zero(capital, "--capital"),
+            "limit": above_zero(limit, "--limit"),
         }
         if _is_book(source, market):
             if history:
@@ -122,13 +122,6 @@ def interest(
     if json:
         _print_json(data)
     show(made, html=html, quiet=json)
-
-
-def _above(option: str, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise InputError(f"{option} is {value:g}", code="INP-013", field=option,
-                         hint="a number above 0")  # fmt: skip
-    return value
 
 
 def _of_table(

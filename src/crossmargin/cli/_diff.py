@@ -19,6 +19,7 @@ from crossmargin.cli._app import (
     _print_json,
     rulesets_app,
 )
+from crossmargin.cli._assigned import one_or_more
 from crossmargin.cli._book import (
     KEPT,
     SHOWN,
@@ -27,7 +28,6 @@ from crossmargin.cli._book import (
     EngineOpt,
     ThreadsOpt,
     TopOpt,
-    _check_positive,
     cores,
     load_book,
     load_rules_on,
@@ -82,8 +82,8 @@ def rulesets_diff(
     """
     from crossmargin.analytics import diff_rulesets
 
-    _check_positive(top, "--top")
-    _check_positive(threads, "--threads")
+    one_or_more(top, "--top")
+    one_or_more(threads, "--threads")
     about = {"--author": author, "--approver": approver, "--reason": reason, "--expires": expires}
     overrides = io.parse_overrides(set_ or [], params)
     before, after = load_rules_on(a, {}), load_rules_on(b, overrides)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -20,7 +19,7 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
-from crossmargin.cli._assigned import assignments
+from crossmargin.cli._assigned import above_zero, assignments
 from crossmargin.cli._inverse import RulesetOpt, _world
 from crossmargin.errors import CrossmarginError, InputError
 
@@ -92,9 +91,9 @@ def efficiency(
         for name, value in assignments(pnl, "--pnl", "BTC-PERPETUAL=1200").items()
     }
     given = {
-        "open_interest_usd": _positive("--open-interest", open_interest),
-        "volume_day_usd": _positive("--volume-day", volume_day),
-        "funding_rate_year": _positive("--money-rate", money_rate),
+        "open_interest_usd": above_zero(open_interest, "--open-interest"),
+        "volume_day_usd": above_zero(volume_day, "--volume-day"),
+        "funding_rate_year": above_zero(money_rate, "--money-rate"),
     }
     if margins is not None and not earned:
         raise InputError(
@@ -181,11 +180,3 @@ def _beside(
         except CrossmarginError as error:
             refused[rules.id] = str(error)
     return found, refused
-
-
-def _positive(option: str, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise InputError(
-            f"{option} is {value:g}", code="INP-013", field=option, hint="a number above 0"
-        )
-    return value

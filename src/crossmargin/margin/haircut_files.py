@@ -18,8 +18,6 @@ from crossmargin.errors import RulesetError
 from crossmargin.margin.components import Confidence
 from crossmargin.margin.components._base import Data, Fraction, NonNegative
 
-HAIRCUTS_FORMAT = "crossmargin-haircuts/1"
-
 
 class PublishedTier(Data, frozen=True, kw_only=True):
     """One published band; `penalty` is the liquidation penalty rate beside it."""

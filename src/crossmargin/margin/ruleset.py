@@ -38,8 +38,6 @@ from crossmargin.margin.components import (
 from crossmargin.margin.expression import Expression
 from crossmargin.margin.haircut_tables import expand_collateral
 
-_FORMAT = "crossmargin-ruleset/1"
-
 
 @dataclass(frozen=True)
 class Ruleset:

@@ -17,7 +17,8 @@ from crossmargin.reports.terminal import ratio, table_of
 from crossmargin.reports.terminal import usd as usd_text
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Write US dollars with their sign; what is nothing has none."""
     text = f"{value:+,.2f}"
     return "0.00" if text in ("+0.00", "-0.00") else text
 
@@ -33,7 +34,7 @@ def headline(made: Explained) -> str:
     most = max(made.parts, key=lambda part: abs(part.im_usd))
     if abs(most.im_usd) < 0.005:
         return first
-    return f"{first}; most of all by {most.cause} ({_signed(most.im_usd)} USD)"
+    return f"{first}; most of all by {most.cause} ({signed(most.im_usd)} USD)"
 
 
 def print_explained(console: Console, title: str, made: Explained) -> None:
@@ -50,7 +51,7 @@ def print_explained(console: Console, title: str, made: Explained) -> None:
         lines.add_row(
             part.cause,
             *(
-                _signed(x)
+                signed(x)
                 for x in (
                     part.im_usd,
                     part.mm_usd,

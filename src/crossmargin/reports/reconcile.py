@@ -7,14 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossmargin.analytics import MISS_CLASSES, InferredTable, LiquidationReconciliation
-from crossmargin.reports._terminal import HouseTable
-
-
-def _table(*columns: str, title: str, left: int = 1) -> Table:
-    table = HouseTable(title=title)
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place < left else "right", no_wrap=place == 0)
-    return table
+from crossmargin.reports.terminal import table_of
 
 
 def _percent(value: float) -> str:
@@ -75,7 +68,7 @@ def print_liquidations(console: Console, done: LiquidationReconciliation) -> Non
 
 
 def _halves(done: LiquidationReconciliation) -> Table:
-    table = _table(
+    table = table_of(
         "within 1e-9 of the venue's price",
         "snapshots",
         "predictions",
@@ -98,7 +91,7 @@ def _halves(done: LiquidationReconciliation) -> Table:
 
 def _misses(done: LiquidationReconciliation) -> Table:
     missed = sum(done.classes.values())
-    table = _table("reason", "count", "", title=f"why {missed:,} of {done.cases:,} miss")
+    table = table_of("reason", "count", "", title=f"why {missed:,} of {done.cases:,} miss")
     table.columns[2].justify = "left"
     for name, count in done.classes.items():
         table.add_row(name, f"{count:,}", MISS_CLASSES[name])
@@ -109,7 +102,7 @@ def _brackets(done: LiquidationReconciliation) -> Table:
     groups: dict[str, list[InferredTable]] = {}
     for found in sorted(done.tables, key=lambda t: (-len(t.max_leverage), -t.max_leverage[0])):
         groups.setdefault(found.brackets, []).append(found)
-    table = _table(
+    table = table_of(
         "max leverage",
         "coins (accounts that agree / that could)",
         title="brackets inferred from the learned half",

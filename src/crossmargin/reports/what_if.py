@@ -16,6 +16,7 @@ from crossmargin.reports._table import Column, figure, table
 from crossmargin.reports._text import DASH, Safe, amount, count, esc, join, quantity, short, usd
 from crossmargin.reports._text import health as health_text
 from crossmargin.reports._waterfall import waterfall_chart
+from crossmargin.reports.explain import signed
 from crossmargin.reports.html import page
 from crossmargin.reports.terminal import amount as amount_text
 from crossmargin.reports.terminal import health, table_of
@@ -52,7 +53,7 @@ def print_what_if(
         ("maintenance margin (MM)", a.mm_usd, b.mm_usd),
         ("available (equity − IM)", a.available_usd, b.available_usd),
     ):
-        sides.add_row(name, usd_text(x), usd_text(y), _signed(y - x))
+        sides.add_row(name, usd_text(x), usd_text(y), signed(y - x))
     sides.add_row("health (equity / MM)", health(a.health), health(b.health), "")
     sides.add_row("state", a.state, b.state, "" if a.state == b.state else "changes")
     console.print(sides)
@@ -71,11 +72,6 @@ def print_what_if(
     if before or after:
         _print_liquidation(console, before, after)
     console.print(Text(made.sentence, "bold"))
-
-
-def _signed(value: float) -> str:
-    text = f"{value:+,.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _moved(pair: tuple[float, float]) -> str:
@@ -99,8 +95,8 @@ def _component_table(rows: Sequence[ComponentChange]) -> object:
             name,
             usd_text(row.im_before_usd),
             usd_text(row.im_after_usd),
-            _signed(row.im_change_usd),
-            _signed(row.mm_change_usd),
+            signed(row.im_change_usd),
+            signed(row.mm_change_usd),
         )
     return lines
 

@@ -22,7 +22,7 @@ from crossmargin.market import AssetPrice, Forward, InstrumentQuote, Snapshot
 from crossmargin.units import NS_PER_SECOND, parse_time
 from crossmargin.validation._result import Floats
 from crossmargin.validation.history import MarketHistory
-from crossmargin.validation.portfolios import Leg, Portfolio, known_days
+from crossmargin.validation.portfolios import Leg, Portfolio
 from crossmargin.validation.surface import YEAR, HeldShape
 
 _DAY_NS = 86_400 * NS_PER_SECOND
@@ -233,13 +233,3 @@ def _snapshot(
                 price_usd=spot, rate=0.0, time_ns=now, source=source
             )
     return Snapshot(as_of_ns=now, assets=assets, quotes=quotes, forwards=forwards, source=source)
-
-
-def asked_days(
-    books: Sequence[Portfolio], history: MarketHistory, first: Sequence[int]
-) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Return the days from each book's first on which everything it holds has a price."""
-    days = np.zeros((len(books), len(history.days)), dtype=np.bool_)
-    for p, (book, start) in enumerate(zip(books, first, strict=True)):
-        days[p, start:] = known_days(book, history)[start:]
-    return days

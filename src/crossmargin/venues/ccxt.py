@@ -27,6 +27,7 @@ from crossmargin.book import (
 )
 from crossmargin.errors import InputError
 from crossmargin.instruments import Instrument, parse_instrument
+from crossmargin.venues._reply import plain
 
 Sizes = Mapping[str, float] | float | None
 
@@ -133,11 +134,6 @@ def _decimal(row: Mapping[str, Any], name: str, field: str) -> Decimal | None:
             f"{value!r} is not a finite number", code="INP-004", field=f"{field}.{name}"
         )
     return number
-
-
-def _text(value: Decimal) -> str:
-    text = format(value.normalize(), "f")
-    return "0" if text in ("-0", "") else text
 
 
 def _symbol(row: Mapping[str, Any], field: str) -> tuple[str, Instrument]:
@@ -249,8 +245,8 @@ def _entry(row: _Position, hedged: bool, includes_pnl: bool) -> PositionEntry:
     leverage = _decimal(row.row, "leverage", row.field)
     return PositionEntry(
         instrument=row.instrument.id,
-        quantity=_text(row.quantity),
-        entry_price=None if price is None else _text(price),
+        quantity=plain(row.quantity),
+        entry_price=None if price is None else plain(price),
         leg=leg,
         leverage=float(leverage) if leverage is not None and leverage > 0 else None,
         fenced_margin=_fence(row, includes_pnl),
@@ -276,7 +272,7 @@ def _fence(row: _Position, includes_pnl: bool) -> str | None:
             field=f"{row.field}.collateral",
             hint="pass collateral_includes_pnl=False if the venue leaves the profit out",
         )
-    return _text(collateral)
+    return plain(collateral)
 
 
 def _balances(balance: Any) -> list[BalanceEntry]:
@@ -291,7 +287,7 @@ def _balances(balance: Any) -> list[BalanceEntry]:
         account = account if isinstance(account, Mapping) else {}
         amount = _net(name, {key: _figure(balance, account, name, key) for key in _FIGURES})
         if amount != 0:
-            entries.append(BalanceEntry(asset=name, amount=_text(amount)))
+            entries.append(BalanceEntry(asset=name, amount=plain(amount)))
     return entries
 
 
@@ -365,8 +361,8 @@ def _order(
     price = _decimal(row, "price", field)
     leg = OrderLeg(
         instrument=instrument.id,
-        quantity=_text(sign * left * size),
-        price=None if price is None or price == 0 else _text(price),
+        quantity=plain(sign * left * size),
+        price=None if price is None or price == 0 else plain(price),
     )
     name = row.get("id")
     return OrderEntry(id=f"order-{index}" if name is None else str(name), legs=[leg])

@@ -67,15 +67,6 @@ class Reasons(Mapping[int, CrossmarginError]):
         """Return accounts, causes, errors by cause, and accounts with reasons of their own."""
         return self._account, self._cause, self._errors, self._more
 
-    def by_cause(self) -> list[tuple[CrossmarginError, int, int]]:
-        """Return each cause once: its error at the first account, that account, and how many."""
-        _, first, count = np.unique(self._cause, return_index=True, return_counts=True)
-        out = [
-            (self[int(self._account[row])], int(self._account[row]), int(number))
-            for row, number in zip(first.tolist(), count.tolist())
-        ]
-        return out + [(error, account, 1) for account, error in sorted(self._more.items())]
-
 
 def left_out(
     program: Program, holdings: Holdings, bad: NDArray[np.bool_]
