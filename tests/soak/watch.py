@@ -282,6 +282,9 @@ class Watched:
         }
         for name in tick.breached:
             self.looks.pop(name, None)
+            if name not in self._entered:
+                # A cooldown still runs: what it may take is counted when it is first closed.
+                self.parts.pop(name, None)
         for name, step in tick.trail:
             assert step.time_ns == self.now
             if step.action == "wait":
