@@ -34,6 +34,7 @@ from crossmargin.analytics import (
     correlation_stress,
     gap_losses,
     gap_tail,
+    normal_moves,
     parametric_risk,
     position_margins,
     release_list,
@@ -46,7 +47,9 @@ from crossmargin.analytics import (
     unified_account,
     venues_plan,
     walk_prices,
+    worst_days,
 )
+from crossmargin.errors import MarginError
 from crossmargin.margin import CarriedAccount, liquidation_prices, make_statement
 from crossmargin.market import Snapshot
 
@@ -222,6 +225,47 @@ class TestA07:
         # Frozen margin is the wrong answer, and the draws can tell.
         assert abs(made.p_breach - exact.p_breach_frozen) > 3 * made.p_breach_error
         assert simulated_risk(self.carried, MODEL, draws=40_000, seed=11) == made
+
+
+class TestWorstDays:
+    """Row A13: the worst 1 % of days with the culprit, and portfolio beta, on A07's account."""
+
+    carried = CarriedAccount(SAME_WAY, world(), RATE)
+
+    def test_against_a_plain_loop(self) -> None:
+        made = worst_days(self.carried, MODEL, draws=4_000, share=0.02, seed=3)
+        move = normal_moves(MODEL, ["BTC", "ETH"], 4_000, 3).T.tolist()
+        days = sorted(([-50_000 * b, -30_000 * e] for b, e in move), key=sum, reverse=True)
+        worst = days[:80]
+        mean = [math.fsum(day[k] for day in worst) / 80 for k in (0, 1)]
+        by_name = {one.name: one for one in made.culprits}
+        assert made.days == 80
+        for k, name in enumerate((PERP, ETH_PERP)):
+            assert by_name[name].mean_usd == pytest.approx(mean[k], rel=1e-9)
+            assert by_name[name].worst == sum(day[k] > day[1 - k] for day in worst)
+        assert made.mean_usd == pytest.approx(sum(mean), rel=1e-9)
+        assert [one.loss_usd for one in made.worst] == pytest.approx([sum(d) for d in days[:5]])
+        assert made.worst[0].culprit_usd == pytest.approx(max(days[0]))
+        assert sum(one.share for one in made.culprits) == pytest.approx(1.0)
+
+    def test_mean_is_the_shortfall_and_shares_are_eulers(self) -> None:
+        made = worst_days(self.carried, MODEL, draws=200_000, seed=7)
+        assert made.mean_usd == pytest.approx(6_244.80, rel=0.01)
+        # σ_k (Σw)_k / σ²: 1,500·(1,500 + 0.5·1,200) and 1,200·(1,200 + 0.5·1,500) over 2,343.07².
+        by_name = {one.name: one.share for one in made.culprits}
+        assert by_name[PERP] == pytest.approx(3_150_000 / 5_490_000, abs=0.01)
+        assert by_name[ETH_PERP] == pytest.approx(2_340_000 / 5_490_000, abs=0.01)
+
+    def test_beta_moves_the_others_along(self) -> None:
+        made = worst_days(self.carried, MODEL, draws=200_000, seed=7)
+        # 50,000 + 30,000·0.5·4/3, and 30,000 + 50,000·0.5·3/4.
+        assert made.beta_usd["BTC"] == pytest.approx(70_000, rel=0.005)
+        assert made.beta_usd["ETH"] == pytest.approx(48_750, rel=0.005)
+
+    @pytest.mark.parametrize("share", [0.0, -0.1, 1.5, math.nan, 1e-6])
+    def test_no_worst_day_is_refused(self, share: float) -> None:
+        with pytest.raises(MarginError, match="at least one day"):
+            worst_days(self.carried, MODEL, draws=1_000, share=share)
 
 
 class TestB16:

@@ -12,6 +12,7 @@ from crossmargin.analytics.account_risk import (
     SimulatedRisk,
     correlation_stress,
     default_risk_model,
+    normal_moves,
     normal_var_es,
     parametric_risk,
     simulated_risk,
@@ -174,6 +175,7 @@ from crossmargin.analytics.venues_pool import (
 from crossmargin.analytics.watch_gauges import Distance, WatchGauges, daily_sigma, watch_gauges
 from crossmargin.analytics.what_if import Add, Remove, Roll, WhatIf, trades_of, what_if
 from crossmargin.analytics.what_if_types import ComponentChange, GroupChange, Side, WhatIfAnswer
+from crossmargin.analytics.worst_days import Culprit, WorstDay, WorstDays, worst_days
 
 __all__ = [
     "CAUSES",
@@ -199,6 +201,7 @@ __all__ = [
     "Concentration",
     "CorrelationBreak",
     "CorrelationStress",
+    "Culprit",
     "Dependence",
     "Distance",
     "ExpiryCliff",
@@ -266,6 +269,8 @@ __all__ = [
     "WatchGauges",
     "WhatIf",
     "WhatIfAnswer",
+    "WorstDay",
+    "WorstDays",
     "WrongWay",
     "adequacy",
     "assumed_dependence",
@@ -295,6 +300,7 @@ __all__ = [
     "liquidations_avoided",
     "margin_path",
     "model_market",
+    "normal_moves",
     "normal_var_es",
     "parametric_risk",
     "parse_factor",
@@ -329,4 +335,5 @@ __all__ = [
     "watch_gauges",
     "what_if",
     "with_given",
+    "worst_days",
 ]

@@ -286,10 +286,7 @@ def simulated_risk(
             f"{draws} draws over {len(coins)} coins", code="MRG-025", field="draws",
             hint="at least one coin, and at least one draw in the tail",
         )  # fmt: skip
-    values, axes = np.linalg.eigh(model.covariance(coins))
-    root = axes * np.sqrt(np.maximum(values, 0.0))
-    rng = np.random.default_rng(seed)
-    move = np.maximum(root @ rng.standard_normal((len(coins), draws)), -0.99)
+    move = normal_moves(model, coins, draws, seed)
     position, coin = scenario_losses(account.frame, coins, move)
     loss = position.sum(axis=0) + coin.sum(axis=0)
     below, refused = _below_the_line(account, coins, move, position, coin)
@@ -312,6 +309,15 @@ def simulated_risk(
         revalued=revalued,
         refused=refused,
     )
+
+
+def normal_moves(model: RiskModel, coins: Sequence[str], draws: int, seed: int) -> Floats:
+    """Draw joint normal relative moves, ``[coins, draws]``; a price falls by at most 99 %."""
+    values, axes = np.linalg.eigh(model.covariance(coins))
+    root = axes * np.sqrt(np.maximum(values, 0.0))
+    rng = np.random.default_rng(seed)
+    moves = root @ rng.standard_normal((len(coins), draws))
+    return np.asarray(np.maximum(moves, -0.99))
 
 
 def _below_the_line(

@@ -85,7 +85,8 @@ def survival(
     Joint lognormal paths without drift; everything is revalued at every step, nothing is topped
     up, time and volatilities stand still. Rule-sets see the same paths, so that what differs is
     the mode and not the luck: `--ruleset deribit-pm-cross --ruleset isolated` is cross against
-    isolated. Beside it stands the normal risk of one day. US dollars.
+    isolated. Beside it stand the normal risk of one day, and who brings the account down on the
+    worst 1 % of days. US dollars.
 
     Example: `crossmargin survival directional --ruleset deribit-pm-cross --ruleset isolated`
 
@@ -115,7 +116,7 @@ def survival(
         who, world, rules, day, coins, steps=steps, step_hours=step_hours, paths=paths, seed=seed,
         leverage=leverage or [], quiet=json,
     )  # fmt: skip
-    risk, ends = _one_day(who, world, rules[0], day)
+    risk, ends, days_of = _one_day(who, world, rules[0], day, seed)
     found: dict[str, Any] = {
         "account": who.account,
         "days": days,
@@ -125,7 +126,8 @@ def survival(
         "survival": [_plain(one) for one in made],
         "refused": refused,
         "leverage": [_plain(one) for one in curve],
-        "one_day": {"ruleset": rules[0].id, "normal": risk, "correlation": ends},
+        "one_day": {"ruleset": rules[0].id, "normal": risk, "correlation": ends,
+                    "worst_days": days_of},
         "walks": [
             {"ruleset": r.id, "coin": coin, "prices_usd": prices,
              "walk": walk_prices(who, world, r, coin, prices)}
@@ -263,13 +265,17 @@ def _walked(
     return made, curve
 
 
-def _one_day(who: AccountFile, world: Snapshot, rules: Ruleset, day: RiskModel) -> tuple[Any, Any]:
-    from crossmargin.analytics import correlation_stress, parametric_risk
+def _one_day(
+    who: AccountFile, world: Snapshot, rules: Ruleset, day: RiskModel, seed: int
+) -> tuple[Any, Any, Any]:
+    from crossmargin.analytics import correlation_stress, parametric_risk, worst_days
     from crossmargin.margin import CarriedAccount
 
-    risk = parametric_risk(CarriedAccount(who, world, rules), day)
+    carried = CarriedAccount(who, world, rules)
+    risk = parametric_risk(carried, day)
     pair = len(risk.delta_usd) > 1
-    return risk, correlation_stress(risk.delta_usd, day) if pair else None
+    ends = correlation_stress(risk.delta_usd, day) if pair else None
+    return risk, ends, worst_days(carried, day, seed=seed)
 
 
 def _plain(one: Survival) -> dict[str, Any]:

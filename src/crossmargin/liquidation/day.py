@@ -274,7 +274,8 @@ class VenueDay:
         done = look.progress.state in ("taken-over", "closed")
         if done:
             self._own_debts(pot, seen)
-        if done or not look.progress.last_ns:
+        # Who is well again is kept while a timer of his may run, who is not well in any case.
+        if done or (look.progress.state == "healthy" and not look.progress.last_ns):
             self._progress.pop(pot.name, None)
         else:
             self._progress[pot.name] = look.progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossmargin.analytics import ParametricRisk, Survival
+from crossmargin.analytics import ParametricRisk, Survival, WorstDays
 from crossmargin.reports._bars import PairBar
 from crossmargin.reports.plans import Bars, Chart, PlanReport, Shown
 from crossmargin.reports.terminal import amount, ratio, usd
@@ -13,6 +13,8 @@ from crossmargin.reports.terminal import amount, ratio, usd
 _SHARES = (0.05, 0.25, 0.5)
 #: Lines that a chart can tell apart.
 _LINES = 5
+#: Positions that a chart shows.
+_BARS = 12
 
 
 def survival_report(
@@ -42,7 +44,8 @@ def survival_report(
                 unit="%",
             )
         )
-    tables.append(_day(found["one_day"]))
+    tables += [_day(found["one_day"]), *_worst(found["one_day"]["worst_days"])]
+    charts.append(_culprits(found["one_day"]["worst_days"]))
     if found["walks"]:
         tables.append(_walks(found["walks"]))
     if found["jumps"]:
@@ -112,6 +115,10 @@ def _day(day: Mapping[str, Any]) -> Shown:
         ("standard deviation, USD", usd(risk.sigma_usd)),
         (f"VaR {risk.confidence:.0%}, USD", usd(risk.var_usd)),
         (f"expected shortfall {risk.confidence:.0%}, USD", usd(risk.es_usd)),
+        *(
+            (f"gain if {coin} rises 1 %, others moving along, USD", usd(slope / 100.0))
+            for coin, slope in day["worst_days"].beta_usd.items()
+        ),
         ("P(below its line after the day)", ratio(risk.p_breach, 3)),
         ("the same with MM wrongly held as now", ratio(risk.p_breach_frozen, 3)),
     ]
@@ -127,6 +134,44 @@ def _day(day: Mapping[str, Any]) -> Shown:
         title=f"One day under {day['ruleset']}, normal, from today's deltas",
         heads=("figure", "value"),
         rows=tuple(rows),
+    )
+
+
+def _worst(days: WorstDays) -> tuple[Shown, Shown]:
+    """Return who brings the account down, and the worst days one by one."""
+    share = ratio(days.share, 0)
+    who = Shown(
+        title=f"The worst {share} of days: who brings the account down, everything revalued",
+        heads=("position", "mean loss, USD", "share", "days it lost most"),
+        rows=(
+            *(
+                (one.name, usd(one.mean_usd), ratio(one.share), f"{one.worst:,}")
+                for one in days.culprits
+            ),
+            ("together", usd(days.mean_usd), "", f"{days.days:,}"),
+        ),
+    )
+    told = Shown(
+        title=f"The worst days of {days.draws:,} drawn",
+        heads=("loss, USD", "moves", "culprit", "of it, USD"),
+        rows=tuple(
+            (
+                usd(one.loss_usd),
+                ", ".join(f"{coin} {100.0 * x:+.1f} %" for coin, x in one.moves.items()),
+                one.culprit,
+                usd(one.culprit_usd),
+            )
+            for one in days.worst
+        ),
+    )
+    return who, told
+
+
+def _culprits(days: WorstDays) -> Bars:
+    return Bars(
+        title=f"Mean loss on the worst {ratio(days.share, 0)} of days, by position",
+        bars=tuple(PairBar(one.name, one.mean_usd) for one in days.culprits[:_BARS]),
+        unit="USD",
     )
 
 

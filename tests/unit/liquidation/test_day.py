@@ -350,3 +350,13 @@ def test_okx_nets_the_legs_of_a_hedge_account_first(name: str) -> None:
     assert (left.leg, abs(left.held.balance)) == (name, 10_000)
     assert venue.money("hedger") == 9_000 and tick.taken_over == 0
     assert open_interest(venue.state.contracts[BTC]) == 10_000
+
+
+def test_whom_nobody_fills_stays_in_breach() -> None:
+    """Venues.md §6: where nobody takes the order nothing changes, and time in breach runs."""
+    venue = two(fund="100000")
+    day = venue.day("dydx-v4", ClosingCost(slip_rate=0.05))
+    first, later = (day.mark(START + k * MINUTE, {BTC: "49400"}) for k in range(2))
+    assert {step.action for _, step in first.trail} == {"not-filled"}
+    assert (first.breached, later.breached) == (("long/cross",), ())
+    assert later.in_breach_ns == {"long/cross": MINUTE}
