@@ -97,6 +97,7 @@ class Watched:
         self.longest_ns = self.most_looks = 0
         self._entered: set[str] = set()
         self._touched: set[str] = set()
+        self._lifted: set[str] = set()
         self._below: set[str] = set()
         for event in opening(accounts):
             assert isinstance(self.post([event])[0], Applied)
@@ -171,15 +172,23 @@ class Watched:
             now = self._held(who)
             assert now * before >= 0 and abs(now) < abs(before), f"{who}: {before} -> {now}"
         if isinstance(event, ev.Adl):
-            self._touched |= {f"{x.account}/{x.pot}" for x in event.against}
+            self._touch({f"{x.account}/{x.pot}" for x in event.against})
         if isinstance(event, ev.SocialisedLoss):
-            self._touched |= {f"{x.account}/{x.pot}" for x in event.shares}
+            self._touch({f"{x.account}/{x.pot}" for x in event.shares})
         if isinstance(event, ev.Mark) and event.id.startswith("day:"):
             self._below = {
                 pot.name
                 for pot in self.state.pots()
                 if pot.open_positions() and self.is_below(pot.name, -DOUBT)
             }
+
+    def _touch(self, names: set[str]) -> None:
+        """Note whom something befell on behalf of others, and whom it lifted over his line."""
+        self._touched |= names
+        for name in (names & self._below) - self._lifted:
+            gone = not self.state.pot(*name.split("/")).open_positions()
+            if gone or not self.is_below(name, -DOUBT):
+                self._lifted.add(name)
 
     # ---- health, by hand -------------------------------------------------------------------
 
@@ -227,6 +236,7 @@ class Watched:
         self.now += seconds * NS_PER_SECOND
         self._entered.clear()
         self._touched.clear()
+        self._lifted.clear()
         before = dict(self.since)
         tick = self.day.mark(self.now, prices, coins={c: f"{p}" for c, p in self.coins.items()})
         self._must_enter_at_once(tick, before)
@@ -270,9 +280,9 @@ class Watched:
         found = set(tick.breached)
         assert len(found) == len(tick.breached)
         for name in self._below - set(before) - found:
-            # Only what befell it on behalf of others can have lifted it before its turn.
-            gone = not self.state.pot(*name.split("/")).open_positions()
-            assert name in self._touched and (gone or not self.is_below(name, -DOUBT)), name
+            # Only what befell it on behalf of others can have lifted it before its turn. More of
+            # that after its turn may bring it down again, until the next mark.
+            assert name in self._lifted, name
         assert not found & set(before), "a liquidation begins once"
 
     def _must_wait(self, tick: Tick) -> None:
@@ -345,7 +355,7 @@ class Watched:
     def _must_be_mended(self, tick: Tick) -> None:
         """Who was restored keeps his line, and who was taken over holds nothing."""
         for name, step in tick.trail:
-            if step.action == "restored" and name not in self._touched:
+            if step.action == "restored" and name not in self._touched | self.uncovered:
                 assert not self.is_below(name, -DOUBT), f"{name} was restored below its line"
             if step.action == "takeover":
                 assert not self.state.pot(*name.split("/")).open_positions(), name

@@ -132,8 +132,7 @@ class LastResorts:
         """
         desk, contract = self._desk, position.contract
         before = position.held.balance
-        leg = self.leg(contract, before)
-        owner = desk.price(contract, price_at_cost(leg, step.cost / step.units), before > 0)
+        owner = desk.price(contract, self.owners_price(position, step), before > 0)
         place = place_of(position.pot)
         desk.do(
             ev.Takeover,
@@ -146,6 +145,26 @@ class LastResorts:
         )
         part = Taken(contract, before - position.held.balance, owner)
         self._be_rid_of([part], position.pot.name, seen)
+
+    def owners_price(self, position: Position, step: TrailStep) -> float:
+        """Return the price at which the owner bears what a step says; none where not above 0.
+
+        An owner who lacks more than the part is worth would have to be paid for buying it back.
+        """
+        leg = self.leg(position.contract, position.held.balance)
+        return price_at_cost(leg, step.cost / step.units)
+
+    def cover(self, position: Position, usd: float, seen: Seen) -> None:
+        """Pay a pot's debts where no price of a part can bring it what it lacks, up to that."""
+        pot, contract = position.pot, position.contract
+        self.hand.settle_session(pot)
+        self.hand.pay_own_debts(pot)
+        owed = {line.asset for kind, _, line in pot.money() if kind == "wallet"}
+        for asset in sorted(owed, key=lambda one: (one != contract.settlement, one)):
+            each = self._desk.quanta_per_unit(asset)
+            lack = min(max(0, -pot.wallet(asset).balance), math.ceil(usd * each))
+            self.bear(pot, asset, {contract.group: None}, seen, lack=lack)
+            usd = max(0.0, usd - lack / each)
 
     def _borne_by_holders(self, one: Taken, found: Resolution) -> int:
         """Return what holders lost against the market: whole contracts, so a little more."""
@@ -274,6 +293,7 @@ class LastResorts:
         seen: Seen,
         whose: str | None = None,
         by_holders: int = 0,
+        lack: int | None = None,
     ) -> None:
         """Let funds, then everybody, pay what a wallet lacks once its positions are gone.
 
@@ -291,9 +311,11 @@ class LastResorts:
             The account that it is the loss of; the pot's own by default.
         by_holders : int
             Quanta of that loss that holders have borne already.
+        lack : int, optional
+            Quanta to be paid; what the wallet is below 0 by default.
         """
         desk = self._desk
-        lack = max(0, -pot.wallet(asset).balance)
+        lack = max(0, -pot.wallet(asset).balance) if lack is None else lack
         if not lack and not by_holders:
             return
         rest, limits = lack, {**dict.fromkeys(funds, self._fund_limit), **self._others}

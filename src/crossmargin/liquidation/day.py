@@ -304,7 +304,7 @@ class VenueDay:
             return
         units = desk.quantity(position, step.units)
         assert step.price is not None
-        if step.from_fund > 0:
+        if step.from_fund > 0 and self._last.owners_price(position, step) > 0:
             self._last.close_with_fund(position, units, step, seen)
             return
         fee = math.ceil(step.fee * desk.quanta_per_unit(contract.settlement))
@@ -319,6 +319,8 @@ class VenueDay:
             fee=desk.text(fee, contract.settlement),
         )
         seen.closed += step.units * self._last.leg(contract, 1).unit_usd
+        if step.from_fund > 0:
+            self._last.cover(position, step.from_fund, seen)
 
     def _set_states(self) -> int:
         """Post the states that have changed and the calls due; return how many left ``healthy``."""

@@ -360,3 +360,19 @@ def test_whom_nobody_fills_stays_in_breach() -> None:
     assert {step.action for _, step in first.trail} == {"not-filled"}
     assert (first.breached, later.breached) == (("long/cross",), ())
     assert later.in_breach_ns == {"long/cross": MINUTE}
+
+
+def test_a_debt_beyond_what_a_part_is_worth_is_paid_by_the_fund() -> None:
+    """No price above 0 of a short of 500 USD brings its owner 990: the fund pays the debt."""
+    venue = Venue("5000")
+    venue.account("poor", "10")
+    venue.account("rich", "100000")
+    venue.trade(BTC, "1", "50000", "poor", "rich")
+    venue.trade(BTC, "1", "49000", "rich", "poor")
+    venue.trade(BTC, "0.01", "50000", "rich", "poor")
+    tick = venue.day("dydx-v4").mark(START, {BTC: "50000"})
+    step = tick.trail[0][1]
+    assert step.action == "close" and step.from_fund == pytest.approx(990)
+    assert venue.money("poor") == 0 and venue.fund == 5_000 - 990
+    assert tick.fund_paid == 990 * 10**6 and tick.uncovered == 0
+    assert not venue.state.pot("poor").open_positions()
