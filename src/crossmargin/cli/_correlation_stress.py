@@ -23,20 +23,10 @@ from crossmargin.cli._app import (
 )
 from crossmargin.cli._assigned import assignments
 from crossmargin.cli._inverse import RulesetOpt, _world
-from crossmargin.cli._stress import given_moves
-from crossmargin.errors import InputError
+from crossmargin.cli._moves import CorrOpt, SigmaOpt, given_moves, must_move
 
 if TYPE_CHECKING:
     from crossmargin.analytics import Dependence
-
-DailySigmaOpt = Annotated[
-    list[str] | None,
-    Parameter(help="Daily standard deviation of a coin's move: BTC=0.03. Repeatable."),
-]
-PairOpt = Annotated[
-    list[str] | None,
-    Parameter(help="Base correlation of two coins: BTC,ETH=0.8. Repeatable."),
-]
 
 
 @app.command(name="correlation-stress")
@@ -55,8 +45,8 @@ def correlation_stress_(
             "the history, 4 without one."
         ),
     ] = None,
-    sigma: DailySigmaOpt = None,
-    corr: PairOpt = None,
+    sigma: SigmaOpt = None,
+    corr: CorrOpt = None,
     decay: Annotated[
         float, Parameter(help="λ of volatility and correlation in the history.")
     ] = 0.97,
@@ -136,14 +126,7 @@ def _base(
         with_given,
     )
 
-    named = {*given, *(name for pair in pairs for name in pair)}
-    if strangers := sorted(named.difference(coins)):
-        raise InputError(
-            f"{strangers[0]!r} moves nothing in this account",
-            code="INP-013",
-            field="--sigma" if strangers[0] in given else "--corr",
-            hint=f"one of {', '.join(coins)}",
-        )
+    must_move(given, pairs, coins)
     if world.history is not None and world.history.days:
         base = past_dependence(world.history, coins, days=days, degrees=degrees, decay=decay)
     else:

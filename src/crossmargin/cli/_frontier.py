@@ -18,8 +18,8 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
-from crossmargin.cli._assigned import assignments, unreadable
 from crossmargin.cli._inverse import RulesetOpt, _world
+from crossmargin.cli._moves import given_moves
 from crossmargin.errors import InputError
 
 FactorOpt = Annotated[
@@ -72,16 +72,9 @@ def frontier(
     who, world, rules = _world(account, market, ruleset, set_, params, at)
     carried = CarriedAccount(who, world, rules)
     names = factor or _default_factors(carried)
-    pairs = {}
-    for text, value in assignments(corr, "--corr", "BTC,ETH=0.8").items():
-        a, comma, b = text.partition(",")
-        if not comma:
-            raise unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
-        pairs[parse_factor(a).name, parse_factor(b).name] = value
-    sigmas = {
-        parse_factor(text).name: value
-        for text, value in assignments(sigma, "--sigma", "BTC=0.03").items()
-    }
+    given, told = given_moves(sigma, corr)
+    pairs = {(parse_factor(a).name, parse_factor(b).name): x for (a, b), x in told.items()}
+    sigmas = {parse_factor(text).name: x for text, x in given.items()}
     if rays is not None and not 4 <= rays <= 10_000:
         raise InputError(
             f"{rays} directions", code="INP-004", field="--rays", hint="between 4 and 10,000"

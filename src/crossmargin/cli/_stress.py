@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -18,10 +18,8 @@ from crossmargin.cli._app import (
     _print_json,
     app,
 )
-from crossmargin.cli._assigned import assignments, unreadable
-from crossmargin.cli._frontier import CorrOpt, SigmaOpt
 from crossmargin.cli._inverse import RulesetOpt, _world
-from crossmargin.errors import InputError
+from crossmargin.cli._moves import CorrOpt, SigmaOpt, daily_model, given_moves
 
 
 @app.command
@@ -86,7 +84,7 @@ def stress(
     given, pairs = given_moves(sigma, corr)
     who, world, rules = _world(account, market, ruleset, set_, params, at)
     carried = CarriedAccount(who, world, rules)
-    model = _model(world, carried, given, pairs)
+    model = daily_model(world, sorted(set(carried.drivers.values())), given, pairs)
     made = run_stress(who, world, rules, chosen, costs=costs, model=model)
     rungs = adequacy(who, world, rules, coin=ladder or "*", costs=costs)
     places = collateral_by_location(who, world, rules)
@@ -117,35 +115,3 @@ def stress(
     print_stress(console, title, made, rungs, nearest, places)
     if html is not None:
         console.print(f"page written to {html}")
-
-
-def given_moves(
-    sigma: list[str] | None, corr: list[str] | None
-) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
-    """Read daily standard deviations by coin and correlations by pair."""
-    pairs = {}
-    for text, value in assignments(corr, "--corr", "BTC,ETH=0.8").items():
-        a, comma, b = text.partition(",")
-        if not comma:
-            raise unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
-        pairs[a.strip(), b.strip()] = value
-    return assignments(sigma, "--sigma", "BTC=0.03"), pairs
-
-
-def _model(
-    world: Any, carried: Any, given: dict[str, float], pairs: dict[tuple[str, str], float]
-) -> Any:
-    """Return the market's own daily moves, with what the user gives instead."""
-    from crossmargin.analytics import RiskModel, default_risk_model
-
-    coins = sorted(set(carried.drivers.values()))
-    named = {*given, *(name for pair in pairs for name in pair)}
-    base = default_risk_model(world, coins)
-    if strangers := sorted(named.difference(base.sigma)):
-        raise InputError(
-            f"{strangers[0]!r} moves nothing in this account",
-            code="INP-013",
-            field="--sigma" if strangers[0] in given else "--corr",
-            hint=f"one of {', '.join(sorted(base.sigma))}",
-        )
-    return RiskModel(sigma={**base.sigma, **given}, correlation=base.correlation, pairs=pairs)

@@ -19,6 +19,7 @@ from crossmargin.cli._app import (
     app,
 )
 from crossmargin.cli._assigned import assignments, unreadable
+from crossmargin.cli._moves import CorrOpt, SigmaOpt, daily_model, given_moves
 from crossmargin.cli._plans import HtmlOpt, show
 from crossmargin.errors import CrossmarginError, InputError
 
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from crossmargin.margin import Ruleset
     from crossmargin.market import Snapshot
 
-DaySigmaOpt = Annotated[
-    list[str] | None,
-    Parameter(help="Daily standard deviation of a coin: BTC=0.03; default the market's own vols."),
-]
-CorrOpt = Annotated[
-    list[str] | None,
-    Parameter(help="Correlation of two coins: BTC,ETH=0.8; default 0.8. Repeatable."),
-]
 PathOpt = Annotated[
     list[str] | None,
     Parameter(help="A path of one coin's price, gone along as well: BTC=60000,50000. Repeatable."),
@@ -64,7 +57,7 @@ def survival(
         int, Parameter(help="Paths drawn; every step of each is a revaluation.")
     ] = 200,
     seed: Annotated[int, Parameter(help="Same seed, same paths.")] = 20260203,
-    sigma: DaySigmaOpt = None,
+    sigma: SigmaOpt = None,
     corr: CorrOpt = None,
     leverage: Annotated[
         list[float] | None,
@@ -101,7 +94,7 @@ def survival(
     walks = [_path(text, "--path") for text in path or []]
     jumps = [_path(text, "--jump") for text in jump or []]
     gaps = assignments(gap, "--gap", "BTC=0.1")
-    named, pairs = assignments(sigma, "--sigma", "BTC=0.03"), _pairs(corr)
+    named, pairs = given_moves(sigma, corr)
     who, world = io.load_account(account), io.load_market(market)
     moment = _moment(at)
     world = world if moment is None else world.at(moment)
@@ -170,16 +163,6 @@ def _path(text: str, option: str) -> tuple[str, list[float]]:
     return coin.strip(), prices
 
 
-def _pairs(texts: list[str] | None) -> dict[tuple[str, str], float]:
-    pairs = {}
-    for text, value in assignments(texts, "--corr", "BTC,ETH=0.8").items():
-        a, comma, b = text.partition(",")
-        if not comma:
-            raise unreadable(f"{text}={value:g}", "--corr", "BTC,ETH=0.8")
-        pairs[a.strip(), b.strip()] = value
-    return pairs
-
-
 def _covering(
     who: AccountFile, world: Snapshot, every: list[Ruleset]
 ) -> tuple[list[Ruleset], dict[str, str]]:
@@ -211,7 +194,6 @@ def _model(
     pairs: dict[tuple[str, str], float],
 ) -> tuple[RiskModel, list[str]]:  # fmt: skip
     """Return daily moves of every coin that moves the account under any of the rule-sets."""
-    from crossmargin.analytics import RiskModel, default_risk_model
     from crossmargin.margin import CarriedAccount
 
     coins = sorted({c for r in rules for c in CarriedAccount(who, world, r).drivers.values()})
@@ -219,17 +201,7 @@ def _model(
         raise InputError(
             "no coin moves this account", code="INP-013", account=who.account, field="account"
         )
-    strange = sorted({*given, *(name for pair in pairs for name in pair)}.difference(coins))
-    if strange:
-        raise InputError(
-            f"{strange[0]!r} moves nothing in this account",
-            code="INP-013",
-            field="--sigma" if strange[0] in given else "--corr",
-            hint=f"one of {', '.join(coins)}",
-        )
-    base = default_risk_model(world, coins)
-    model = RiskModel(sigma={**base.sigma, **given}, correlation=base.correlation, pairs=pairs)
-    return model, coins
+    return daily_model(world, coins, given, pairs), coins
 
 
 def _walked(
