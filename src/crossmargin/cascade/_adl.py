@@ -9,6 +9,7 @@ of accounts decides anything.
 from __future__ import annotations
 
 import itertools
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,10 @@ class Holders:
     """Queues of holders, made when they are needed and kept for a step."""
 
     def __init__(self, venue: Venue, lookout: Lookout, desk: Desk) -> None:
-        self.venue, self.lookout, self.desk = venue, lookout, desk
+        self.venue, self.lookout = venue, lookout
+        # The desk holds these queues: a reference both ways would keep a million accounts in
+        # memory until the collector happens to come by.
+        self.desk: Desk = weakref.proxy(desk)
         self.rule = layer_rule(desk.rules.liquidation)
         self._lines: dict[tuple[int, int], Line] = {}
         self._by_contract: list[Ints] | None = None
