@@ -54,7 +54,7 @@ class CrossmarginError(Exception):
             if value is not None and repr(value) not in self.message
         ]
         place = f" ({', '.join(where)})" if where else ""
-        remedy = f" {self.hint[0].upper()}{self.hint[1:]}." if self.hint else ""
+        remedy = f" {_capital(self.hint[0])}{self.hint[1:]}." if self.hint else ""
         return _one_line(f"{self.code}: {self.message}{place}.{remedy}")
 
     def located(self, **where: str | None) -> CrossmarginError:
@@ -82,6 +82,11 @@ class CrossmarginError(Exception):
             "field": self.field,
             "hint": self.hint,
         }
+
+
+def _capital(letter: str) -> str:
+    # A symbol is not a word: σ stays what it is.
+    return letter.upper() if letter.isascii() else letter
 
 
 def _restored(kind: type[CrossmarginError], words: dict[str, Any]) -> CrossmarginError:

@@ -106,3 +106,5 @@ def test_what_the_rules_lack_can_be_supplied() -> None:
     assert max(x["after_s"] for x in made["steps"]) == 120.0
     code, _, err = run(*words, "--supply", "steps.ramp.share=0.2")
     assert code == 2 and "LIQ-0" in err
+    code, _, err = run(*words, "--supply", "abc")
+    assert code == 2 and "'--supply'" in err and "--set" not in err

@@ -187,7 +187,8 @@ class BreakSpec:
     def __post_init__(self) -> None:
         """Refuse what is no question."""
         for name, fine, hint in (
-            ("low", -1.0 <= self.low <= self.high <= 1.0, "ends between −1 and 1, low below high"),
+            ("low", -1.0 <= self.low <= 1.0, "ends between −1 and 1, low below high"),
+            ("high", self.low <= self.high <= 1.0, "ends between −1 and 1, low below high"),
             ("level", 0.5 < self.level < 1.0, "a confidence such as 0.99"),
             ("days", 0.0 < self.days <= 60.0, "a horizon of at most 60 days"),
             ("sigmas", 0.0 <= self.sigmas <= 20.0, "between 0 and 20 standard deviations"),

@@ -25,6 +25,9 @@ from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
 
+#: Beyond this a leverage is a slip of the finger, not a question.
+_MOST_LEVERAGE = 1e6
+
 #: Paths × steps at most: each is a revaluation of the account.
 MOST_LOOKS = 2_000_000
 
@@ -210,13 +213,22 @@ def leverage_curve(
     notional = frame.notional(book.position_instrument, book.position_quantity) * rate
     equity = float(done.have.mm @ frame.pot_usd)
     gross = float(notional.sum())
-    if not (equity > 0 and gross > 0 and all(0 < x < 1e6 for x in leverages)):
+    if not (equity > 0 and gross > 0):
         raise MarginError(
-            "leverages need an account with equity and positions, and numbers above 0",
+            "leverages need an account with equity and positions",
             code="MRG-025",
             account=account.account,
             field="leverages",
         )
+    for leverage in leverages:
+        if not 0 < leverage < _MOST_LEVERAGE:
+            raise MarginError(
+                f"a leverage of {leverage:g}",
+                code="MRG-025",
+                account=account.account,
+                field="leverages",
+                hint=f"above 0 and below {_MOST_LEVERAGE:,.0f}",
+            )
     found = []
     for leverage in leverages:
         times = leverage * equity / gross

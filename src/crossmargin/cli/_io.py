@@ -102,8 +102,13 @@ def with_history(snapshot: Snapshot, paths: list[str]) -> Snapshot:
     return replace(snapshot, history=history)
 
 
-def parse_overrides(assignments: list[str], params: str | None) -> dict[str, Any]:
+def parse_overrides(
+    assignments: list[str], params: str | None, *, option: str = "--set",
+    example: str = "components.fee_provision.rate=0.0003",
+) -> dict[str, Any]:  # fmt: skip
     """Read ``--set path=value`` and a TOML file of dotted paths or tables.
+
+    `option` and `example` are what a complaint names.
 
     Raises
     ------
@@ -129,8 +134,8 @@ def parse_overrides(assignments: list[str], params: str | None) -> dict[str, Any
             raise InputError(
                 f"{text!r} is not an assignment",
                 code="INP-013",
-                field="--set",
-                hint="write --set components.fee_provision.rate=0.0003",
+                field=option,
+                hint=f"write {option} {example}",
             )
         found[path.strip()] = _value(raw.strip())
     return found

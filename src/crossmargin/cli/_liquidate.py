@@ -183,7 +183,9 @@ def _rules(name: str, supply: list[str] | None) -> Any:
     from crossmargin.codec import read_bytes
     from crossmargin.liquidation import liquidation_rules, rules_from_toml
 
-    figures = io.parse_overrides(supply or [], None)
+    figures = io.parse_overrides(
+        supply or [], None, option="--supply", example="steps.ramp.duration_s=150"
+    )
     if name.endswith(".toml") or Path(name).is_file():
         text = read_bytes(name, what=name).decode()
         return rules_from_toml(text, overrides=figures, what=name)

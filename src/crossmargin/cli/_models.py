@@ -142,7 +142,7 @@ def _plot(
         raise InputError(f"a λ of {free:g}", code="INP-013", field="--free",
                          hint="at least 0.5 and below 1")  # fmt: skip
     r = past.returns[:, past.coins.index(coin)]
-    days = np.array(past.days[1:])
+    days = np.array(past.days[1:], dtype=str)
     there = np.isfinite(r)
     r, days = r[there], days[there]
     if free is not None and r.size > 30:

@@ -152,6 +152,12 @@ class TestCommands:
         assert main(words) == 2
         assert wanted in capsys.readouterr().err
 
+    def test_a_history_of_one_day(self, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+        short = tmp_path / "one.csv"
+        short.write_text("date,BTC\n2026-01-01,90000\n")
+        assert main(["tails", str(short)]) == 2
+        assert "fewer than 60" in capsys.readouterr().err
+
 
 def test_sabr_vol_of_the_fit_is_hagans() -> None:
     fit = fit_sabr(SmileTarget(forward=100.0, days=30.0, strike=[80.0, 90, 100, 110, 130],

@@ -27,7 +27,8 @@ from `aligned_empty` begin on a cache line, and a stride of whole vectors keeps 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -79,6 +80,33 @@ def aligned(values: Any) -> np.ndarray[Any, Any]:
 def lanes_of(dtype: Any) -> int:
     """Return the number of elements of a vector: 8 for float64, 16 for float32."""
     return VECTOR_BYTES // int(np.dtype(dtype).itemsize)
+
+
+@contextmanager
+def rolled(builder: Any, first: Any, last: Any) -> Iterator[Any]:
+    """Emit a loop over ``first:last`` that stays as it is written, and yield its index.
+
+    Runs of rows are short and no two alike. Left to itself the compiler takes eight rows at once
+    and the rest by another loop; the processor then guesses wrong three times a run where it
+    guessed wrong once. It cannot when it cannot count: the index goes through an empty piece of
+    assembly, which costs no instruction.
+    """
+    place = cgutils.alloca_once(builder, _I64)
+    builder.store(first, place)
+    head = builder.append_basic_block("rows")
+    body = builder.append_basic_block("row")
+    after = builder.append_basic_block("rows.end")
+    builder.branch(head)
+    with builder.goto_block(head):
+        index = builder.load(place)
+        builder.cbranch(builder.icmp_signed("<", index, last), body, after)
+    builder.position_at_end(body)
+    yield index
+    more = builder.add(builder.load(place), ir.Constant(_I64, 1))
+    kind = ir.FunctionType(_I64, [_I64])
+    builder.store(builder.asm(kind, "", "=r,0", [more], False), place)
+    builder.branch(head)
+    builder.position_at_end(after)
 
 
 class _Emit:
@@ -168,7 +196,7 @@ class _Emit:
         sums = [cgutils.alloca_once(builder, self.vector) for _ in start]
         for place, value in zip(sums, start):
             builder.store(value, place)
-        with cgutils.for_range_slice(builder, first, last, ir.Constant(_I64, 1)) as (k, _):
+        with rolled(builder, first, last) as k:
             code = builder.zext(builder.load(builder.gep(codes, [k])), _I64)
             weight = self.splat(builder.load(builder.gep(quantity, [k])))
             at = builder.add(builder.mul(code, stride), column)
@@ -360,22 +388,25 @@ def _emit_block_minimum(
     return types.void(*kinds), codegen
 
 
-def _emit_prefetch(typingctx: Any, table: Any, at: Any, lines: Any) -> Any:
+def _emit_prefetch(typingctx: Any, values: Any, at: Any, lines: Any) -> Any:
     """Ask for `lines` (a constant) cache lines from an element on; any address is allowed."""
-    element, n = _element(table), _count(lines)
+    n = _count(lines)
+    if not isinstance(values, types.Array) or values.ndim != 1 or values.layout != "C":
+        raise NumbaTypeError("only a contiguous 1-d array can be asked for")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit = _Emit(context, builder, element, n)
+        emit = _Emit(context, builder, types.float64, n)
         byte = ir.IntType(8).as_pointer()
         signature_ = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
         call = cgutils.get_or_insert_function(builder.module, signature_, "llvm.prefetch.p0")
-        data, place = emit.data(table, args[0]), emit.word(at, args[1])
+        first = builder.gep(emit.data(values, args[0]), [emit.word(at, args[1])])
+        start = builder.bitcast(first, byte)
         for line in range(n):
-            here = builder.bitcast(emit.place(data, place, line), byte)
+            here = builder.gep(start, [ir.Constant(_I64, line * VECTOR_BYTES)])
             builder.call(call, [here, *(ir.Constant(_I32, x) for x in (0, 3, 1))])
         return context.get_dummy_value()
 
-    return types.void(table, at, lines), codegen
+    return types.void(values, at, lines), codegen
 
 
 _intrinsic = intrinsic(prefer_literal=True)
@@ -400,5 +431,5 @@ block_copy = cast("Callable[..., None]", _intrinsic(_emit_block_copy))
 block_min = cast("Callable[..., float]", _intrinsic(_emit_block_min))
 #: ``block_minimum(out, at, block, block_at, nv)``
 block_minimum = cast("Callable[..., None]", _intrinsic(_emit_block_minimum))
-#: ``prefetch(table, at, lines)``
+#: ``prefetch(values, at, lines)``
 prefetch = cast("Callable[..., None]", _intrinsic(_emit_prefetch))

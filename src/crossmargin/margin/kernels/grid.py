@@ -41,6 +41,9 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+#: Positions asked for ahead of the account at hand: memory answers within the time of so many.
+AHEAD = 256
+
 
 @lru_cache(maxsize=64)
 def _kernel(vectors: int, lanes: int) -> Callable[..., None]:
@@ -52,12 +55,16 @@ def _kernel(vectors: int, lanes: int) -> Callable[..., None]:
         last: int, out: Any,
     ) -> None:  # fmt: skip
         for account in range(first, last):
+            vec.prefetch(quantity, start[account] + AHEAD, 2)
+            vec.prefetch(codes, start[account] + AHEAD, 1)
             out[account] = vec.fma_rows_min(
                 values, stride, 0, codes, quantity, start[account], start[account + 1], vectors
             )
         for block in range(1, blocks):
             column = block * plane
             for account in range(first, last):
+                vec.prefetch(quantity, start[account] + AHEAD, 2)
+                vec.prefetch(codes, start[account] + AHEAD, 1)
                 here = vec.fma_rows_min(
                     values, stride, column, codes, quantity, start[account], start[account + 1],
                     vectors,
