@@ -139,9 +139,9 @@ class Measure:
 
     @property
     def verdict(self) -> str:
-        """Aim met, met, missed, reported, not measured; with ``, unsteady`` where it is."""
+        """Aim met, met, missed, reported, plot, not measured; ``, unsteady`` where it is."""
         if self.value is None:
-            return "not measured"
+            return "plot" if self.series else "not measured"
         return self._judged() + ("" if self.steady else ", unsteady")
 
     def _judged(self) -> str:
