@@ -395,7 +395,7 @@ def generate(
     settled: Annotated[
         Literal["inverse", "linear", "mixed"],
         Parameter(help="What contracts settle in: the coin, a stablecoin, or both."),
-    ] = "mixed",
+    ] = "linear",
     mapped: Annotated[
         bool, Parameter(help="Write columns that are mapped, not read: opens at once.", negative="")
     ] = False,
@@ -439,6 +439,9 @@ def generate(
     )
     if market_out is not None:
         print(f"market of {len(world.assets)} coins written to {market_out}")
-        print(f"next: crossmargin book {out} --ruleset derive-pm2 --market {market_out}")
+        traded = {registry[int(k)].underlying for k in made.instruments_used()}
+        coin_settled = settled != "linear" and traded <= {"BTC", "ETH"}
+        fits = "deribit-pm" if coin_settled else "derive-pm2"
+        print(f"next: crossmargin book {out} --ruleset {fits} --market {market_out}")
     else:
         print("its market was not written: repeat with --market-out to margin the book")

@@ -61,6 +61,12 @@ def run_watch(
     watcher = make_watcher(
         held, world, rules, coins=ticks.coins, ticks=len(ticks), threads=threads, engine=chosen
     )
+    if watcher.reason:
+        warnings = [
+            *warnings,
+            "everybody is computed at every tick, for trigger prices cannot be had: "
+            + watcher.reason,
+        ]
     said = JsonLines(held, top) if json else Lines(held, top)
     said.begin(world, rules, ticks, ignored, prices_as, warnings)
     kept = Replay()

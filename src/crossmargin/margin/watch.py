@@ -66,7 +66,15 @@ class Breaches:
 
 
 class Watcher(Protocol):
-    """Says of every tick who falls below the liquidation line and who comes back."""
+    """Says of every tick who falls below the liquidation line and who comes back.
+
+    Attributes
+    ----------
+    reason : str
+        Why everybody is computed at every tick, where trigger prices were wanted; else empty.
+    """
+
+    reason: str
 
     def tick(self, time_ns: int, prices_usd: Mapping[str, float]) -> Breaches:
         """Take the new prices of some coins.
@@ -127,10 +135,12 @@ def make_watcher(
     from crossmargin.margin.live import LiveBook
     from crossmargin.margin.live.watcher import LiveWatcher, why_not
 
-    if why_not(book, snapshot, ruleset, coins):
+    plain.reason = why_not(book, snapshot, ruleset, coins)
+    if plain.reason:
         return plain
     live = LiveBook(book, snapshot, ruleset, threads=threads, triggers=True)
     if live.unbounded:
+        plain.reason = live.unbounded
         live.close()
         return plain
     return LiveWatcher(live)
@@ -163,6 +173,7 @@ class BookWatcher:
         threads: int = 1,
         engine: Engine = "auto",
     ) -> None:
+        self.reason = ""
         self._book, self._rules = book, ruleset
         self._threads, self._engine = threads, engine
         self._market = MovedMarket(snapshot, book.registry)

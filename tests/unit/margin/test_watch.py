@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossmargin.book import book_from_accounts, compact_book
-from crossmargin.margin import BookWatcher, load_ruleset, make_statement
-from crossmargin.market import MovedMarket
+from crossmargin.book import book_from_accounts, compact_book, generate_book
+from crossmargin.margin import BookWatcher, load_ruleset, make_statement, make_watcher
+from crossmargin.market import MovedMarket, generated_market
 from crossmargin.venues import load_account, load_market
 
 NAMES = ("covered-call", "basis-trader", "short-vol-desk", "directional")
@@ -80,3 +80,16 @@ def test_a_failed_account_keeps_its_side() -> None:
     second = watcher.tick(1, {"BTC": price})
     assert [book.name(k) for k in second.recovered] == ["directional"]
     assert second.failed == 1 and second.below == 0
+
+
+def test_why_everybody_is_computed_is_said() -> None:
+    """Options settled in the coin and in dollars side by side leave no single pass."""
+    rules = load_ruleset("derive-pm2")
+    for settled, why in (("mixed", "settled in several assets"), ("linear", "")):
+        registry, market = generated_market(
+            seed=1, venue_kind=settled, underlyings=["BTC"], instruments=60
+        )
+        book = generate_book(20, seed=1, registry=registry, snapshot=market)
+        watcher = make_watcher(book, market, rules, coins=["BTC"], ticks=100)
+        assert why in watcher.reason and bool(why) == bool(watcher.reason)
+        assert isinstance(watcher, BookWatcher) is bool(why)

@@ -34,6 +34,7 @@ class LiveWatcher:
     """
 
     def __init__(self, live: LiveBook) -> None:
+        self.reason = ""
         self._live = live
         self._prices: dict[str, float] = {}
         self._below = np.zeros(live.size, dtype=bool)
