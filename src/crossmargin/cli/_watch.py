@@ -72,10 +72,11 @@ def run_watch(
     kept = Replay()
     events: list[Any] = []
     start = watcher.tick(world.moment_ns, {})
-    said.start(start)
+    kept.deficit_usd = watcher.deficit_usd()
+    said.start(start, kept.deficit_usd)
     try:
         for made in replay(watcher, moves, kept, speed=speed):
-            said.tick(made)
+            said.tick(made, kept.deficit_usd)
             if out is not None:
                 events.append((kept.ticks, made))
     except KeyboardInterrupt:
@@ -188,6 +189,8 @@ def replay(
         kept.recovered += made.recovered.size
         kept.below, kept.failed = made.below, max(kept.failed, made.failed)
         kept.most_below = max(kept.most_below, made.below)
-        if made.deficit_usd > kept.worst_deficit_usd:
-            kept.worst_deficit_usd, kept.worst_time_ns = made.deficit_usd, moment
+        # Who crossed has been told: what all of them lack does not count in the latency.
+        kept.deficit_usd = watcher.deficit_usd()
+        if kept.deficit_usd > kept.worst_deficit_usd:
+            kept.worst_deficit_usd, kept.worst_time_ns = kept.deficit_usd, moment
         yield made

@@ -28,6 +28,8 @@ class Replay:
         Accounts that fell.
     latencies_s : list of float
         Of every tick: from the price in to the last breached account flagged.
+    deficit_usd : float
+        What accounts below the line lack at the last tick.
     late_s : float
         How far the replay fell behind its pace at worst.
     """
@@ -39,6 +41,7 @@ class Replay:
     recovered: int = 0
     latencies_s: list[float] = field(default_factory=list)
     late_s: float = 0.0
+    deficit_usd: float = 0.0
     worst_deficit_usd: float = 0.0
     worst_time_ns: int = 0
     most_below: int = 0
@@ -101,8 +104,8 @@ def event_rows(held: CompactBook, events: list[tuple[int, Breaches]]) -> Any:
     )
 
 
-def breach_dict(held: CompactBook, made: Breaches, top: int) -> dict[str, Any]:
-    """Return what a tick did as plain data; amounts in US dollars."""
+def breach_dict(held: CompactBook, made: Breaches, deficit_usd: float, top: int) -> dict[str, Any]:
+    """Return what a tick did, and what is lacking after it; amounts in US dollars."""
     worst = worst_fallen(made, top)
     return {
         "time": format_time(made.time_ns),
@@ -111,7 +114,7 @@ def breach_dict(held: CompactBook, made: Breaches, top: int) -> dict[str, Any]:
         "deficit_newly_below_usd": float(made.deficits_usd.sum()),
         "recovered": int(made.recovered.size),
         "below": made.below,
-        "deficit_usd": made.deficit_usd,
+        "deficit_usd": deficit_usd,
         "failed": made.failed,
         "worst": [
             {
@@ -171,12 +174,12 @@ class JsonLines:
             },
         )
 
-    def start(self, made: Breaches) -> None:
-        self._write("start", breach_dict(self._held, made, self._top))
+    def start(self, made: Breaches, deficit_usd: float) -> None:
+        self._write("start", breach_dict(self._held, made, deficit_usd, self._top))
 
-    def tick(self, made: Breaches) -> None:
+    def tick(self, made: Breaches, deficit_usd: float) -> None:
         if made.fallen.size or made.recovered.size:
-            self._write("tick", breach_dict(self._held, made, self._top))
+            self._write("tick", breach_dict(self._held, made, deficit_usd, self._top))
 
     def end(self, kept: Replay, out: str | None) -> None:
         self._write("summary", summary_dict(kept, out))
@@ -222,12 +225,13 @@ class Lines:
             self._console, self._held.size, world, rules, ticks, ignored, prices_as, warnings
         )
 
-    def start(self, made: Breaches) -> None:
+    def start(self, made: Breaches, deficit_usd: float) -> None:
         from crossmargin.reports.watch import print_start
 
-        print_start(self._console, made)
+        print_start(self._console, made, deficit_usd)
 
-    def tick(self, made: Breaches) -> None:
+    def tick(self, made: Breaches, deficit_usd: float) -> None:
+        """Say who crossed; what is lacking in all stands at the end."""
         if made.fallen.size or made.recovered.size:
             from crossmargin.reports.watch import print_tick
 

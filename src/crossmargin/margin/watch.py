@@ -42,8 +42,6 @@ class Breaches:
         Accounts that were below the line at the tick before and are not now, rising.
     below : int
         Accounts below the line after the tick.
-    deficit_usd : float
-        Sum of MM − equity over all accounts below the line, where positive.
     failed : int
         Accounts that could not be computed at this tick; they keep the side they were on.
     """
@@ -56,7 +54,6 @@ class Breaches:
     health: Floats
     recovered: Ints
     below: int
-    deficit_usd: float
     failed: int
 
     @property
@@ -90,6 +87,14 @@ class Watcher(Protocol):
         -------
         Breaches
             Against the tick before; against nobody below the line at the first.
+        """
+        ...
+
+    def deficit_usd(self) -> float:
+        """Return the sum of MM − equity over all accounts below the line, where positive.
+
+        Of the last tick, US dollars. It is apart from the tick because it needs the figures of
+        everybody below the line, and who has crossed it can be said without.
         """
         ...
 
@@ -179,6 +184,11 @@ class BookWatcher:
         self._market = MovedMarket(snapshot, book.registry)
         self._prices: dict[str, float] = {}
         self._below = np.zeros(book.size, dtype=bool)
+        self._deficit = 0.0
+
+    def deficit_usd(self) -> float:
+        """Return what accounts below the line lack; see :class:`Watcher`."""
+        return self._deficit
 
     def tick(self, time_ns: int, prices_usd: Mapping[str, float]) -> Breaches:
         """Take the new prices of some coins; see :class:`Watcher`."""
@@ -194,15 +204,15 @@ class BookWatcher:
         known = ~np.isnan(columns.health)
         below = np.where(known, below_line(columns, self._rules), self._below)
         made = self._breaches(time_ns, columns, below, known)
-        self._below = below
+        self._below, under = below, below & known
+        gap = columns.mm[under] - columns.equity[under]
+        self._deficit = float(np.maximum(gap, 0.0).sum())
         return made
 
     def _breaches(
         self, time_ns: int, columns: BookColumns, below: NDArray[np.bool_], known: NDArray[np.bool_]
     ) -> Breaches:
         fallen = np.flatnonzero(below & ~self._below)
-        under = below & known
-        gap = columns.mm[under] - columns.equity[under]
         return Breaches(
             time_ns=time_ns,
             prices_usd=dict(self._prices),
@@ -212,6 +222,5 @@ class BookWatcher:
             health=columns.health[fallen],
             recovered=np.flatnonzero(self._below & ~below),
             below=int(below.sum()),
-            deficit_usd=float(np.maximum(gap, 0.0).sum()),
             failed=int((~known).sum()),
         )

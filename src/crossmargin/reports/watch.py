@@ -47,12 +47,12 @@ def print_begin(
         console.print(Text(f"! {warning}", "bold yellow"))
 
 
-def print_start(console: Console, made: Breaches) -> None:
+def print_start(console: Console, made: Breaches, deficit_usd: float) -> None:
     """Say how the book stands before the first tick."""
     console.print(
         f"at the start {made.below:,} {'account is' if made.below == 1 else 'accounts are'} below "
         "the liquidation line"
-        + (f", lacking {usd(made.deficit_usd, 0)} USD to MM" if made.below else "")
+        + (f", lacking {usd(deficit_usd, 0)} USD to MM" if made.below else "")
         + (f"; {made.failed:,} could not be computed" if made.failed else "")
     )
 

@@ -55,7 +55,7 @@ def test_who_crosses_when() -> None:
         assert {book.name(int(k)) for k in found.fallen} == now - below
         assert {book.name(int(k)) for k in found.recovered} == below - now
         assert found.below == len(now) and found.failed == 0
-        assert abs(found.deficit_usd - lacking) <= 1e-9 * max(lacking, 1.0)
+        assert abs(watcher.deficit_usd() - lacking) <= 1e-9 * max(lacking, 1.0)
         assert found.prices_usd == prices
         crossed += len(now ^ below)
         below = now

@@ -29,6 +29,7 @@ from crossmargin.margin.live._world import World
 from crossmargin.market import Snapshot
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class LiveBook(LiveCore):
@@ -186,7 +187,7 @@ class LiveBook(LiveCore):
 
     def revalue(self, accounts: Iterable[int]) -> Breaches:
         """Compute some accounts in the market as it is."""
-        return self._say(*self._revalued(np.unique(np.fromiter(accounts, dtype=np.int64))))
+        return self._say(*self._revalued(_rising(_numbers(accounts))))
 
     def figures(self, accounts: Iterable[int]) -> Floats:
         """Compute some accounts in the market as it is, and return what they come to.
@@ -197,8 +198,8 @@ class LiveBook(LiveCore):
             Equity, equity at the initial level, IM, MM (US dollars) and health, in the order asked
             for. What that changes is said with the next event.
         """
-        chosen = np.fromiter(accounts, dtype=np.int64)
-        self._keep(self._revalued(np.unique(chosen))[0])
+        chosen = _numbers(accounts)
+        self._keep(self._revalued(_rising(chosen))[0])
         return self._standing.columns[chosen]
 
     def bounds(self, account: int) -> dict[str, tuple[float, float]]:
@@ -323,6 +324,18 @@ class LiveBook(LiveCore):
     ) -> None:
         """Give the threads back."""
         self.close()
+
+
+def _numbers(accounts: Iterable[int]) -> Ints:
+    if isinstance(accounts, np.ndarray):
+        return accounts.astype(np.int64, copy=False)
+    return np.fromiter(accounts, dtype=np.int64)
+
+
+def _rising(accounts: Ints) -> Ints:
+    """Return each account once, in order."""
+    rising = bool(np.all(accounts[1:] > accounts[:-1]))
+    return accounts if rising else np.unique(accounts)
 
 
 def _require_finite(value: float, what: str) -> None:

@@ -56,10 +56,7 @@ class LiveWatcher:
         now = np.where(failed[some], was, live.below[some])
         self._below[some] = now
         fallen, recovered = some[now & ~was], some[was & ~now]
-        under = np.flatnonzero(self._below & ~failed)
-        figures = live.figures(under)
-        gap = figures[:, 3] - figures[:, 0]
-        mine = figures[np.searchsorted(under, fallen)]
+        mine = live.figures(fallen)
         return Breaches(
             time_ns=time_ns,
             prices_usd=dict(self._prices),
@@ -69,9 +66,13 @@ class LiveWatcher:
             health=mine[:, 4],
             recovered=recovered,
             below=int(self._below.sum()),
-            deficit_usd=float(np.maximum(gap, 0.0).sum()),
             failed=int(failed.sum()),
         )
+
+    def deficit_usd(self) -> float:
+        """Return what accounts below the line lack; see :class:`~crossmargin.margin.Watcher`."""
+        figures = self._live.figures(np.flatnonzero(self._below & ~self._live.failed))
+        return float(np.maximum(figures[:, 3] - figures[:, 0], 0.0).sum())
 
 
 def why_not(book: CompactBook, snapshot: Snapshot, ruleset: Ruleset, coins: Collection[str]) -> str:

@@ -37,7 +37,7 @@ def assert_told_the_same(one, other, moves) -> int:
             )
         for name in ("time_ns", "prices_usd", "below", "failed"):
             assert getattr(mine, name) == getattr(theirs, name)
-        assert mine.deficit_usd == pytest.approx(theirs.deficit_usd, rel=1e-9, abs=1e-6)
+        assert one.deficit_usd() == pytest.approx(other.deficit_usd(), rel=1e-9, abs=1e-6)
         crossed += bool(moment) * (mine.fallen.size + mine.recovered.size)
     return crossed
 
@@ -74,11 +74,12 @@ def test_positions_without_an_entry_price_lose_what_the_price_loses():
     for ticks in (WORTH, 1):
         watcher = make_watcher(blank, snapshot, rules, coins=("BTC",), ticks=ticks)
         assert isinstance(watcher, LiveWatcher) == (ticks == WORTH)
-        told.append([watcher.tick(k, prices) for k, prices in enumerate(moves)])
-    assert told[0][-1].below > told[0][0].below
-    for mine, theirs in zip(*told):
+        steps = (watcher.tick(k, prices) for k, prices in enumerate(moves))
+        told.append([(made, watcher.deficit_usd()) for made in steps])
+    assert told[0][-1][0].below > told[0][0][0].below
+    for (mine, lacking), (theirs, wanted) in zip(*told):
         np.testing.assert_array_equal(mine.fallen, theirs.fallen)
-        assert mine.deficit_usd == pytest.approx(theirs.deficit_usd, rel=1e-9, abs=1e-6)
+        assert lacking == pytest.approx(wanted, rel=1e-9, abs=1e-6)
     whole = entered(book, snapshot, rules)
     assert entered(whole, snapshot, rules) is whole
 
