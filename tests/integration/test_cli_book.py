@@ -589,11 +589,11 @@ def test_progress_at_no_terminal_is_a_line_now_and_then(capsys) -> None:
         for done in (10, 20, 30, 40):
             meter.step(done, 40)
     assert capsys.readouterr().err == (
-        "20 of 40 accounts (50%) after 6 s\n40 of 40 accounts (100%) after 12 s\n"
+        "20 of 40 accounts (50 %) after 6 s\n40 of 40 accounts (100 %) after 12 s\n"
     )
     with Meter("accounts", quiet=True) as meter:
         meter.step(1, 2)
-    assert capsys.readouterr().err == "" and meter.words == "1 of 2 accounts (50%)"
+    assert capsys.readouterr().err == "" and meter.words == "1 of 2 accounts (50 %)"
 
 
 def test_start_is_quick() -> None:

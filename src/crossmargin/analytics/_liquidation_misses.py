@@ -23,7 +23,7 @@ CLASSES = {
     "isolated": "it or the reference is recorded as isolated; or shares no available margin with "
     "its account under any table, while other positions there agree; or, where none agree, has a "
     "liquidation price that stands still while its mark moves",
-    "asynchronous": f"within {ASYNCHRONOUS:.0%} of what the account agrees on, not closer",
+    "asynchronous": f"within {100 * ASYNCHRONOUS:.0f} % of what the account agrees on, not closer",
     "other brackets": "agrees with its account under another table than its own: opened under "
     "older ones, or a coin whose table was not found",
     "no brackets": "its coin or the reference's has no table",

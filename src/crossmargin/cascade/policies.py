@@ -80,7 +80,10 @@ def _breakers(scenario: Scenario) -> list[Variant]:
 
 def _funds(scenario: Scenario) -> list[Variant]:
     return [
-        Variant(label=f"fund of {share:.2%} of open interest", changes={"rules.fund_share": share})
+        Variant(
+            label=f"fund of {100 * share:.2f} % of open interest",
+            changes={"rules.fund_share": share},
+        )
         for share in _FUNDS
     ]
 

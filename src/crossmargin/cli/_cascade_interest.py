@@ -213,9 +213,9 @@ def _of_accounts(
                 view, _, coverage = population_view(read, coverage.moment_ns, **options)
     facts = (
         f"Recorded accounts at {_time(coverage.moment_ns)}; equity is implied from stated "
-        f"liquidation prices for {coverage.implied_value_share:.1%} of the value used, and "
-        f"{coverage.used_value_share:.1%} of the recorded value is used. They are a part of the "
-        "venue: longs and shorts need not be equal.",
+        f"liquidation prices for {100 * coverage.implied_value_share:.1f} % of the value used, and "
+        f"{100 * coverage.used_value_share:.1f} % of the recorded value is used. They are a part "
+        "of the venue: longs and shorts need not be equal.",
     )
     made = accounts_report(
         "Open interest and leverage of recorded accounts", view, top=top, limit=options["limit"],

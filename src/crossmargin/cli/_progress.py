@@ -96,4 +96,6 @@ class Meter(AbstractContextManager["Meter"]):
         """How far, in words."""
         if not self.total:
             return f"no {self.what} yet"
-        return f"{self.done:,} of {self.total:,} {self.what} ({self.done / self.total:.0%})"
+        return (
+            f"{self.done:,} of {self.total:,} {self.what} ({100 * (self.done / self.total):.0f} %)"
+        )

@@ -138,7 +138,7 @@ def _share(step: ReduceShare, here: Round) -> None:
             continue
         if part:
             here.acted(key)
-            reason = f"{step.share:.0%} of a leg above {step.above_usd:,.0f} USD"
+            reason = f"{100 * step.share:.0f} % of a leg above {step.above_usd:,.0f} USD"
         elif large:
             reason = f"whole, within {step.window_s:g} s of a part"
         else:
@@ -219,7 +219,9 @@ def _ramp(step: RampedShortage, here: Round) -> None:
     plan = reduce(_trial(step, here, line, _fillable_market(here)), step.policy)
     for row in plan.order:
         if plan.closed[row] > 0:
-            here.close(step, row, float(plan.closed[row]), f"{share:.1%} of the shortage by now")
+            here.close(
+                step, row, float(plan.closed[row]), f"{100 * share:.1f} % of the shortage by now"
+            )
     freed = here.progress.freed + shortage + min(0.0, here.target.excess(here.standing))
     here.progress = replace(here.progress, freed=freed)
 
@@ -264,7 +266,8 @@ def _capped(step: CappedReduce, here: Round) -> None:
         here.say(step, "not-filled", f"nobody fills at {limit:.6g} or better", leg=leg.name)
         return
     fee = max(0.0, min((step.fee_rate or 0.0) * units * leg.unit_usd, gain))
-    reason = f"at most {step.most_share:.0%} and {step.most_usd:,.0f} USD at {limit:.6g} or better"
+    within = f"at most {100 * step.most_share:.0f} % and {step.most_usd:,.0f} USD"
+    reason = f"{within} at {limit:.6g} or better"
     here.close(step, row, units, reason, fee=fee, from_fund=max(0.0, -gain))
 
 

@@ -136,7 +136,8 @@ def approximate_tail(frame: Frame, pot: int = 0, *, tolerance: float = 0.05) -> 
     if check.warning:
         warning = (
             f"delta, gamma and vega give a shortfall of {found[1]:,.2f} USD against "
-            f"{found[0]:,.2f} USD in full, beyond the {tolerance:.1%} allowed: the full one counts."
+            f"{found[0]:,.2f} USD in full, beyond the {100 * tolerance:.1f} % allowed: "
+            "the full one counts."
         )
     return TailApproximation(
         full=found[0],

@@ -305,7 +305,7 @@ def size_position(
             RuleSize(
                 rule="volatility",
                 quantity=volatility_quantity(equity_usd, per_unit, vol, vol_target),
-                why=f"its volatility is {vol_target:.2%} of equity",
+                why=f"its volatility is {100 * vol_target:.2f} % of equity",
             )
         )
     elif vol is not None or vol_target is not None:

@@ -343,8 +343,8 @@ def fan_chart(
     plane = Plane(
         "fan",
         f"{what} at the end: median {last[0.5]:+.1f} {unit}, "
-        f"from {last[levels[0]]:+.1f} ({levels[0]:.0%}) to {last[levels[-1]]:+.1f} "
-        f"({levels[-1]:.0%}).",
+        f"from {last[levels[0]]:+.1f} ({100 * levels[0]:.0f} %) to {last[levels[-1]]:+.1f} "
+        f"({100 * (levels[-1]):.0f} %).",
         minutes_axis(minutes),
         Axis(low, high, f"{what}, {unit}", lambda v: number(v, 0 if high - low > 8 else 1)),
     )
@@ -354,19 +354,22 @@ def fan_chart(
     for row, (a, b) in enumerate(pairs):
         top = next(q for q in levels if abs(q - b) < 1e-9)
         plane.area(minutes, quantiles[a].tolist(), quantiles[top].tolist(), f"fan{min(row, 2)}")
-        legend.append(("area", f"fan{min(row, 2)}", f"{a:.0%} to {b:.0%} of the runs"))
+        legend.append(
+            ("area", f"fan{min(row, 2)}", f"{100 * a:.0f} % to {100 * b:.0f} % of the runs")
+        )
     plane.line(minutes, quantiles[0.5].tolist(), "s0")
     legend.append(("line", "s0", "median"))
     plane.bands(
         minutes,
         [
-            f"{m:.0f} min\n" + "\n".join(f"{q:.0%} {float(quantiles[q][k]):+.2f}" for q in levels)
+            f"{m:.0f} min\n"
+            + "\n".join(f"{100 * q:.0f} % {float(quantiles[q][k]):+.2f}" for q in levels)
             for k, m in enumerate(minutes)
         ],
     )
     twin = table(
         f"{what}, {unit}",
-        [Column("minutes"), *(Column(f"{q:.0%}") for q in levels)],
+        [Column("minutes"), *(Column(f"{100 * q:.0f} %") for q in levels)],
         [
             [number(minutes[k], 1), *(number(float(quantiles[q][k]), 2) for q in levels)]
             for k in thinned(len(minutes))

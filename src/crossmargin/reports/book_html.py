@@ -128,7 +128,11 @@ def render_diff(made: RulesetDiff, *, version: str) -> str:
     changes = table("Parameters that differ", columns, rows) if rows else Safe("<p>None.</p>")
     body: list[str] = [
         heading("Change of rules", f"{a.id} to {b.id}", facts, ()),
-        _section("changes", f"{len(rows):,} parameters differ", changes),
+        _section(
+            "changes",
+            f"{len(rows):,} parameter{' differs' if len(rows) == 1 else 's differ'}",
+            changes,
+        ),
     ]
     if made.impact is not None:
         body += _impact(made.impact)

@@ -177,7 +177,7 @@ def _last(steps: InterestSteps, unit: str, top: int) -> Shown:
         rows.append(
             (
                 format_time(int(steps.times_ns[k + 1]))[:19],
-                f"{steps.price[k + 1] / steps.price[k] - 1:+.2%}",
+                f"{100 * (steps.price[k + 1] / steps.price[k] - 1):+.2f} %",
                 f"{steps.traded[k]:+,.2f}",
                 usd(float(steps.expired[k])),
                 steps.reading[k],
@@ -289,7 +289,7 @@ def _contracts(view: InterestView, top: int) -> Shown:
 def _drift(view: InterestView) -> Shown:
     rows = tuple(
         (
-            f"{one.move:+.0%}",
+            f"{100 * one.move:+.0f} %",
             _level(one.leverage),
             usd(one.sold, 0),
             ratio(one.sold_share, 2),
@@ -337,7 +337,11 @@ def _readings(through: Sequence[InterestMoment], view: InterestView, top: int) -
             if line.contract in one.reading:
                 counts[one.reading[line.contract][0]] += 1
         last = through[-1].reading.get(line.contract)
-        said = "–" if last is None else f"{last[0]} ({last[1]:+.1%}, OI {last[2]:+.1%})"
+        said = (
+            "–"
+            if last is None
+            else f"{last[0]} ({100 * last[1]:+.1f} %, OI {100 * last[2]:+.1f} %)"
+        )
         rows.append((line.contract, *(str(counts[word]) for word in words), said))
     return Shown(
         title="Steps by price and open interest, of accounts in both snapshots",

@@ -39,9 +39,9 @@ def with_regimes(
                 f"{made.coin} / {made.series}",
                 ("lower", "higher")[s],
                 f"{made.correlation[s]:+.2f}",
-                f"{made.share[s]:.0%}",
+                f"{100 * made.share[s]:.0f} %",
                 f"{made.spell[s]:,.0f}",
-                f"{(1.0 - made.now, made.now)[s]:.0%}",
+                f"{100 * ((1.0 - made.now, made.now)[s]):.0f} %",
                 f"{made.gain:.1f}",
             )
             for _, made in fitted

@@ -113,8 +113,8 @@ def _day(day: Mapping[str, Any]) -> Shown:
     ends = day["correlation"]
     rows = [
         ("standard deviation, USD", usd(risk.sigma_usd)),
-        (f"VaR {risk.confidence:.0%}, USD", usd(risk.var_usd)),
-        (f"expected shortfall {risk.confidence:.0%}, USD", usd(risk.es_usd)),
+        (f"VaR {100 * risk.confidence:.0f} %, USD", usd(risk.var_usd)),
+        (f"expected shortfall {100 * risk.confidence:.0f} %, USD", usd(risk.es_usd)),
         *(
             (f"gain if {coin} rises 1 %, others moving along, USD", usd(slope / 100.0))
             for coin, slope in day["worst_days"].beta_usd.items()

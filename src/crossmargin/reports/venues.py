@@ -193,7 +193,7 @@ def pool_report(made: VenuesPool) -> PlanReport:
         )
         for one in made.pooled
     )
-    tail = f"CVaR {made.confidence:.0%}"
+    tail = f"CVaR {100 * made.confidence:.0f} %"
     return PlanReport(
         title="One account in place of several",
         facts=_pool_facts(made),
@@ -253,7 +253,7 @@ def _pool_row(name: str, side: PoolSide) -> tuple[str, ...]:
 
 
 def _distance(move: float | None) -> str:
-    return "–" if move is None else f"{move:+.1%}"
+    return "–" if move is None else f"{100 * move:+.1f} %"
 
 
 def _pool_facts(made: VenuesPool) -> tuple[str, ...]:

@@ -137,9 +137,9 @@ def taylor_check(full: ArrayLike, approximate: ArrayLike, *, tolerance: float) -
     warning = ""
     if wrong:
         warning = (
-            f"delta, gamma and vega are off by up to {worst:.1%} of the full value, beyond the "
-            f"{tolerance:.1%} allowed, in {wrong} of {error.size} scenarios: those are revalued "
-            "in full."
+            f"delta, gamma and vega are off by up to {100 * worst:.1f} % of the full value, beyond "
+            f"the {100 * tolerance:.1f} % allowed, in {wrong} of {error.size} scenarios: those are "
+            "revalued in full."
         )
     return TaylorCheck(
         full=f,

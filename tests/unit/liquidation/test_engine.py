@@ -173,7 +173,7 @@ def test_a_fifth_then_whole_within_half_a_minute() -> None:
     big = linear_account(quantity=10, mark=50_000, rate=0.05, equity=19_000, names=["BTC"])
     look = advance(big, rules, begin(), 0)
     assert [s.action for s in look.trail] == ["close"]
-    assert look.trail[0].units == 2.0 and "20%" in look.trail[0].reason and look.trail[0].fee == 0
+    assert look.trail[0].units == 2.0 and "20 %" in look.trail[0].reason and look.trail[0].fee == 0
     soon = advance(Reduced(big, look), rules, look.progress, 29 * SECOND)
     assert soon.trail[0].units == 8.0 and "within 30 s" in soon.trail[0].reason
     later = advance(Reduced(big, look), rules, look.progress, 30 * SECOND)

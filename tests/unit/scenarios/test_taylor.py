@@ -22,7 +22,7 @@ def test_b04_errors_of_the_straddle() -> None:
     assert 100 * found.error[0] == pytest.approx(0.13, abs=0.005)
     assert 100 * found.error[1] == pytest.approx(11.9, abs=0.05)
     assert found.used[0] == quick[0] and found.used[1] == full[1]
-    assert "11.9%" in found.warning and "1 of 2" in found.warning
+    assert "11.9 %" in found.warning and "1 of 2" in found.warning
     assert taylor_check(full, quick, tolerance=0.12).warning == ""
 
 
