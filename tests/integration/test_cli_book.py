@@ -223,6 +223,14 @@ class TestGenerate:
         again = run(capsys, "book", "generate", "--out", made, *arguments)
         assert again[0] == 2 and again[2].startswith("INP-040")
 
+    def test_what_cannot_be_made_leaves_nothing(self, tmp_path: Path, capsys) -> None:
+        made = tmp_path / "g"
+        base = ("book", "generate", "--out", made, "--accounts", "5")
+        code, _, err = run(capsys, *base, "--seed", "-1")
+        assert code == 2 and err.startswith("INP-004") and "seed of -1" in err
+        code, _, err = run(capsys, *base, "--market-out", tmp_path / "nowhere" / "m.json")
+        assert code == 2 and err.startswith("INP-014") and not made.exists()
+
     def test_the_same_seed_gives_the_same_numbers(self, tmp_path: Path, capsys) -> None:
         seen = []
         for name, flag in (("a", ()), ("b", ()), ("c", ("--mapped",))):

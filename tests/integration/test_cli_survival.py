@@ -121,6 +121,7 @@ def test_a_rule_set_that_refuses_is_named(capsys: pytest.CaptureFixture[str]) ->
         (("--days", "1", "--step-hours", "7"), "whole number of steps"),
         (("--days", "-1"), "days in steps of"),
         (("--paths", "0"), "0 paths"),
+        (("--seed", "-1"), "a seed of -1"),
         (("--sigma", "DOGE=0.1"), "moves nothing"),
         (("--sigma", "BTC=-0.1"), "standard deviation of BTC"),
         (("--corr", "BTC=0.5"), "BTC,ETH=0.8"),

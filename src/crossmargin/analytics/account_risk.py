@@ -34,7 +34,7 @@ from crossmargin.analytics.efficiency import scenario_losses, underlying_vol
 from crossmargin.errors import CrossmarginError, MarginError
 from crossmargin.margin import CarriedAccount, sum_by
 from crossmargin.market import Snapshot
-from crossmargin.stats import expected_shortfall, expected_shortfall_error, value_at_risk
+from crossmargin.stats import expected_shortfall, expected_shortfall_error, generator, value_at_risk
 
 Floats = NDArray[np.float64]
 
@@ -315,7 +315,7 @@ def normal_moves(model: RiskModel, coins: Sequence[str], draws: int, seed: int) 
     """Draw joint normal relative moves, ``[coins, draws]``; a price falls by at most 99 %."""
     values, axes = np.linalg.eigh(model.covariance(coins))
     root = axes * np.sqrt(np.maximum(values, 0.0))
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     moves = root @ rng.standard_normal((len(coins), draws))
     return np.asarray(np.maximum(moves, -0.99))
 

@@ -33,7 +33,7 @@ from crossmargin.margin import (
 )
 from crossmargin.market import Snapshot
 from crossmargin.scenarios import ScenarioSet, UnderlyingShocks, build_table, plan_table
-from crossmargin.stats import expected_shortfall
+from crossmargin.stats import expected_shortfall, generator
 
 Floats = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ class TailModel:
 
 def joint_moves(names: Sequence[str], vols: Sequence[float], model: TailModel) -> Floats:
     """Return joint relative moves ``[U, N]``: unit-variance Student-t with one common factor."""
-    rng = np.random.default_rng(model.seed)
+    rng = generator(model.seed)
     common = rng.standard_normal(model.scenarios)
     own = rng.standard_normal((len(names), model.scenarios))
     mix = np.sqrt(rng.chisquare(model.degrees, model.scenarios) / model.degrees)

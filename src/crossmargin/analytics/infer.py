@@ -28,6 +28,7 @@ from crossmargin.margin import (
     ruleset_from_dict,
 )
 from crossmargin.market import Snapshot, snapshot_from_file
+from crossmargin.stats import generator
 
 Floats = NDArray[np.float64]
 Verdict = Literal["identified", "only in combination", "not seen"]
@@ -198,7 +199,7 @@ def infer(
     if not unknown or not cases:
         raise InputError("nothing to fit: give unknown parameters and cases", code="INP-009")
     target = _Target(ruleset, unknown, cases)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     best: Any = None
     why: CrossmarginError | None = None
     for number in range(starts):

@@ -24,7 +24,7 @@ from crossmargin.book import AccountFile
 from crossmargin.errors import MarginError
 from crossmargin.margin import CarriedAccount, Ruleset, close_in
 from crossmargin.market import Snapshot
-from crossmargin.stats import expected_shortfall
+from crossmargin.stats import expected_shortfall, generator
 
 Floats = NDArray[np.float64]
 
@@ -214,7 +214,7 @@ def gap_tail(
             field="sigma",
             hint="σ above 0 and at most 3, a draw in the tail, three knots or more",
         )
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     ratio = np.exp(sigma * rng.standard_normal(draws) - 0.5 * sigma * sigma)
     carried = CarriedAccount(account, snapshot, ruleset)
     grid = np.linspace(float(ratio.min()), float(ratio.max()), knots)

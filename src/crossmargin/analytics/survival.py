@@ -22,6 +22,7 @@ from crossmargin.book import AccountFile
 from crossmargin.errors import CrossmarginError, MarginError
 from crossmargin.margin import CarriedAccount, Ruleset
 from crossmargin.market import Snapshot
+from crossmargin.stats import generator
 
 Floats = NDArray[np.float64]
 
@@ -112,7 +113,7 @@ def common_paths(
         )
     values, axes = np.linalg.eigh(model.covariance(coins))
     root = axes * np.sqrt(np.maximum(values, 0.0))
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     moves = np.einsum("cd,pdt->pct", root, rng.standard_normal((paths, len(coins), steps)))
     sigma = np.array([model.sigma[coin] for coin in coins])
     steps_log = moves - 0.5 * (sigma * sigma)[None, :, None]

@@ -124,6 +124,7 @@ def book(
         from crossmargin.cli._results import check_place
 
         check_place(out, overwrite=overwrite)
+    io.must_be_writable(html)
     one_or_more(top, "--top")
     one_or_more(threads, "--threads")
     one_or_more(workers, "--workers")
@@ -414,6 +415,7 @@ def generate(
 
     if Path(out).exists():
         raise InputError(f"{out!r} exists already", code="INP-040", hint="choose another folder")
+    io.must_be_writable(market_out)
     registry, world = generated_market(
         seed=seed, venue_kind=settled, underlyings=underlying, instruments=instruments
     )

@@ -42,6 +42,7 @@ from crossmargin.market._generated_table import (
 from crossmargin.market.liquidity import Liquidity
 from crossmargin.market.snapshot import AssetPrice, Forward, InstrumentQuote, Snapshot
 from crossmargin.market.svi import SviSlice
+from crossmargin.stats import generator
 from crossmargin.units import NS_PER_SECOND, parse_time, year_fraction
 
 #: How linear or inverse a generated market is.
@@ -119,7 +120,7 @@ def generated_market(
         ("inverse", "linear", "mixed"),
         "venue_kind",
     )
-    draw = _Draw(table, chosen, np.random.default_rng(seed))
+    draw = _Draw(table, chosen, generator(seed))
     listing = _Listing(table, venue_kind, frozenset(kinds), dollar)
     registry = listing.registry(draw, instruments)
     return registry, draw.snapshot(registry, dollar, seed)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import PlanningError
 from crossmargin.planning._checks import finite, positive, series, within
+from crossmargin.stats import generator
 
 Floats = NDArray[np.float64]
 
@@ -265,7 +266,7 @@ def hedging_error(
     positive(price=price, strike=strike, vol=vol, years=years, aversion=aversion)
     if steps < 1 or paths < 2:
         raise PlanningError("at least a step and two paths", code="PLN-003", field="steps")
-    rng, dt = np.random.default_rng(seed), years / steps
+    rng, dt = generator(seed), years / steps
     s = np.full(paths, price)
     held, cash, trades = np.zeros(paths), np.zeros(paths), np.zeros(paths)
     cost = np.zeros(paths)

@@ -23,6 +23,7 @@ from crossmargin.stats._dependence import (
 )
 from crossmargin.stats._draws import (
     copula_uniforms,
+    generator,
     jump_sums,
     normals,
     shuffles,
@@ -98,6 +99,7 @@ __all__ = [
     "fit_t_copula",
     "forbes_rigobon",
     "garch_volatilities",
+    "generator",
     "horizon_losses",
     "joint_excess",
     "jump_sums",

@@ -15,12 +15,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossmargin.errors import invariant
+from crossmargin.errors import InputError, invariant
 from crossmargin.stats._dependence import root
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 N = TypeVar("N", bound=np.generic)
+
+
+def generator(seed: int) -> np.random.Generator:
+    """Return NumPy's default generator for a seed that a user gave.
+
+    Raises
+    ------
+    InputError
+        ``INP-004`` for a seed below 0.
+    """
+    if seed < 0:
+        raise InputError(
+            f"a seed of {seed}", code="INP-004", field="seed", hint="a whole number from 0 on"
+        )
+    return np.random.default_rng(seed)
 
 
 def stream(seed: int, place: int = 0) -> np.random.Generator:

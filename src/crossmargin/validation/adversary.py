@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossmargin.errors import InputError
+from crossmargin.stats import generator
 from crossmargin.validation.backtest import BookTest, run_backtest
 from crossmargin.validation.contenders import Contender, make_setting
 from crossmargin.validation.history import PERPETUAL, MarketHistory
@@ -69,7 +70,7 @@ def draw_books(
     horizon : int
         Days; options are longer.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     enough = 750
     seen = np.isfinite(history.price).sum(axis=0)
     coins = [

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossmargin.errors import InputError
+from crossmargin.stats import generator
 from crossmargin.validation._result import Floats, as_series
 from crossmargin.validation.shortfall import _checked
 
@@ -135,7 +136,7 @@ def compare_scores(
 
 
 def _bootstrap(d: Floats, block: int, draws: int, seed: int) -> float:
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     n = d.size
     wheel = np.concatenate([d - d.mean(), (d - d.mean())[: block - 1]])
     sums = np.convolve(wheel, np.ones(block), mode="valid")

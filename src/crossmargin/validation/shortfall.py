@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossmargin.errors import InputError
+from crossmargin.stats import generator
 from crossmargin.validation._result import Floats, TestResult, as_series, check_level
 
 #: Draws of the null law that are made at once.
@@ -153,7 +154,7 @@ def simulated_statistics(
     if observations < 1 or draws < 1:
         raise InputError("a simulation needs observations and draws", code="INP-004")
     chosen = law if law is not None else Law()
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     v, e = chosen.tail(level)
     parts: dict[Statistic, list[Floats]] = {"z1": [], "z2": [], "min_bias": []}
     left = draws

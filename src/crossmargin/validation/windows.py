@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.errors import InputError
+from crossmargin.stats import generator
 from crossmargin.validation._result import as_hits
 
 
@@ -77,7 +78,7 @@ def overlapping_rate(
     row = as_hits(hits).astype(np.float64)
     n = row.size
     length = min(max(2 * horizon, 2), n)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     wheel = np.concatenate([row, row[: length - 1]])
     sums = np.convolve(wheel, np.ones(length), mode="valid")
     count = -(-n // length)
