@@ -8,10 +8,11 @@ from typing import Any
 from crossmargin.accounts import Applied, Duplicate, Refused, State, apply, from_quanta, money_of
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.replay import Guard, Outcome
-from tests.helpers import PERP
+from tests.helpers import CALL, EXPIRY, PERP, black
 
 TIME = "2026-02-25T08:00:00Z"
 INVERSE = "BTC-PERPETUAL"
+COIN_PUT = "BTC-27MAR26-45000-P"
 
 
 class Venue:
@@ -120,3 +121,28 @@ class Venue:
 
     def equity(self, account: str, asset: str = "USDC", pot: str = "cross") -> Decimal:
         return self.text(money_of(self.state, self.state.pot(account, pot), asset).equity, asset)
+
+
+def four_contracts() -> Venue:
+    """Linear and inverse, perpetual and option, and two accounts with money."""
+    venue = Venue()
+    linear = {"underlying": "BTC", "quote": "USDC", "settlement": "USDC"}
+    coin = {"underlying": "BTC", "quote": "USD", "settlement": "BTC"}
+    option = {"type": "option", "expiry": EXPIRY}
+    venue.do(ev.ListContract, instrument=PERP, type="perpetual", **linear)
+    venue.do(ev.ListContract, instrument=INVERSE, type="perpetual", quantity_decimals=0, **coin)
+    venue.do(ev.ListContract, instrument=CALL, strike="50000", right="call", **option, **linear)
+    venue.do(ev.ListContract, instrument=COIN_PUT, strike="45000", right="put", **option, **coin)
+    venue.accounts("a", "b")
+    for name in ("a", "b"):
+        venue.deposit(name, "100000")
+        venue.deposit(name, "3", "BTC")
+    return venue
+
+
+def mark_four(venue: Venue, spot: float, vol: float, years: float) -> Applied:
+    """Mark the four contracts where a spot and a volatility put them."""
+    call = black(spot, 50_000, years, vol, call=True)
+    put = black(spot, 45_000, years, vol, call=False) / spot
+    prices = {PERP: spot, INVERSE: spot, CALL: call, COIN_PUT: put}
+    return venue.do(ev.Mark, prices={name: f"{price:.12f}" for name, price in prices.items()})

@@ -29,6 +29,7 @@ from crossmargin.book._location import account_without_location, book_without_lo
 from crossmargin.book._major import UnderlyingMajor, underlying_major
 from crossmargin.book._mapped import write_compact
 from crossmargin.book._parquet import read_book_parquet, write_book_parquet
+from crossmargin.book._plain import plain_book
 from crossmargin.book._read_compact import CompactRead, read_compact
 from crossmargin.book._rejected import Rejected
 from crossmargin.book._select import join_books, repeat_account, select_accounts
@@ -66,6 +67,7 @@ __all__ = [
     "generate_book",
     "join_books",
     "parse_account",
+    "plain_book",
     "read_account",
     "read_book_parquet",
     "read_compact",

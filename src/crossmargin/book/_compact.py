@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossmargin.book._book import Book
+from crossmargin.book._plain import plain_book
 from crossmargin.book._select import select_accounts
 from crossmargin.errors import InputError
 from crossmargin.instruments import Registry
@@ -255,39 +256,17 @@ class CompactBook:
         names = ChosenNames(self.ids, rows)
         held, p_rows = _spans(self.position_start, rows)
         owned, b_rows = _spans(self.balance_start, rows)
-        n, b, a = p_rows.size, b_rows.size, rows.size
-        none = np.empty(0, dtype=np.int64)
-        return Book(
-            registry=self.registry,
-            account_ids=names,
+        return plain_book(
+            self.registry,
+            names,
             owners=names if self.owners is None else ChosenNames(self.owners, rows),
-            pool_account=np.arange(a, dtype=np.int64),
-            pool_names=["cross"] * a,
-            pool_mode=np.zeros(a, dtype=np.int64),
-            balance_pool=owned,
-            balance_asset=self.balance_asset[b_rows].astype(np.int64),
-            balance_amount=np.asarray(self.balance_amount[b_rows]),
-            locations=[],
-            balance_location=np.full(b, -1, dtype=np.int64),
-            balance_proof_ns=np.full(b, -1, dtype=np.int64),
-            balance_pending=np.zeros(b, dtype=np.bool_),
-            position_pool=held,
-            position_instrument=self.position_instrument[p_rows].astype(np.int64),
-            position_leg=np.zeros(n, dtype=np.int64),
-            position_quantity=np.asarray(self.position_quantity[p_rows]),
-            position_entry=np.asarray(self.position_entry[p_rows]),
-            position_leverage=np.full(n, np.nan),
-            position_fence=np.full(n, np.nan),
-            order_pool=none,
-            order_ids=[],
-            order_group=none,
-            leg_order=none,
-            leg_instrument=none,
-            leg_quantity=np.empty(0),
-            leg_price=np.empty(0),
-            group_pool=none,
-            group_limit_usd=np.empty(0),
-            group_ids=[],
+            position_account=held,
+            position_instrument=self.position_instrument[p_rows],
+            position_quantity=self.position_quantity[p_rows],
+            position_entry=self.position_entry[p_rows],
+            balance_account=owned,
+            balance_asset=self.balance_asset[b_rows],
+            balance_amount=self.balance_amount[b_rows],
         )
 
     def chunks(self, size: int) -> Iterator[tuple[int, Book]]:

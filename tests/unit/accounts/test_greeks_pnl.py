@@ -6,14 +6,13 @@ from fractions import Fraction
 
 import pytest
 from tests.helpers import CALL, EXPIRY, PERP, black, market
-from tests.ledgers import INVERSE, Venue
+from tests.ledgers import COIN_PUT, INVERSE, Venue, four_contracts, mark_four
 
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.greeks_pnl import GREEK_CAUSES, GreekAttribution
 from crossmargin.errors import LedgerError
 from crossmargin.market import Snapshot
 
-COIN_PUT = "BTC-27MAR26-45000-P"
 TIMES = ("2026-02-25T08:00:00Z", "2026-02-25T20:00:00Z", "2026-02-27T08:00:00Z")
 YEARS = (30 / 365, 29.5 / 365, 28 / 365)
 
@@ -29,27 +28,7 @@ def at(step: int, spot: float, vol: float) -> Snapshot:
 
 
 def mark(venue: Venue, step: int, spot: float, vol: float) -> list:
-    call = black(spot, 50_000, YEARS[step], vol, call=True)
-    put = black(spot, 45_000, YEARS[step], vol, call=False) / spot
-    prices = {PERP: spot, INVERSE: spot, CALL: call, COIN_PUT: put}
-    done = venue.do(ev.Mark, prices={name: f"{price:.12f}" for name, price in prices.items()})
-    return list(done.transfers)
-
-
-def opened() -> Venue:
-    venue = Venue()
-    linear = {"underlying": "BTC", "quote": "USDC", "settlement": "USDC"}
-    coin = {"underlying": "BTC", "quote": "USD", "settlement": "BTC"}
-    option = {"type": "option", "expiry": EXPIRY}
-    venue.do(ev.ListContract, instrument=PERP, type="perpetual", **linear)
-    venue.do(ev.ListContract, instrument=INVERSE, type="perpetual", quantity_decimals=0, **coin)
-    venue.do(ev.ListContract, instrument=CALL, strike="50000", right="call", **option, **linear)
-    venue.do(ev.ListContract, instrument=COIN_PUT, strike="45000", right="put", **option, **coin)
-    venue.accounts("a", "b")
-    for name in ("a", "b"):
-        venue.do(ev.Deposit, account=name, asset="USDC", amount="100000")
-        venue.do(ev.Deposit, account=name, asset="BTC", amount="3")
-    return venue
+    return list(mark_four(venue, spot, vol, YEARS[step]).transfers)
 
 
 def trade(venue: Venue, name: str, quantity: str, price: str) -> list:
@@ -66,7 +45,7 @@ def trade(venue: Venue, name: str, quantity: str, price: str) -> list:
 
 @pytest.mark.parametrize("asset", ["USDC", "BTC"])
 def test_the_parts_add_up_to_the_price_exactly(asset: str) -> None:
-    venue = opened()
+    venue = four_contracts()
     mark(venue, 0, 50_000.0, 0.6)
     for name, quantity, price in (
         (PERP, "0.7", "50010"), (INVERSE, "20000", "49990"), (CALL, "1.5", "3400"),
@@ -93,7 +72,7 @@ def test_the_parts_add_up_to_the_price_exactly(asset: str) -> None:
 def test_each_greek_by_its_own_move() -> None:
     """One thing moves at a time; the others are 0, and the residual is what is beyond the second
     order, worked out by pricing again."""
-    venue = opened()
+    venue = four_contracts()
     mark(venue, 0, 50_000.0, 0.6)
     trade(venue, CALL, "1", "3400")
     pot = venue.state.pot("a")
@@ -124,7 +103,7 @@ def test_each_greek_by_its_own_move() -> None:
 
 
 def test_a_contract_that_settles_is_no_revaluation_and_time_does_not_run_back() -> None:
-    venue = opened()
+    venue = four_contracts()
     mark(venue, 0, 50_000.0, 0.6)
     trade(venue, PERP, "1", "50000")
     pot = venue.state.pot("a")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import CALL, EXPIRY, PERP, account, black, flat_rate, market, rules
-from tests.ledgers import INVERSE, Venue
+from tests.ledgers import COIN_PUT, INVERSE, four_contracts, mark_four
 
 from crossmargin.accounts import events as ev
 from crossmargin.accounts.greeks_pnl import GreekAttribution
@@ -17,7 +17,6 @@ from crossmargin.errors import MarginError
 from crossmargin.margin import load_ruleset, make_statement
 from crossmargin.market import Snapshot, read_market
 
-COIN_PUT = "BTC-27MAR26-45000-P"
 TIMES = ("2026-02-25T08:00:00Z", "2026-02-25T20:00:00Z")
 YEARS = (30 / 365, 29.5 / 365)
 LOOSE = rules(
@@ -40,28 +39,10 @@ def world(step: int, spot: float, vol: float) -> Snapshot:
     )
 
 
-def mark(venue: Venue, step: int, spot: float, vol: float) -> None:
-    call = black(spot, 50_000, YEARS[step], vol, call=True)
-    put = black(spot, 45_000, YEARS[step], vol, call=False) / spot
-    prices = {PERP: spot, INVERSE: spot, CALL: call, COIN_PUT: put}
-    venue.do(ev.Mark, prices={name: f"{price:.12f}" for name, price in prices.items()})
-
-
 def booked(spot: float, vol: float) -> dict[str, dict[str, float]]:
     """The same positions in a ledger, split there; units of each asset."""
-    venue = Venue()
-    linear = {"underlying": "BTC", "quote": "USDC", "settlement": "USDC"}
-    coin = {"underlying": "BTC", "quote": "USD", "settlement": "BTC"}
-    option = {"type": "option", "expiry": EXPIRY}
-    venue.do(ev.ListContract, instrument=PERP, type="perpetual", **linear)
-    venue.do(ev.ListContract, instrument=INVERSE, type="perpetual", quantity_decimals=0, **coin)
-    venue.do(ev.ListContract, instrument=CALL, strike="50000", right="call", **option, **linear)
-    venue.do(ev.ListContract, instrument=COIN_PUT, strike="45000", right="put", **option, **coin)
-    venue.accounts("a", "b")
-    for name in ("a", "b"):
-        venue.do(ev.Deposit, account=name, asset="USDC", amount="100000")
-        venue.do(ev.Deposit, account=name, asset="BTC", amount="3")
-    mark(venue, 0, 50_000.0, 0.6)
+    venue = four_contracts()
+    mark_four(venue, 50_000.0, 0.6, YEARS[0])
     for name, quantity in HELD:
         price = {PERP: "50000", INVERSE: "50000", CALL: "3400", COIN_PUT: "0.03"}[name]
         venue.do(
@@ -73,7 +54,7 @@ def booked(spot: float, vol: float) -> dict[str, dict[str, float]]:
         )  # fmt: skip
     pot, first = venue.state.pot("a"), world(0, 50_000.0, 0.6)
     found = {c: GreekAttribution(venue.state, pot, c, first) for c in ("USDC", "BTC")}
-    mark(venue, 1, spot, vol)
+    mark_four(venue, spot, vol, YEARS[1])
     scale = {"USDC": 1e6, "BTC": 1e8}
     return {
         c: {k: float(v) / scale[c] for k, v in g.step(venue.state, world(1, spot, vol)).items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmargin.book import Book, catalogue_of
+from crossmargin.book import Book, catalogue_of, plain_book
 from crossmargin.errors import CrossmarginError
 from crossmargin.instruments import Registry
 from crossmargin.margin._faults import Faults
@@ -54,38 +54,16 @@ def unit_book(registry: Registry, layout: Layout, codes: Ints, carrier: int) -> 
     item = layout.item[codes]
     position = np.where(held, item, carrier)
     owned = np.flatnonzero(~held)
-    none = np.empty(0, dtype=np.int64)
-    return Book(
-        registry=registry,
-        account_ids=[f"unit-{i}" for i in range(k)],
-        owners=[f"unit-{i}" for i in range(k)],
-        pool_account=np.arange(k),
-        pool_names=["cross"] * k,
-        pool_mode=np.zeros(k, dtype=np.int64),
-        balance_pool=owned,
-        balance_asset=item[owned],
-        balance_amount=np.ones(owned.size),
-        locations=[],
-        balance_location=np.full(owned.size, -1, dtype=np.int64),
-        balance_proof_ns=np.full(owned.size, -1, dtype=np.int64),
-        balance_pending=np.zeros(owned.size, dtype=bool),
-        position_pool=np.arange(k),
-        position_instrument=position.astype(np.int64),
-        position_leg=np.zeros(k, dtype=np.int64),
+    return plain_book(
+        registry,
+        [f"unit-{i}" for i in range(k)],
+        position_account=np.arange(k),
+        position_instrument=position,
         position_quantity=np.where(held, 1.0, 0.0),
         position_entry=np.full(k, np.nan),
-        position_leverage=np.full(k, np.nan),
-        position_fence=np.full(k, np.nan),
-        order_pool=none,
-        order_ids=[],
-        order_group=none,
-        leg_order=none,
-        leg_instrument=none,
-        leg_quantity=np.empty(0),
-        leg_price=np.empty(0),
-        group_pool=none,
-        group_limit_usd=np.empty(0),
-        group_ids=[],
+        balance_account=owned,
+        balance_asset=item[owned],
+        balance_amount=np.ones(owned.size),
     )
 
 
