@@ -104,20 +104,29 @@ def print_end(console: Console, kept: Mapping[str, Any]) -> None:
         console.print(f"results written to {kept['results']}", markup=False)
 
 
+def _figure(value: float) -> str:
+    """Write three digits of a small figure and the whole part of a large one."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _print_latency(console: Console, found: Mapping[str, Any], late_s: float) -> None:
     if not found["ticks"]:
         return
     console.print(
-        f"tick in to last breached account flagged: p50 {found['p50_ms']:,.3g} ms, "
-        f"p99 {found['p99_ms']:,.3g} ms, at most {found['max_ms']:,.3g} ms"
+        f"tick in to last breached account flagged: p50 {_figure(found['p50_ms'])} ms, "
+        f"p99 {_figure(found['p99_ms'])} ms, at most {_figure(found['max_ms'])} ms"
     )
     most = max(row["ticks"] for row in found["histogram"])
     for row in found["histogram"]:
         bar = "█" * max(round(row["ticks"] / most * _BAR), 1 if row["ticks"] else 0)
         console.print(
-            f" {row['from_ms']:>10,.4g} – {row['to_ms']:<10,.4g} ms {row['ticks']:>8,}  {bar}"
+            f" {_figure(row['from_ms']):>10} – {_figure(row['to_ms']):<10} ms "
+            f"{row['ticks']:>8,}  {bar}"
         )
     if late_s > 0:
         console.print(
-            Text(f"fell behind the pace by {late_s:,.3g} s at worst; no tick was dropped", "yellow")
+            Text(
+                f"fell behind the pace by {_figure(late_s)} s at worst; no tick was dropped",
+                "yellow",
+            )
         )
