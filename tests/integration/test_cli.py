@@ -523,6 +523,28 @@ def test_every_help_has_an_example(command, capsys) -> None:
     assert code == 0 and "Example: crossmargin " in out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["margin", "directional", "--html"],
+        ["survival", "directional", "--html"],
+        ["what-if", "directional", "--out"],
+        ["stress", "directional", "--html"],
+        ["validate", "--html"],
+        ["cascade", "run", "crash", "--html"],
+        ["cascade", "sweep", "crash", "--policy", "adl", "--html"],
+        ["smile", "BTC", "--out"],
+        ["book", "no-such-book", "--html"],
+        ["ledger", "letters", "no-such-ledger", "a", "--html"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_first(command, tmp_path, capsys) -> None:
+    """Before any work, and before what else is wrong."""
+    for place in (tmp_path / "nowhere" / "x", tmp_path):
+        code, out, err = run(capsys, *command, str(place))
+        assert code == 2 and out == "" and err.startswith("INP-014") and str(place) in err
+
+
 @pytest.mark.parametrize("ruleset", ["derive-pm1", "derive-pm2", "derive-srm"])
 def test_a_statement_verifies_where_the_account_holds_none_of_the_numeraire(
     ruleset, tmp_path, capsys

@@ -116,6 +116,11 @@ class RiskModel:
         scale = np.array([self.sigma[coin] for coin in coins])
         return np.asarray(scale[:, None] * rho * scale, dtype=np.float64)
 
+    def root(self, coins: Sequence[str]) -> Floats:
+        """Return L, ``[coins, coins]``, with ``L·Lᵀ`` the covariance; it need not be regular."""
+        values, axes = np.linalg.eigh(self.covariance(coins))
+        return np.asarray(axes * np.sqrt(np.maximum(values, 0.0)))
+
 
 def default_risk_model(snapshot: Snapshot, coins: Sequence[str]) -> RiskModel:
     """Return daily moves from the market's own volatilities, correlation 0.8 (house)."""
@@ -313,10 +318,7 @@ def simulated_risk(
 
 def normal_moves(model: RiskModel, coins: Sequence[str], draws: int, seed: int) -> Floats:
     """Draw joint normal relative moves, ``[coins, draws]``; a price falls by at most 99 %."""
-    values, axes = np.linalg.eigh(model.covariance(coins))
-    root = axes * np.sqrt(np.maximum(values, 0.0))
-    rng = generator(seed)
-    moves = root @ rng.standard_normal((len(coins), draws))
+    moves = model.root(coins) @ generator(seed).standard_normal((len(coins), draws))
     return np.asarray(np.maximum(moves, -0.99))
 
 

@@ -111,10 +111,8 @@ def common_paths(
             field="paths",
             hint=f"at least one of each, and at most {MOST_LOOKS:,} looks",
         )
-    values, axes = np.linalg.eigh(model.covariance(coins))
-    root = axes * np.sqrt(np.maximum(values, 0.0))
-    rng = generator(seed)
-    moves = np.einsum("cd,pdt->pct", root, rng.standard_normal((paths, len(coins), steps)))
+    drawn = generator(seed).standard_normal((paths, len(coins), steps))
+    moves = np.einsum("cd,pdt->pct", model.root(coins), drawn)
     sigma = np.array([model.sigma[coin] for coin in coins])
     steps_log = moves - 0.5 * (sigma * sigma)[None, :, None]
     walked = np.cumsum(steps_log, axis=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from crossmargin.cli._io import write_whole
+from crossmargin.cli._io import file_option, write_whole
 
 if TYPE_CHECKING:
     from crossmargin.venues import Figures, VenueReading
@@ -29,7 +29,7 @@ def account(
     contract_size: Annotated[
         list[str] | None, Parameter(help="Units of a contract: SYMBOL=0.01. May be repeated.")
     ] = None,
-    out: Annotated[str | None, Parameter(help="Account file to write.")] = None,
+    out: Annotated[str | None, file_option("Account file to write.")] = None,
     json: Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Read a venue's replies as an account, beside the venue's own figures.

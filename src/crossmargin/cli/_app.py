@@ -88,7 +88,7 @@ HistoryOpt = Annotated[
     ),
 ]
 JsonOpt = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
-HtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML report here.")]
+HtmlOpt = Annotated[str | None, io.file_option("Write a self-contained HTML report here.")]
 
 
 def as_list(value: Any) -> Any:
@@ -447,7 +447,7 @@ def snapshot(
         Parameter(help="Deribit book-summary replies (JSON), or a recorded chain (Parquet)."),
     ],
     *,
-    out: Annotated[str, Parameter(help="Market file to write.")],
+    out: Annotated[str, io.file_option("Market file to write.")],
     at: Annotated[
         str | None, Parameter(help="Moment: of the reply, or the first recorded one from it on.")
     ] = None,

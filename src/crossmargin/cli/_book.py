@@ -56,7 +56,7 @@ EngineOpt = Annotated[
 TopOpt = Annotated[
     int | None, Parameter(help="Accounts in each list; default 100, of which 10 are printed.")
 ]
-BookHtmlOpt = Annotated[str | None, Parameter(help="Write a self-contained HTML page here.")]
+BookHtmlOpt = Annotated[str | None, io.file_option("Write a self-contained HTML page here.")]
 
 #: Rows of a list that are printed where --top says nothing, and that are kept.
 SHOWN, KEPT = 10, 100
@@ -124,7 +124,6 @@ def book(
         from crossmargin.cli._results import check_place
 
         check_place(out, overwrite=overwrite)
-    io.must_be_writable(html)
     one_or_more(top, "--top")
     one_or_more(threads, "--threads")
     one_or_more(workers, "--workers")
@@ -387,7 +386,7 @@ def generate(
     seed: Annotated[int, Parameter(help="The same seed gives the same bytes.")] = 0,
     out: Annotated[str, Parameter(help="Folder to write; it must not exist.")],
     market_out: Annotated[
-        str | None, Parameter(help="Write the market that prices the book here.")
+        str | None, io.file_option("Write the market that prices the book here.")
     ] = None,
     underlying: Annotated[
         list[str] | None, Parameter(help="Coin that is traded; default all. Repeatable.")
@@ -415,7 +414,6 @@ def generate(
 
     if Path(out).exists():
         raise InputError(f"{out!r} exists already", code="INP-040", hint="choose another folder")
-    io.must_be_writable(market_out)
     registry, world = generated_market(
         seed=seed, venue_kind=settled, underlyings=underlying, instruments=instruments
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from crossmargin.cli._account import assigned
-from crossmargin.cli._io import write_whole
+from crossmargin.cli._io import file_option, write_whole
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def brackets(
     component: Annotated[
         str, Parameter(help="Name of the rule-set's component of rates.")
     ] = "futures",
-    out: Annotated[str | None, Parameter(help="Parameter file (TOML) to write.")] = None,
+    out: Annotated[str | None, file_option("Parameter file (TOML) to write.")] = None,
     json: Annotated[bool, Parameter(name="--json", help="Print JSON instead.")] = False,
 ) -> None:
     """Write a venue's margin brackets as parameters for ``margin --params``.

@@ -195,6 +195,7 @@ def _of_accounts(
     from crossmargin.cli._progress import Meter
     from crossmargin.margin import load_ruleset
     from crossmargin.reports.interest import accounts_report
+    from crossmargin.reports.terminal import ratio
 
     read, moment = read_recorded_folder(source, load_ruleset(ruleset)), _moment(at)
     first = int(read.records.moments_ns[0]) if moment is None else moment
@@ -213,8 +214,8 @@ def _of_accounts(
                 view, _, coverage = population_view(read, coverage.moment_ns, **options)
     facts = (
         f"Recorded accounts at {_time(coverage.moment_ns)}; equity is implied from stated "
-        f"liquidation prices for {100 * coverage.implied_value_share:.1f} % of the value used, and "
-        f"{100 * coverage.used_value_share:.1f} % of the recorded value is used. They are a part "
+        f"liquidation prices for {ratio(coverage.implied_value_share)} of the value used, and "
+        f"{ratio(coverage.used_value_share)} of the recorded value is used. They are a part "
         "of the venue: longs and shorts need not be equal.",
     )
     made = accounts_report(

@@ -55,7 +55,6 @@ def run(
     from crossmargin.cascade.build import run_scenario
     from crossmargin.reports.cascade import print_cascade, render_cascade
 
-    io.must_be_writable(html)
     asked = _scenario(scenario, set_)
     many = None
     if runs < 1:
@@ -141,7 +140,6 @@ def sweep(
         size_fund,
     )
 
-    io.must_be_writable(html)
     asked = _scenario(scenario, set_)
     if target is not None and not 0 < target < 1:
         raise InputError(

@@ -38,7 +38,7 @@ def explain(
     pnl: Annotated[
         bool, Parameter(help="Explain the profit instead, by Greek and cause.", negative="")
     ] = False,
-    html: Annotated[str | None, Parameter(help="Write a page with the bridge here.")] = None,
+    html: Annotated[str | None, io.file_option("Write a page with the bridge here.")] = None,
     json: JsonOpt = False,
 ) -> None:
     """Share the change of the requirement among its causes; they add up to it.

@@ -50,7 +50,7 @@ def frontier(
     low: Annotated[float, Parameter(help="Lower end of the range, × today.")] = 0.2,
     high: Annotated[float, Parameter(help="Upper end of the range, × today.")] = 5.0,
     rays: Annotated[int | None, Parameter(help="Directions looked along.")] = None,
-    html: Annotated[str | None, Parameter(help="Write a page with the map here.")] = None,
+    html: Annotated[str | None, io.file_option("Write a page with the map here.")] = None,
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,

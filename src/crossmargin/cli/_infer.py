@@ -20,7 +20,7 @@ def infer(
     starts: Annotated[int, Parameter(help="How many starts of the search.")] = 8,
     json: Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")] = False,
     out: Annotated[
-        str | None, Parameter(help="Write the identified figures here, for --params.")
+        str | None, io.file_option("Write the identified figures here, for --params.")
     ] = None,
 ) -> None:
     """Fit unknown parameters of a rule-set to margins that a venue states.

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclopts import Parameter
+
 from crossmargin.codec import draft_of
 from crossmargin.errors import InputError
 
@@ -218,6 +220,11 @@ def must_be_writable(path: str | Path | None) -> None:
             code="INP-014",
             hint="check that the folder exists and may be written, and name a file",
         )
+
+
+def file_option(text: str) -> Parameter:
+    """Return the option of a file to be written; a place that cannot be is refused at once."""
+    return Parameter(help=text, validator=lambda _, path: must_be_writable(path))
 
 
 def statements_in(raw: bytes) -> list[bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from crossmargin.cli import _io as io
 from crossmargin.cli._ledger import JsonOpt, LedgerArg, _print_json, ledger_app
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def statement(
     entries: Annotated[int, Parameter(help="Entries of its journal shown, the last ones.")] = 20,
     html: Annotated[
         str | None,
-        Parameter(help="Write a page with equity against IM and MM over time; needs both."),
+        io.file_option("Write a page with equity against IM and MM over time; needs both."),
     ] = None,
     quiet: QuietOpt = False,
     json: JsonOpt = False,
@@ -153,7 +154,6 @@ def statement(
     """
     from crossmargin.accounts.journal import open_journal
     from crossmargin.accounts.kept_statement import kept_statement
-    from crossmargin.cli import _io as io
     from crossmargin.cli._progress import Meter
     from crossmargin.errors import InputError
 
@@ -203,7 +203,7 @@ def pnl(
         str | None,
         Parameter(help="Also the return on the time-weighted margin at its marks, under this."),
     ] = None,
-    html: Annotated[str | None, Parameter(help="Write a page with the pictures here.")] = None,
+    html: Annotated[str | None, io.file_option("Write a page with the pictures here.")] = None,
     quiet: QuietOpt = False,
     json: JsonOpt = False,
 ) -> None:
@@ -217,7 +217,6 @@ def pnl(
     """
     from crossmargin.accounts.journal import open_journal
     from crossmargin.accounts.pnl_report import ledger_pnl
-    from crossmargin.cli import _io as io
     from crossmargin.cli._plans import show
     from crossmargin.cli._progress import Meter
     from crossmargin.reports.pnl import ledger_report

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from crossmargin.cli import _io as io
 from crossmargin.cli._ledger import JsonOpt, LedgerArg, _print_json, ledger_app
 
 
@@ -15,7 +16,7 @@ def letters(
     account: Annotated[str, Parameter(help="Account.")],
     *,
     last: Annotated[int | None, Parameter(help="Only the last so many letters.")] = None,
-    html: Annotated[str | None, Parameter(help="Write them as a page, too.")] = None,
+    html: Annotated[str | None, io.file_option("Write them as a page, too.")] = None,
     quiet: Annotated[bool, Parameter(help="Show no progress.", negative=())] = False,
     json: JsonOpt = False,
 ) -> None:
@@ -28,7 +29,6 @@ def letters(
     """
     from crossmargin.accounts.journal import open_journal
     from crossmargin.accounts.letters import letters_of
-    from crossmargin.cli import _io as io
     from crossmargin.cli._progress import Meter
     from crossmargin.errors import InputError
 

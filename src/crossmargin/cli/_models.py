@@ -31,7 +31,7 @@ def smile(
     ] = None,
     out: Annotated[
         str | None,
-        Parameter(help="Write a market file whose volatilities are those of the first model."),
+        io.file_option("Write a market file whose volatilities are those of the first model."),
     ] = None,
     html: HtmlOpt = None,
     json: JsonOpt = False,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crossmargin.planning import Band, Candidate
     from crossmargin.reports.plans import PlanReport
 
-HtmlOpt = Annotated[str | None, Parameter(help="Write a page with tables and pictures here.")]
+HtmlOpt = Annotated[str | None, io.file_option("Write a page with tables and pictures here.")]
 
 
 @app.command

@@ -49,7 +49,7 @@ def stress(
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
-    html: Annotated[str | None, Parameter(help="Write a page with the pictures here.")] = None,
+    html: Annotated[str | None, io.file_option("Write a page with the pictures here.")] = None,
     json: JsonOpt = False,
 ) -> None:
     """Put an account through recorded crashes and made-up ones; find where it breaks.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from crossmargin.cli._io import file_option, parse_overrides, write_whole
 from crossmargin.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def validate(
         Parameter(name="--set", help="Supply a rule-set parameter: path=value. Repeatable."),
     ] = None,
     params: Annotated[str | None, Parameter(help="TOML file of supplied parameters.")] = None,
-    html: Annotated[str | None, Parameter(help="Write the committee's report here.")] = None,
+    html: Annotated[str | None, file_option("Write the committee's report here.")] = None,
     json: Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Hold a margin model against recorded history, and write what a risk committee reads.
@@ -91,7 +92,6 @@ def validate(
     Example: `crossmargin validate historical-es --data prices.parquet --book directional --json`
     """
     from crossmargin.cli._app import _console, _print_json
-    from crossmargin.cli._io import must_be_writable, parse_overrides, write_whole
     from crossmargin.cli._progress import Meter
     from crossmargin.validation import (
         choose,
@@ -104,7 +104,6 @@ def validate(
     from crossmargin.validation.plain import plain_validation
 
     _check(level, horizon, start_up, adversarial, seed, since, until)
-    must_be_writable(html)
     place = data or os.environ.get(DATA_VARIABLE)
     if place is None:
         raise InputError(

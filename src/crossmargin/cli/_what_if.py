@@ -56,8 +56,8 @@ def what_if(
     at: AtOpt = None,
     set_: SetOpt = None,
     params: ParamsOpt = None,
-    out: Annotated[str | None, Parameter(help="Write the account as it would be here.")] = None,
-    html: Annotated[str | None, Parameter(help="Write a page with the pictures here.")] = None,
+    out: Annotated[str | None, io.file_option("Write the account as it would be here.")] = None,
+    html: Annotated[str | None, io.file_option("Write a page with the pictures here.")] = None,
     json: JsonOpt = False,
 ) -> None:
     """Add, remove or roll legs: what becomes of every part of the requirement.

@@ -343,8 +343,8 @@ def fan_chart(
     plane = Plane(
         "fan",
         f"{what} at the end: median {last[0.5]:+.1f} {unit}, "
-        f"from {last[levels[0]]:+.1f} ({100 * levels[0]:.0f} %) to {last[levels[-1]]:+.1f} "
-        f"({100 * (levels[-1]):.0f} %).",
+        f"from {last[levels[0]]:+.1f} ({percent(levels[0], 0)}) to {last[levels[-1]]:+.1f} "
+        f"({percent(levels[-1], 0)}).",
         minutes_axis(minutes),
         Axis(low, high, f"{what}, {unit}", lambda v: number(v, 0 if high - low > 8 else 1)),
     )
@@ -355,7 +355,7 @@ def fan_chart(
         top = next(q for q in levels if abs(q - b) < 1e-9)
         plane.area(minutes, quantiles[a].tolist(), quantiles[top].tolist(), f"fan{min(row, 2)}")
         legend.append(
-            ("area", f"fan{min(row, 2)}", f"{100 * a:.0f} % to {100 * b:.0f} % of the runs")
+            ("area", f"fan{min(row, 2)}", f"{percent(a, 0)} to {percent(b, 0)} of the runs")
         )
     plane.line(minutes, quantiles[0.5].tolist(), "s0")
     legend.append(("line", "s0", "median"))
@@ -363,13 +363,13 @@ def fan_chart(
         minutes,
         [
             f"{m:.0f} min\n"
-            + "\n".join(f"{100 * q:.0f} % {float(quantiles[q][k]):+.2f}" for q in levels)
+            + "\n".join(f"{percent(q, 0)} {float(quantiles[q][k]):+.2f}" for q in levels)
             for k, m in enumerate(minutes)
         ],
     )
     twin = table(
         f"{what}, {unit}",
-        [Column("minutes"), *(Column(f"{100 * q:.0f} %") for q in levels)],
+        [Column("minutes"), *(Column(percent(q, 0)) for q in levels)],
         [
             [number(minutes[k], 1), *(number(float(quantiles[q][k]), 2) for q in levels)]
             for k in thinned(len(minutes))

@@ -45,7 +45,7 @@ def contagion_chart(shocked: Sequence[str], closed: Sequence[str], matrix: Float
         for column, target in enumerate(closed):
             value = float(matrix[row, column])
             svg.raw(
-                f'<g class="mark loss"{tip(f"shock to {source}{chr(10)}closes {100 * value:.2f} % of {target}")}>'  # noqa: E501
+                f'<g class="mark loss"{tip(f"shock to {source}{chr(10)}closes {percent(value, 2)} of {target}")}>'  # noqa: E501
             )
             x = left + column * width
             svg.rect(x, y + 1, width - 0.006, _ROW - 2, cls="base")
@@ -83,7 +83,7 @@ def network_chart(shocked: Sequence[str], closed: Sequence[str], matrix: Floats)
     )
     most = links[-1][0] if links else 0.0
     said = ", ".join(
-        f"{shocked[r]} to {closed[c]} {100 * v:.1f} %" for v, r, c in reversed(links[-5:])
+        f"{shocked[r]} to {closed[c]} {percent(v)}" for v, r, c in reversed(links[-5:])
     )
     svg = Svg(
         "curve plane network", height, f"Contagion between assets: {said or 'none between assets'}."
@@ -95,7 +95,7 @@ def network_chart(shocked: Sequence[str], closed: Sequence[str], matrix: Floats)
     svg.text(0.0, 14, "shock to", cls="lbl")
     svg.text(1.0, 14, "closes positions in", anchor="end", cls="lbl")
     for value, r, c in links:
-        words = f"shock to {shocked[r]}\ncloses {100 * value:.2f} % of {closed[c]}"
+        words = f"shock to {shocked[r]}\ncloses {percent(value, 2)} of {closed[c]}"
         thick = px(1.0 + 9.0 * value / most)
         shade = px(0.15 + 0.75 * value / most)
         svg.raw(f'<g class="mark"{tip(words)}>')
@@ -250,12 +250,12 @@ def lorenz_chart(curves: Mapping[str, tuple[Floats, Floats]], unit: str) -> Safe
         name: float(np.interp(0.9, share, burden)) for name, (share, burden) in curves.items()
     }
     said = ", ".join(
-        f"{name}: the last tenth bears {100 * (1 - v):.0f} %" for name, v in halves.items()
+        f"{name}: the last tenth bears {percent(1 - v, 0)}" for name, v in halves.items()
     )
     plane = Plane(
         "lorenz", f"Lorenz curves of the burden of deleveraging. {said}.",
-        Axis(0.0, 1.0, f"share of {unit}, least burdened first", lambda v: f"{100 * v:.0f} %"),
-        Axis(0.0, 1.0, "share of the burden", lambda v: f"{100 * v:.0f} %"),
+        Axis(0.0, 1.0, f"share of {unit}, least burdened first", lambda v: percent(v, 0)),
+        Axis(0.0, 1.0, "share of the burden", lambda v: percent(v, 0)),
     )  # fmt: skip
     plane.axes()
     plane.line([0.0, 1.0], [0.0, 1.0], "even")

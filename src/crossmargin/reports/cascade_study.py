@@ -101,7 +101,7 @@ def _differences(study: Study) -> Any:
 def fund_words(made: FundAnswer) -> list[str]:
     """Say how large a fund must be."""
     return [
-        f"a fund of {made.by_target:,.0f} USD is used up in at most {100 * made.target:.1f} % of "
+        f"a fund of {made.by_target:,.0f} USD is used up in at most {ratio(made.target)} of "
         f"the runs; the mean deficit of the runs beyond is {made.by_shortfall:,.0f} USD",
         f"the two largest shortfalls of people under stress (cover 2): {made.two_largest:,.0f} USD",
     ]

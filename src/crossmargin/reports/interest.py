@@ -177,7 +177,7 @@ def _last(steps: InterestSteps, unit: str, top: int) -> Shown:
         rows.append(
             (
                 format_time(int(steps.times_ns[k + 1]))[:19],
-                f"{100 * (steps.price[k + 1] / steps.price[k] - 1):+.2f} %",
+                ratio(steps.price[k + 1] / steps.price[k] - 1, 2, sign=True),
                 f"{steps.traded[k]:+,.2f}",
                 usd(float(steps.expired[k])),
                 steps.reading[k],
@@ -289,7 +289,7 @@ def _contracts(view: InterestView, top: int) -> Shown:
 def _drift(view: InterestView) -> Shown:
     rows = tuple(
         (
-            f"{100 * one.move:+.0f} %",
+            ratio(one.move, 0, sign=True),
             _level(one.leverage),
             usd(one.sold, 0),
             ratio(one.sold_share, 2),
@@ -340,7 +340,7 @@ def _readings(through: Sequence[InterestMoment], view: InterestView, top: int) -
         said = (
             "–"
             if last is None
-            else f"{last[0]} ({100 * last[1]:+.1f} %, OI {100 * last[2]:+.1f} %)"
+            else f"{last[0]} ({ratio(last[1], sign=True)}, OI {ratio(last[2], sign=True)})"
         )
         rows.append((line.contract, *(str(counts[word]) for word in words), said))
     return Shown(

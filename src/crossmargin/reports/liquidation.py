@@ -66,7 +66,7 @@ def print_liquidation(console: Console, made: Mapping[str, Any]) -> None:
 
 def print_book_liquidation(console: Console, made: Mapping[str, Any], *, shown: int) -> None:
     """Print how a book was liquidated: totals, then the worst accounts."""
-    moved = ", ".join(f"{coin} {100 * share:+.1f} %" for coin, share in made["moves"].items())
+    moved = ", ".join(f"{coin} {ratio(share, sign=True)}" for coin, share in made["moves"].items())
     console.print(
         Text(f"{made['book']} under {made['ruleset']}, liquidated by {made['rules']}", "bold")
     )

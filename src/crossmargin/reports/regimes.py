@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from crossmargin.planning import DynamicCorrelation, Regimes
 from crossmargin.reports.plans import Chart, PlanReport, Shown
+from crossmargin.reports.terminal import ratio
 
 
 def with_regimes(
@@ -39,9 +40,9 @@ def with_regimes(
                 f"{made.coin} / {made.series}",
                 ("lower", "higher")[s],
                 f"{made.correlation[s]:+.2f}",
-                f"{100 * made.share[s]:.0f} %",
+                ratio(made.share[s], 0),
                 f"{made.spell[s]:,.0f}",
-                f"{100 * ((1.0 - made.now, made.now)[s]):.0f} %",
+                ratio((1.0 - made.now, made.now)[s], 0),
                 f"{made.gain:.1f}",
             )
             for _, made in fitted

@@ -113,8 +113,8 @@ def _day(day: Mapping[str, Any]) -> Shown:
     ends = day["correlation"]
     rows = [
         ("standard deviation, USD", usd(risk.sigma_usd)),
-        (f"VaR {100 * risk.confidence:.0f} %, USD", usd(risk.var_usd)),
-        (f"expected shortfall {100 * risk.confidence:.0f} %, USD", usd(risk.es_usd)),
+        (f"VaR {ratio(risk.confidence, 0)}, USD", usd(risk.var_usd)),
+        (f"expected shortfall {ratio(risk.confidence, 0)}, USD", usd(risk.es_usd)),
         *(
             (f"gain if {coin} rises 1 %, others moving along, USD", usd(slope / 100.0))
             for coin, slope in day["worst_days"].beta_usd.items()
@@ -157,7 +157,7 @@ def _worst(days: WorstDays) -> tuple[Shown, Shown]:
         rows=tuple(
             (
                 usd(one.loss_usd),
-                ", ".join(f"{coin} {100.0 * x:+.1f} %" for coin, x in one.moves.items()),
+                ", ".join(f"{coin} {ratio(x, sign=True)}" for coin, x in one.moves.items()),
                 one.culprit,
                 usd(one.culprit_usd),
             )

@@ -34,11 +34,11 @@ def usd(value: float | None, digits: int = 2) -> str:
     return f"{0:,.{digits}f}" if float(text.replace(",", "")) == 0 else text
 
 
-def ratio(value: float | None, digits: int = 1) -> str:
-    """Write a share as a percentage; a dash for nothing."""
+def ratio(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """Write a share as a percentage, with a plus where a sign is asked for; a dash for nothing."""
     if value is None:
         return "–"
-    text = f"{value * 100:.{digits}f}"
+    text = f"{value * 100:{'+' if sign else ''}.{digits}f}"
     return f"{0:.{digits}f} %" if float(text) == 0 else f"{text} %"
 
 

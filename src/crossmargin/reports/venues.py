@@ -193,7 +193,7 @@ def pool_report(made: VenuesPool) -> PlanReport:
         )
         for one in made.pooled
     )
-    tail = f"CVaR {100 * made.confidence:.0f} %"
+    tail = f"CVaR {ratio(made.confidence, 0)}"
     return PlanReport(
         title="One account in place of several",
         facts=_pool_facts(made),
@@ -247,13 +247,9 @@ def _pool_row(name: str, side: PoolSide) -> tuple[str, ...]:
         usd(side.free_usd),
         usd(side.lacking_usd),
         health(side.health),
-        _distance(side.withstands_fall),
-        _distance(side.withstands_rise),
+        ratio(side.withstands_fall, sign=True),
+        ratio(side.withstands_rise, sign=True),
     )
-
-
-def _distance(move: float | None) -> str:
-    return "–" if move is None else f"{100 * move:+.1f} %"
 
 
 def _pool_facts(made: VenuesPool) -> tuple[str, ...]:

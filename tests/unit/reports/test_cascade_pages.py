@@ -120,7 +120,7 @@ class TestCharts:
     def test_the_fan_is_symmetric_pairs(self) -> None:
         levels = {q: np.array([0.0, -10.0 * (1 - q)]) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
         text = fan_chart([0.0, 1.0], levels, "price")
-        assert "5 % to 95 % of the runs" in text and "25 % to 75 %" in text
+        assert "5\u00a0% to 95\u00a0% of the runs" in text and "25\u00a0% to 75\u00a0%" in text
         assert "median -5.0 %" in text
 
 
@@ -148,7 +148,7 @@ class TestMaps:
         matrix = np.array([[0.5, 0.2], [0.0, 0.4]])
         text = network_chart(["A", "B"], ["A", "B"], matrix)
         assert text.count('class="link"') == 1
-        assert "A to B 20.0 %" in text
+        assert "A to B 20.0\u00a0%" in text
         shown = contagion_chart(["A", "B"], ["A", "B"], matrix)
         assert "A closes 50.0" in shown
         well_formed(shown)
@@ -204,4 +204,4 @@ class TestPages:
             "Fans", made, version="0", funds=size_fund(made, variants[0].label, 0.2)
         )
         well_formed(text)
-        assert "How large a fund" in text and "5 % to 95 % of the runs" in text
+        assert "How large a fund" in text and "5\u00a0% to 95\u00a0% of the runs" in text

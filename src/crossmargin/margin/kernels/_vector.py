@@ -146,6 +146,16 @@ class _Emit:
         for v, value in enumerate(values):
             self.builder.store(value, self.place(data, at, v), align=self.align)
 
+    def ask(self, data: Any, at: Any, lines: int = 1) -> None:
+        """Ask for cache lines from an element on, which may lie anywhere."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        call = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        first = self.builder.bitcast(self.builder.gep(data, [at]), byte)
+        for line in range(lines):
+            here = self.builder.gep(first, [ir.Constant(_I64, line * VECTOR_BYTES)])
+            self.builder.call(call, [here, *(ir.Constant(_I32, x) for x in (0, 3, 1))])
+
     def zeros(self) -> list[Any]:
         return [ir.Constant(self.vector, [0.0] * self.lanes) for _ in range(self.nv)]
 
@@ -396,14 +406,7 @@ def _emit_prefetch(typingctx: Any, values: Any, at: Any, lines: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit = _Emit(context, builder, types.float64, n)
-        byte = ir.IntType(8).as_pointer()
-        signature_ = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        call = cgutils.get_or_insert_function(builder.module, signature_, "llvm.prefetch.p0")
-        first = builder.gep(emit.data(values, args[0]), [emit.word(at, args[1])])
-        start = builder.bitcast(first, byte)
-        for line in range(n):
-            here = builder.gep(start, [ir.Constant(_I64, line * VECTOR_BYTES)])
-            builder.call(call, [here, *(ir.Constant(_I32, x) for x in (0, 3, 1))])
+        emit.ask(emit.data(values, args[0]), emit.word(at, args[1]), n)
         return context.get_dummy_value()
 
     return types.void(values, at, lines), codegen

@@ -82,14 +82,6 @@ class _Rows(_Tile):
         value = self.builder.load(self.builder.gep(data, [at]))
         return value if value.type == _I64 else self.builder.zext(value, _I64)
 
-    def ask(self, data: Any, at: Any) -> None:
-        """Ask for the cache line of an element, which may lie anywhere."""
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        call = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        here = self.builder.bitcast(self.builder.gep(data, [at]), byte)
-        self.builder.call(call, [here, *(ir.Constant(_I32, x) for x in (0, 3, 1))])
-
     def splat_at(self, data: Any, at: Any) -> Any:
         """Load a number into every lane."""
         return self.splat(self.builder.load(self.builder.gep(data, [at])))
