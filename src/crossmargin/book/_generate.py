@@ -34,6 +34,9 @@ from crossmargin.market import Snapshot
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: More positions than that would not be numbered by 32 bits.
+MOST_ACCOUNTS = 100_000_000
+
 #: Accounts are drawn so many at a time, each time from a generator of its own: the first
 #: accounts of a large book are the accounts of a small one.
 _CHUNK = 8_192
@@ -60,7 +63,7 @@ def generate_book(
     Parameters
     ----------
     accounts : int
-        How many, at least 1.
+        How many, from 1 to `MOST_ACCOUNTS`.
     seed : int
         At least 0. The same arguments give the same bytes; a larger book begins with the
         accounts of a smaller one.
@@ -90,12 +93,12 @@ def generate_book(
     Quantities are whole lots (a power of ten of units worth at most 50 US dollars), entries have
     six significant digits, balances cents or millionths of a coin.
     """
-    if accounts < 1 or seed < 0:
+    if not 1 <= accounts <= MOST_ACCOUNTS or seed < 0:
         raise InputError(
             f"a book of {accounts} accounts from seed {seed}",
             code="INP-044",
-            field="accounts" if accounts < 1 else "seed",
-            hint="accounts are at least 1, seeds at least 0",
+            field="seed" if 1 <= accounts <= MOST_ACCOUNTS else "accounts",
+            hint=f"from 1 to {MOST_ACCOUNTS:,} accounts, seeds at least 0",
         )
     chosen = shape or BookShape()
     if coins is None:

@@ -311,6 +311,8 @@ def numbers_of(table: pl.DataFrame, column: str) -> Floats:
     import polars as pl
 
     kind = table[column].dtype
+    if not kind.is_numeric() and table[column].null_count() == table.height:
+        raise InputError(f"the column {column!r} has no figure", code="INP-003", field=column)
     if not kind.is_numeric():
         raise InputError(
             f"the column {column!r} holds {kind}, not numbers", code="INP-003", field=column,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossmargin.errors import InputError
 from crossmargin.market.history import QUOTES, moments_of, numbers_of, read_table
+from crossmargin.market.index import LEAST_PRICE, MOST_PRICE
 from crossmargin.units import NS_PER_SECOND, format_time
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def read_ticks(
     ------
     InputError
         ``INP-005`` unreadable file, ``INP-003`` a missing or wrong column, ``INP-004`` a price
-        that is no positive number, ``INP-007`` two prices of a coin at one moment, ``INP-011``
-        no tick in the time asked for.
+        that cannot be (above 0, at most 10¹⁵), ``INP-007`` two prices of a coin at one moment,
+        ``INP-011`` no tick in the time asked for.
     """
     import polars as pl
 
@@ -109,12 +110,12 @@ def read_ticks(
     if named.null_count():
         raise InputError(f"a row has no {name}", code="INP-003", field=name)
     price = numbers_of(table, value)
-    bad = np.flatnonzero(~(np.isfinite(price) & (price > 0)))
+    bad = np.flatnonzero(~((price >= LEAST_PRICE) & (price <= MOST_PRICE)))
     if bad.size:
         row = int(bad[0])
         raise InputError(
             f"the {value} of {named[row]} at {format_time(moments[row])} is {price[row]:g}, not a "
-            "positive price",
+            "possible price",
             code="INP-004",
             field=f"{value}[{row}]",
         )

@@ -174,7 +174,7 @@ def test_some_accounts_are_near_their_line() -> None:
 
 def test_what_cannot_be_made_is_refused(market: Market) -> None:
     registry, snapshot = market
-    for accounts, seed in ((0, 1), (10, -1)):
+    for accounts, seed in ((0, 1), (10**14, 1), (10, -1)):
         with pytest.raises(InputError) as caught:
             generate_book(accounts, seed=seed, registry=registry, snapshot=snapshot)
         assert caught.value.code == "INP-044"

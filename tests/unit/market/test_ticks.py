@@ -88,6 +88,8 @@ class TestRefusals:
             ("time,asset,price\n2026-01-01,BTC,-3\n", "INP-004"),
             ("time,asset,price\n2026-01-01,BTC,\n2026-01-02,BTC,1\n", "INP-004"),
             ("time,asset,price\n2026-01-01,BTC,x\n", "INP-003"),
+            ("time,asset,price\n2026-01-01,BTC,1e300\n", "INP-004"),
+            ("time,asset,price\n2026-01-01,BTC,\n", "INP-003"),
             ("time,asset,price\nsoon,BTC,1\n", "INP-010"),
             ("time,asset,price\n2026-01-01,BTC,1\n2026-01-01,BTC,2\n", "INP-007"),
             ("time,symbol,price\n2026-01-01,BTCUSDT,1\n2026-01-02,BTCUSD,2\n", "INP-007"),
