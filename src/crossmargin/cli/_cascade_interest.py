@@ -99,7 +99,7 @@ def interest(
     if not (math.isfinite(least) and 0 <= least < 1):
         raise InputError(f"--least is {least:g}", code="INP-013", field="--least",
                          hint="a share: 0.001 is 0.1 %")  # fmt: skip
-    if Path(source).is_file():
+    if Path(source).is_file() or Path(source).suffix in (".parquet", ".csv"):
         made, data = _of_table(source, at, column, unit, least, top)
     else:
         if column:
